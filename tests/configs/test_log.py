@@ -223,6 +223,10 @@ async def test_a_changed_entry_is_detected(on_memory: ConfigStore, memory: Count
     assert [finding.severity for finding in report.findings] == ["record"]
     with pytest.raises(StoreDamaged):
         await on_memory.log("production")
+    if place == "entries":  # what is in the reference document would be committed again
+        with pytest.raises(StoreDamaged, match="does not have the hash"):
+            await on_memory.upload("loki", "production", OTHER_LOKI)
+        assert (await on_memory.repair("production")).after.ok
     assert (await on_memory.upload("loki", "production", OTHER_LOKI)).revision == 2
 
 
@@ -522,7 +526,8 @@ async def test_nothing_is_committed_beyond_the_highest_sequence(on_memory: Confi
     await on_memory.upload("loki", "production", LOKI)
 
     def raised(forged: dict[str, Any]) -> None:
-        forged["sequence"] = forged["log"]["entries"][-1]["seq"] = MAX_SEQUENCE
+        forged["sequence"] = MAX_SEQUENCE
+        forged["log"]["entries"][-1].update(seq=MAX_SEQUENCE, action="repair")
 
     await forge(memory, raised)
     before = memory.objects[CURRENT]

@@ -30,7 +30,7 @@ from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
-from apm_s3.configs._protocol.reading.reader import PARALLEL, Reader, sha256
+from apm_s3.configs._protocol.reading.reader import PARALLEL, Reader, sha256, twice
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import (
     ApmS3Error,
@@ -196,6 +196,9 @@ class Backups:
             BackupInvalid: its manifest is damaged.
         """
         folder = check_folder(key)
+        return await twice(lambda: self._manifest(folder))
+
+    async def _manifest(self, folder: str) -> Backup:
         try:
             info, body = await self._objects.read(manifest_key(folder), limit=MAX_DOCUMENT)
         except ObjectTooLarge as exc:
@@ -245,11 +248,16 @@ class Backups:
         return Verified(backup, MappingProxyType({tool: MappingProxyType(held) for tool, held in files.items()}))
 
     async def _verified(self, backup: Backup, tool: str, name: str, file: BackupFile) -> bytes | None:
-        try:
+        async def read() -> bytes:
             _, content = await self._objects.read(file_key(backup.key, tool, name), limit=file.size)
-        except (ObjectNotFound, ObjectTooLarge):
+            if len(content) != file.size or await sha256(content) != file.sha256:
+                raise self._damaged(backup.key, f"{tool}/{name} is not what was stored")
+            return content
+
+        try:
+            return await twice(read)
+        except (ObjectNotFound, ObjectTooLarge, BackupInvalid):
             return None
-        return content if len(content) == file.size and await sha256(content) == file.sha256 else None
 
     async def prune(
         self, environment: str, *, keep: int | None, older_than: timedelta | None, dry_run: bool

@@ -16,9 +16,10 @@ class Finding:
 
     Attributes:
         severity: "damage" needs repair and stops writers; "behind" is an outdated copy under `live/`, which the next
-            refresh updates; "record" is a log that is incomplete or modified, which does not stop writers; "lost" is
-            damage that no repair could undo: it is marked, and nothing is left to do; "newer" was written by a later
-            version of this library, so that this one can neither judge nor repair it.
+            refresh updates; "record" is a log that is incomplete or modified, which stops writers if the reference
+            document itself contradicts it; "lost" is damage that no repair could undo: it is marked, and nothing is
+            left to do; "newer" was written by a later version of this library, so that this one can neither judge nor
+            repair it.
         key: relative to the store's prefix.
         sha256: the expected SHA-256 of the content, if known.
         entry: the expected entry of a blob.

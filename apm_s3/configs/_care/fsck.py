@@ -19,7 +19,7 @@ from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reading.archive import Archive
-from apm_s3.configs._protocol.reading.reader import PARALLEL, Gone, Reader, sha256
+from apm_s3.configs._protocol.reading.reader import OTHER_MD5, PARALLEL, Gone, Reader, sha256
 from apm_s3.errors import FormatTooNew, ObjectNotFound, ObjectTooLarge, StoreDamaged
 
 _TRIES = 5
@@ -134,7 +134,8 @@ class Checker:
             checks[each] = await self.check_tool(
                 environment, each, current.tools.get(each), current.writers, steps=steps
             )
-        findings = [finding for check in checks.values() for finding in check.findings]
+        findings = [Finding("damage", None, key, OTHER_MD5)] if snapshot.doubtful else []
+        findings += [finding for check in checks.values() for finding in check.findings]
         steps.begin(environment, "checking the log")
         log = await self._log.check(environment, current)
         findings += log.findings
@@ -155,7 +156,7 @@ class Checker:
             leftovers=tuple(key for check in checks.values() for key in check.others.leftovers),
             retired=tuple(key for check in checks.values() for key in check.others.retired),
             lost=tuple(finding for finding in findings if finding.severity == "lost"),
-            entries=log.entries,
+            entries=len(log.entries),
             newer=tuple(finding for finding in findings if finding.severity == "newer"),
         )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from apm_s3.configs._care.findings import Finding
 from apm_s3.configs._care.healing import Healer
 from apm_s3.configs._models.current import Current
-from apm_s3.configs._models.log import Log, LogRef, RawEntry
+from apm_s3.configs._models.log import Log, LogRef, RawEntry, entry_hash
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.log import MAX_ENTRIES, RING, LogPart, chain_breaks, read_entry
 from apm_s3.configs._protocol.reading.archive import Archive
@@ -27,14 +28,16 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class LogCheck:
-    """The result of checking a log: the number of entries, the problems, and the part that cannot be read.
+    """The result of checking a log: its entries, oldest first, the problems, and the part that cannot be read.
 
     Attributes:
+        parts: the stored parts that were read, newest first.
         newer: a later version of this library wrote that part, so that the entries before it cannot be checked.
     """
 
-    entries: int
+    entries: tuple[RawEntry, ...]
     findings: tuple[Finding, ...]
+    parts: tuple[LogPart, ...] = ()
     lost: Lost | None = None
     newer: FormatTooNew | None = None
 
@@ -57,21 +60,31 @@ class LogCare:
         problems = [
             # A part that cannot be read has a finding of its own.
             *(() if lost is not None or newer is not None else _missing(current, entries)),
-            *chain_breaks(entries),
+            *chain_breaks(entries, current.log.unproven),
             *self._unreadable(entries, key),
             *_contradictions(current, entries),
         ]
         findings = [Finding("record", None, key, problem) for problem in problems]
+        findings += [
+            Finding("lost", None, key, f"entry {entry['seq']} of the log does not prove the entry before it")
+            for entry in entries[1:]
+            if entry["seq"] in current.log.unproven
+        ]
         if lost is not None:
             findings.append(Finding("record", None, lost.ref.key, lost.problem, lost.ref.sha256))
         if newer is not None:
             findings.append(Finding("newer", None, keys.log_parts(environment), newer.problem))
-        return LogCheck(len(entries), tuple(findings), lost, newer)
+        return LogCheck(tuple(entries), tuple(findings), tuple(parts), lost, newer)
 
-    async def heal(self, environment: str, current: Current, healer: Healer) -> tuple[Current, list[str]]:
-        """Restore lost parts, or else drop the log before them, and return what was done, line by line.
+    async def heal(
+        self, environment: str, current: Current, healer: Healer, versions: Sequence[Current]
+    ) -> tuple[Current, list[str]]:
+        """Restore lost parts and changed entries, and return what was done, line by line.
 
-        Modified entries are not changed, and `check` continues to report them.
+        The log before a part that is lost is dropped. A changed entry without a copy is kept, and marked as unproven.
+
+        Args:
+            versions: older versions of the reference document.
 
         Raises:
             FormatTooNew: a later version of this library wrote a part of the log.
@@ -82,7 +95,9 @@ class LogCare:
             if check.newer is not None:
                 raise check.newer
             if check.lost is None:
-                return current, done
+                copies = [version.log.entries for version in versions] + [part.entries for part in check.parts]
+                mended, told = _mended(current, check.entries, [entry for entries in copies for entry in entries])
+                return mended, done + told
             finding = check.findings[-1]
             source = await healer.heal(finding)
             if source is not None:
@@ -90,7 +105,7 @@ class LogCare:
                 continue
             last = check.lost.ref.last
             done.append(f"entries {current.log.oldest} to {last} of the log are lost")
-            return replace(current, log=replace(current.log, oldest=last + 1)), done
+            current = replace(current, log=replace(current.log, oldest=last + 1))
 
     async def recover(self, environment: str, nothing: Current) -> Current:
         """Return the log of an environment whose reference document is lost, with a higher sequence."""
@@ -128,6 +143,28 @@ class LogCare:
             except StoreDamaged as exc:
                 problems.append(f"entry {entry['seq']} of the log: {exc.problem}")
         return problems
+
+
+def _mended(current: Current, entries: Sequence[RawEntry], copies: Sequence[RawEntry]) -> tuple[Current, list[str]]:
+    """Restore changed entries of the document from `copies`, or else mark that the next entry does not prove them."""
+    log, done = current.log, list[str]()
+    known = {entry_hash(entry): entry for entry in copies}
+    kept, unproven = list(entries), set(log.unproven)
+    for place in range(len(kept) - 1, 0, -1):
+        older, newer = kept[place - 1 : place + 1]
+        broken = chain_breaks([older, newer], unproven)
+        if not broken:
+            continue
+        copy = known.get(newer.get("prev") or "")
+        if copy is not None and copy["seq"] == older["seq"]:
+            kept[place - 1] = copy
+            done.append(f"entry {copy['seq']} of the log was restored")
+        else:
+            unproven.add(newer["seq"])
+            done.append(f"the log was kept, but cannot be proven: {broken[0]}")
+    first = log.entries[0]["seq"] if log.entries else 0
+    held = tuple(entry for entry in kept if entry["seq"] >= first)
+    return replace(current, log=replace(log, entries=held, unproven=tuple(sorted(unproven)))), done
 
 
 def _missing(current: Current, entries: list[RawEntry]) -> list[str]:

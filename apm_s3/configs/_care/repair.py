@@ -33,7 +33,7 @@ from apm_s3.configs._protocol.documents.log import stamp
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.reading.archive import Archive
-from apm_s3.configs._protocol.reading.reader import PARALLEL, Gone, Reader
+from apm_s3.configs._protocol.reading.reader import OTHER_MD5, PARALLEL, Gone, Reader, has_md5
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import (
     ApmS3Error,
@@ -69,12 +69,16 @@ class _Found:
     Attributes:
         wanted: the newest one that was ever written; None if all are lost.
         now: the server's clock, Unix seconds.
+        versions: the intact older ones that the bucket still has.
+        doubtful: whether the bytes of the actual one are not those of its ETag.
     """
 
     wanted: Current | None
     present: Current | None
     etag: str | None
     now: float
+    versions: Sequence[Current]
+    doubtful: bool
 
 
 @dataclass(slots=True)
@@ -319,19 +323,20 @@ class Repairer:
         etag: str | None = None
         present: Current | None = None
         now = 0.0
+        doubtful = False
         try:
             info = await self._objects.head(key)
             etag, now = info.etag, server_time(info)
             snapshot = await self._reader.current(environment)
             if snapshot is not None:
-                present, etag = snapshot.current, snapshot.etag
+                present, etag, doubtful = snapshot.current, snapshot.etag, snapshot.doubtful
         except (ObjectNotFound, StoreDamaged):
             pass
         older = await self._versions(environment)
         newest = newest_sequence([*older, *([present] if present is not None else [])])
         if newest is None and etag is None and await self._is_empty(environment):
             raise ConfigNotFound(f"there is no environment '{environment}'", environment=environment)
-        return _Found(newest, present, etag, now or datetime.now(UTC).timestamp())
+        return _Found(newest, present, etag, now or datetime.now(UTC).timestamp(), older, doubtful)
 
     async def _is_empty(self, environment: str) -> bool:
         try:
@@ -348,8 +353,9 @@ class Repairer:
                 if version.is_delete_marker:
                     continue
                 with suppress(StoreDamaged, ObjectNotFound):
-                    _, body = await self._objects.read(key, version_id=version.version_id)
-                    found.append(decode_current(body, environment=environment, where=self._reader.where(key)))
+                    info, body = await self._objects.read(key, version_id=version.version_id)
+                    if not self._reader.etags_tell or has_md5(info, body) is not False:
+                        found.append(decode_current(body, environment=environment, where=self._reader.where(key)))
         return found
 
     async def _write(self, work: _Work, note: Note, done: Sequence[str]) -> None:
@@ -364,10 +370,13 @@ class Repairer:
         nothing = Current(-1, (), self._objects.bucket)
         before = found.wanted or await self._log.recover(environment, nothing)
         wanted = replace(before, tools=MappingProxyType({**before.tools, **work.tools}))
-        wanted, healed = await self._log.heal(environment, wanted, Healer(self._objects, self._backups, environment))
+        healer = Healer(self._objects, self._backups, environment)
+        wanted, healed = await self._log.heal(environment, wanted, healer, found.versions)
         work.actions += healed
-        if wanted == found.present:
+        if wanted == found.present and not found.doubtful:
             return
+        if found.doubtful and found.wanted == found.present:
+            work.actions.append(f"the reference document was kept, but cannot be proven: {OTHER_MD5}")
         work.actions += [f"{tool}: {told(state.damaged)}" for tool, state in _newly_marked(work)]
         said = note.message or "; ".join([*done, *work.actions])[:_TOLD]
         # A higher sequence and a new id give new bytes, so that no ETag that a writer still holds comes back.

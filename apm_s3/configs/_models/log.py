@@ -121,12 +121,14 @@ class Log:
         entries: the newest entries, oldest first. An entry is removed only after it was stored.
         stored: the newest stored part; it and the parts before it have all entries up to its `last`.
         oldest: the sequence of the oldest entry that is kept.
+        unproven: the sequences of entries that do not prove the entry before them, which a repair has found.
         extra: fields of a later version.
     """
 
     entries: tuple[RawEntry, ...] = ()
     stored: LogRef | None = None
     oldest: int = 0
+    unproven: tuple[int, ...] = ()
     extra: Extra = field(default_factory=nothing, repr=False)
 
     @property

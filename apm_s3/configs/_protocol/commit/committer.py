@@ -28,7 +28,7 @@ from apm_s3.configs._protocol.commit.calls import Afterwards, Call
 from apm_s3.configs._protocol.commit.changes import Change
 from apm_s3.configs._protocol.commit.probe import Probe
 from apm_s3.configs._protocol.commit.repeated import check_same
-from apm_s3.configs._protocol.commit.write import WindowClosed, Write
+from apm_s3.configs._protocol.commit.write import WindowClosed, Write, check_sound
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.encoding import encode_current
 from apm_s3.configs._protocol.documents.log import LogPart, stamp
@@ -117,7 +117,7 @@ class Committer:
 
         Raises:
             UsageError: this bucket is a replica.
-            StoreDamaged: there are releases, but no reference document.
+            StoreDamaged: there are releases, but no reference document, or it is damaged.
         """
         self._probe.begin(environment)
         snapshot = await self._reader.current_or_none_yet(environment)
@@ -130,6 +130,7 @@ class Committer:
                 bucket=self._objects.bucket,
                 hint="write there; or, if that bucket is permanently lost, open this store with failover=True",
             )
+        await check_sound(snapshot, self._objects, self._reader)
         return snapshot
 
     async def _create(self, environment: str, now: float) -> None:

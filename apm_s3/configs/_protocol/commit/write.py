@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from apm_s3._backoff import Backoff
@@ -13,10 +14,17 @@ from apm_s3.configs._protocol.commit.changes import Change
 from apm_s3.configs._protocol.commit.repeated import check_same, used
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.encoding import encode_current
-from apm_s3.configs._protocol.documents.log import MUST_STORE, LogPart, ring_overrun, stamp, with_part
-from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.documents.log import (
+    MUST_STORE,
+    LogPart,
+    chain_breaks,
+    ring_overrun,
+    stamp,
+    with_part,
+)
+from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.configs._protocol.reading.archive import Archive
-from apm_s3.configs._protocol.reading.reader import Gone, Reader
+from apm_s3.configs._protocol.reading.reader import OTHER_MD5, Gone, Reader, has_md5
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import (
     AccessDenied,
@@ -51,6 +59,26 @@ class WindowClosed(Exception):
 
 class SettingsMoved(WindowClosed):
     """The environment's settings have changed, and the change may violate them. Nothing of it is in flight."""
+
+
+async def check_sound(snapshot: Snapshot, objects: ObjectStore, reader: Reader) -> None:
+    """Refuse to build on a damaged reference document: what is committed on top of damage makes it permanent.
+
+    Raises:
+        StoreDamaged: its log contradicts itself, or its bytes are not those of its ETag, which is an MD5 here.
+    """
+    environment, key = snapshot.environment, keys.current(snapshot.environment)
+    broken = chain_breaks(snapshot.current.log.entries, snapshot.current.log.unproven)
+    if snapshot.doubtful and not broken:
+        # Only a doubtful document costs these requests: which ETag has an object whose bytes are known?
+        probe, body = keys.probes(environment) + keys.new_write_id(environment), b"apm-s3 asks what ETags are here\n"
+        reader.etags_tell = has_md5(await objects.put(probe, body, create=True, hashed=True), body) is True
+        with suppress(AccessDenied):  # a collection deletes it
+            await delete_what_can_be(objects, [probe])
+        if reader.etags_tell:
+            broken = [OTHER_MD5]
+    if broken:
+        raise StoreDamaged(f"'{reader.where(key)}' is damaged: {broken[0]}", environment=environment)
 
 
 @dataclass(slots=True)
@@ -90,6 +118,7 @@ class Write:
                 return
         while True:
             # This is only checked when there is a verdict on earlier attempts, so nothing is in flight.
+            await check_sound(base, self.objects, self.reader)
             await self._make_room(base.current)
             if await self._send(base, encode_current(self._changed(base))):
                 return

@@ -13,7 +13,7 @@ refers to the previous one. The rules:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -178,6 +178,7 @@ def encode_log(log: Log) -> dict[str, Any]:
         "oldest": log.oldest,
         "stored": _encode_ref(log.stored),
         "entries": list(log.entries),
+        **({"unproven": list(log.unproven)} if log.unproven else {}),
         **log.extra,
     }
 
@@ -192,6 +193,7 @@ def decode_log(fields: Fields, sequence: int, environment: str) -> Log:
         oldest=fields.take("oldest", int),
         stored=_decode_ref(fields.take_optional_fields("stored"), environment),
         entries=_decode_entries(fields),
+        unproven=_decode_unproven(fields),
         extra=fields.rest(),
     )
     if log.entries and log.entries[-1]["seq"] != sequence:
@@ -210,6 +212,13 @@ def _decode_entries(fields: Fields) -> tuple[RawEntry, ...]:
             raise StoreDamaged(f"'{fields.where}' has an invalid entry in its log, after number {last}")
         last = number
     return tuple(entries)
+
+
+def _decode_unproven(fields: Fields) -> tuple[int, ...]:
+    unproven = fields.take_optional("unproven", list) or []
+    if not all(type(number) is int for number in unproven):
+        raise StoreDamaged(f"'{fields.where}' has no valid field 'unproven' in its log")
+    return tuple(unproven)
 
 
 def _encode_ref(ref: LogRef | None) -> dict[str, Any] | None:
@@ -303,10 +312,16 @@ def _revisions(fields: Fields) -> Mapping[str, int]:
     return of
 
 
-def chain_breaks(entries: Sequence[RawEntry]) -> list[str]:
-    """Return inconsistencies between consecutive entries, one line each. A repair may skip numbers."""
+def chain_breaks(entries: Sequence[RawEntry], unproven: Collection[int] = ()) -> list[str]:
+    """Return inconsistencies between consecutive entries, one line each. A repair may skip numbers.
+
+    Args:
+        unproven: the sequences of entries that a repair has found not to prove the one before.
+    """
     broken = []
     for older, newer in pairwise(entries):
+        if newer["seq"] in unproven:
+            continue
         if newer.get("prev") != entry_hash(older):
             broken.append(f"entry {newer['seq']} does not have the hash of entry {older['seq']}: one was changed")
         elif newer["seq"] != older["seq"] + 1 and newer.get("action") != "repair":

@@ -11,7 +11,7 @@ from apm_s3.configs._models.log import LogRef, RawEntry
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.log import LogPart, chain_breaks, decode_part, encode_part
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reading.reader import NEAR, PARALLEL, Gone, Reader, sha256
+from apm_s3.configs._protocol.reading.reader import NEAR, PARALLEL, Gone, Reader, sha256, twice
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import FormatTooNew, ObjectNotFound, PreconditionFailed, StoreDamaged
 
@@ -48,15 +48,19 @@ class Archive:
             Gone: it is missing, or its bytes differ.
         """
         where = self._reader.where(ref.key)
-        try:
+
+        async def read() -> LogPart:
             part = await self.unnamed(environment, ref.key)
+            if part.ref != ref:
+                raise StoreDamaged(f"the part '{where}' of the log does not have the SHA-256 {ref.sha256}")
+            return part
+
+        try:
+            return await twice(read)
         except ObjectNotFound as exc:
             raise Gone(f"the part '{where}' of the log is missing") from exc
         except StoreDamaged as exc:
             raise Gone(exc.problem) from exc
-        if part.ref != ref:
-            raise Gone(f"the part '{where}' of the log does not have the SHA-256 {ref.sha256}")
-        return part
 
     async def unnamed(self, environment: str, key: str) -> LogPart:
         """Return the part under `key`, even if no reference document ever named it.
@@ -161,7 +165,7 @@ class Archive:
                 more = [entry for entry in reversed(part.entries) if first <= entry["seq"] < lowest()]
                 read += more
                 found += filter(wanted, more)
-        broken = chain_breaks(read[::-1])
+        broken = chain_breaks(read[::-1], snapshot.current.log.unproven)
         if broken:
             raise StoreDamaged(f"the log of '{snapshot.environment}' is damaged: {broken[0]}")
         return [entry for entry in found[:limit] if not is_older(entry)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.reading.cache import Known, StoreCache
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import (
+    BackupInvalid,
     ConfigNotFound,
     FormatTooNew,
     NotModified,
@@ -46,6 +48,10 @@ NEAR = 3
 INLINE = 256 * 1024
 """Size up to which data is hashed or decompressed in the event loop (about a millisecond); then in a thread."""
 
+_MD5 = re.compile(r'"?([0-9a-fA-F]{32})"?', re.ASCII)
+
+OTHER_MD5 = "its bytes do not have the MD5 that is its ETag"
+
 T = TypeVar("T")
 
 
@@ -62,9 +68,13 @@ class Reader:
 
     Args:
         cache: the cache; without it, everything is read from the bucket.
+
+    Attributes:
+        etags_tell: False once it is known that ETags of this bucket that look like an MD5 are none.
     """
 
     def __init__(self, objects: ObjectStore, cache: StoreCache | None = None) -> None:
+        self.etags_tell = True
         self._objects = objects
         self._cache = cache
 
@@ -113,7 +123,7 @@ class Reader:
 
     async def _confirm(self, environment: str, known: Known | None) -> Known:
         """Return the current reference document; `known` itself if that is still current."""
-        etag = None if known is None else known.snapshot.etag or None
+        etag = None if known is None or known.snapshot.doubtful else known.snapshot.etag or None
         asked_at = asyncio.get_running_loop().time()
         try:
             snapshot, size = await self._ask(environment, etag)
@@ -126,7 +136,27 @@ class Reader:
         return Known(snapshot, size)
 
     async def _ask(self, environment: str, if_none_match: str | None) -> tuple[Snapshot, int]:
-        """Read the reference document and its bytes from the bucket."""
+        """Read the reference document and its size from the bucket; again if it is damaged, which may pass."""
+        with suppress(FormatTooNew, StoreDamaged):
+            snapshot, size = await self._ask_once(environment, if_none_match)
+            if not snapshot.doubtful:
+                return snapshot, size
+        snapshot, size = await self._ask_once(environment, if_none_match)
+        if snapshot.doubtful and await self._has_other_etags(snapshot.current):
+            self.etags_tell = False
+            snapshot = replace(snapshot, doubtful=False)
+        return snapshot, size
+
+    async def _has_other_etags(self, current: Current) -> bool:
+        """Return whether a release document, whose SHA-256 is known, has an ETag that is not its MD5 either."""
+        for state in current.tools.values():
+            with suppress(StoreDamaged, ObjectNotFound):
+                info, body = await self.read_bounded(state.release.key)
+                if await sha256(body) == state.release.sha256:
+                    return has_md5(info, body) is False
+        return False
+
+    async def _ask_once(self, environment: str, if_none_match: str | None) -> tuple[Snapshot, int]:
         key = keys.current(environment)
         asked_at = asyncio.get_running_loop().time()
         info, body = await self.read_bounded(key, if_none_match)
@@ -137,7 +167,8 @@ class Reader:
                 key=key, hint="suspect a proxy that removes headers: configurations need the ETag",
             )  # fmt: skip
         current = decode_current(body, environment=environment, where=self.where(key))
-        return Snapshot(environment, current, info.etag, server_time(info), asked_at), len(body)
+        doubtful = self.etags_tell and has_md5(info, body) is False
+        return Snapshot(environment, current, info.etag, server_time(info), asked_at, doubtful=doubtful), len(body)
 
     async def require(self, environment: str) -> Snapshot:
         """Return the reference document.
@@ -228,15 +259,22 @@ class Reader:
                 release = await self._decoded(ref.key, shared)
                 if release.ref == ref:
                     return release
-        try:
+
+        async def read() -> tuple[Release, bytes]:
             _, body = await self.read_bounded(ref.key)
             release = await self._decoded(ref.key, body)
+            if release.ref != ref:
+                raise StoreDamaged(
+                    f"the release document '{self.where(ref.key)}' does not have the SHA-256 {ref.sha256}"
+                )
+            return release, body
+
+        try:
+            release, body = await twice(read)
         except ObjectNotFound as exc:
             raise Gone(f"the release document '{self.where(ref.key)}' is missing") from exc
         except StoreDamaged as exc:
             raise Gone(exc.problem) from exc
-        if release.ref != ref:
-            raise Gone(f"the release document '{self.where(ref.key)}' does not have the SHA-256 {ref.sha256}")
         if self._cache is not None:
             self._cache.share(ref.key, body)
         return release
@@ -250,6 +288,9 @@ class Reader:
             ObjectNotFound: it does not exist.
             StoreDamaged: it is not a release document, or does not match its key.
         """
+        return await twice(lambda: self._document(key))
+
+    async def _document(self, key: str) -> Release:
         _, body = await self.read_bounded(key)
         return await self._decoded(key, body)
 
@@ -331,19 +372,26 @@ class Reader:
 
     async def _blob(self, key: str, entry: FileEntry) -> bytes:
         shared = None if self._cache is None else await self._cache.shared_body(key)
-        plain = None if shared is None or len(shared) > entry.size else await unpack(shared, entry)
-        if plain is not None:
-            return plain
-        try:
+        near = None if shared is None or len(shared) > entry.size else await unpack(shared, entry)
+        if near is not None:
+            return near
+
+        async def read() -> tuple[bytes, bytes]:
             # A compressed blob is smaller than its content.
             _, body = await self._objects.read(key, limit=entry.size)
+            unpacked = await unpack(body, entry)
+            if unpacked is None:
+                raise StoreDamaged(f"the blob '{self.where(key)}' does not have the SHA-256 {entry.sha256}")
+            return unpacked, body
+
+        try:
+            plain, body = await twice(read)
         except ObjectNotFound as exc:
             raise Gone(f"the blob '{self.where(key)}' is missing") from exc
         except ObjectTooLarge as exc:
             raise Gone(f"the blob '{self.where(key)}' is not what was stored: {exc.problem}") from exc
-        plain = await unpack(body, entry)
-        if plain is None:
-            raise Gone(f"the blob '{self.where(key)}' does not have the SHA-256 {entry.sha256}")
+        except StoreDamaged as exc:
+            raise Gone(exc.problem) from exc
         if self._cache is not None:
             self._cache.share(key, body)
         return plain
@@ -414,7 +462,7 @@ class Reader:
 
     async def _try_release(self, key: str) -> Release | None:
         try:
-            return await self.document(key)
+            return await self._document(key)
         except (ObjectNotFound, StoreDamaged, FormatTooNew):
             # If the release is needed, it is read again, which raises the error.
             return None
@@ -463,6 +511,25 @@ class Reader:
     def where(self, key: str) -> str:
         """Return bucket and key, for errors."""
         return f"{self._objects.bucket}/{key}"
+
+
+async def twice(read: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of `read`, called again if what came is damaged: perhaps it was damaged on its way."""
+    with suppress(BackupInvalid, FormatTooNew, StoreDamaged):
+        return await read()
+    return await read()
+
+
+def has_md5(info: FileInfo, body: bytes) -> bool | None:
+    """Return whether the ETag of an object is the MD5 of `body`; None if it is none, or S3's checksum was verified.
+
+    An ETag that looks like an MD5 may still be none, such as that of an object encrypted with a KMS key.
+    """
+    match = _MD5.fullmatch(info.etag or "")
+    verified = any("-" not in checksum for checksum in info.checksums.values())
+    if match is None or verified:
+        return None
+    return match[1].lower() == hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 async def sha256(body: bytes) -> str:

@@ -16,6 +16,7 @@ class Snapshot:
         server_time: the server's clock at the response, Unix seconds.
         asked_at: the event loop's clock before the request.
         stale_since: when this was current, if S3 cannot be reached.
+        doubtful: whether its MD5 is not its ETag, which it is on most servers: writers ask before they build on it.
     """
 
     environment: str
@@ -24,3 +25,4 @@ class Snapshot:
     server_time: float
     asked_at: float
     stale_since: datetime | None = None
+    doubtful: bool = False

@@ -1,0 +1,186 @@
+"""One byte of one document is damaged: where it is stored, or once on its way. No commit is ever built on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from apm_s3.configs import ConfigStore, EnvironmentSettings
+from apm_s3.errors import ApmS3Error, StoreDamaged
+from apm_s3.models import FileInfo, FileVersion
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import LOKI, OTHER_LOKI
+
+ENV = "production"
+CURRENT = f"configs/{ENV}/current.json"
+
+Use = Callable[[ConfigStore], Awaitable[Any]]
+
+
+class Damaging(MemoryObjects):
+    """A bucket without checksums that returns one object with one wrong byte, the first `times` times that it is read.
+
+    Attributes:
+        salted: whether ETags are no MD5 sums, though they look like it, as with some encryption.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("memory", now=1_767_225_600.0)
+        self.key, self.place, self.times = "", 0, 0
+        self.salted = False
+
+    def damage(self, key: str, place: int, times: int) -> None:
+        self.key, self.place, self.times = key, place, times
+
+    async def read(self, key: str, **options: Any) -> tuple[FileInfo, bytes]:
+        info, body = await super().read(key, **options)
+        if key == self.key and self.times > 0:
+            self.times -= 1
+            body = body[: self.place] + bytes([body[self.place] ^ 1]) + body[self.place + 1 :]
+        return info, body
+
+    async def put(self, key: str, body: bytes, **options: Any) -> FileInfo:
+        info = await super().put(key, body, **options)
+        if not self.salted:
+            return info
+        info = info._replace(etag=f'"{hashlib.md5(body + b"salt").hexdigest()}"')
+        self.objects[key] = info, body
+        return info
+
+
+@pytest.fixture
+def memory() -> Damaging:
+    return Damaging()
+
+
+@pytest.fixture
+def store(memory: Damaging) -> ConfigStore:
+    return ConfigStore(memory, require_conditional_writes=False)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Objects, by a part of their keys, and a call that reads them.
+
+    Attributes:
+        entries: commits that fill the log first.
+        step: every how many bytes one is damaged; a part of the log is long, and one hash covers all of it.
+    """
+
+    part: str
+    use: Use
+    entries: int = 0
+    step: int = 1
+
+
+async def fill(store: ConfigStore, entries: int) -> None:
+    """Two revisions of a tool, the good one marked, and a backup."""
+    await store.upload("loki", ENV, LOKI, message="the first")
+    for number in range(entries):
+        await store.mark_good("loki", ENV, message=f"{number}")
+    await store.upload("loki", ENV, OTHER_LOKI, message="the second")
+    await store.backup("loki", ENV)
+
+
+async def _restore(store: ConfigStore) -> None:
+    [backup] = await store.list_backups(ENV)
+    await store.restore(backup.key)
+
+
+CASES = {
+    "the reference document": Case("/current.json", lambda store: store.mark_good("loki", ENV), entries=1),
+    "the current release": Case("/releases/00000002", lambda store: store.upload("loki", ENV, LOKI)),
+    "a stored part of the log": Case("/log/", lambda store: store.log(ENV), entries=66, step=101),
+    "the blob of the current release": Case("/blobs/", lambda store: store.download_bundle("loki", ENV)),
+    "the manifest of a backup": Case("/manifest.json", _restore),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+async def test_a_wrong_byte_is_refused_where_it_is_stored_and_read_again_on_its_way(
+    memory: Damaging, store: ConfigStore, case: Case
+) -> None:
+    await fill(store, case.entries)
+    before = dict(memory.objects)
+    key = max(key for key in before if case.part in key)
+    if case.part == "/blobs/":
+        key = key.rpartition("/")[0] + "/" + (await store.download_bundle("loki", ENV)).release.files["loki.yaml"].blob
+    for place in range(0, before[key][0].size, case.step):
+        memory.damage(key, place, times=1_000)
+        with pytest.raises(ApmS3Error):
+            await case.use(store)
+        assert memory.objects[CURRENT] == before[CURRENT], place
+
+        memory.damage(key, place, times=1)
+        await case.use(store)
+        assert memory.times == 0, place
+        await store.log(ENV)  # verifies the hash of each entry
+        memory.objects = dict(before)
+
+
+async def test_where_etags_are_no_md5_sums_nothing_is_taken_for_damaged(memory: Damaging, store: ConfigStore) -> None:
+    memory.salted = True
+    await store.set_settings(ENV, EnvironmentSettings(keep_revisions=5), create=True)
+    await fill(ConfigStore(memory, require_conditional_writes=False), 1)
+
+    assert (await ConfigStore(memory).upload("loki", ENV, LOKI)).revision == 3
+    assert (await ConfigStore(memory).fsck(ENV)).ok
+
+
+async def test_a_byte_that_is_wrong_in_the_bucket_is_found_and_mended(memory: Damaging, store: ConfigStore) -> None:
+    await fill(store, 1)
+    info, body = memory.objects[CURRENT]
+    memory.objects[CURRENT] = info, body.replace(b"the second", b"the sec0nd")
+
+    assert not (await store.fsck(ENV)).ok
+    with pytest.raises(StoreDamaged, match="the MD5 that is its ETag"):
+        await store.freeze(ENV, "an incident")
+    assert (await store.repair(ENV)).after.ok
+    assert "the second" in [entry.message for entry in await store.log(ENV)]
+
+
+async def _broken(memory: Damaging, store: ConfigStore) -> None:
+    """Change an entry of the log, as an older version did that committed on top of a damaged byte."""
+    await fill(store, 3)
+    body = memory.objects[CURRENT][1].replace(b'"message":"1"', b'"message":"7"')
+    await memory.put(CURRENT, body)
+
+
+async def test_a_changed_entry_of_the_log_is_restored_from_an_older_version(
+    memory: Damaging, store: ConfigStore
+) -> None:
+    await _broken(memory, store)
+    with pytest.raises(StoreDamaged, match="entry 4 does not have the hash of entry 3: one was changed"):
+        await store.upload("loki", ENV, LOKI)
+
+    report = await store.repair(ENV)
+
+    assert "entry 3 of the log was restored" in report.actions
+    assert report.after.ok
+    assert [entry.message for entry in await store.log(ENV)][1:5] == ["the second", "2", "1", "0"]
+    assert (await store.upload("loki", ENV, LOKI)).revision == 3
+
+
+async def test_a_changed_entry_without_a_copy_is_kept_and_marked_as_unproven(
+    memory: Damaging, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(key: str) -> AsyncGenerator[FileVersion, None]:
+        return
+        yield
+
+    monkeypatch.setattr(memory, "versions", none)
+    await _broken(memory, store)
+
+    report = await store.repair(ENV)
+
+    proof = "the log was kept, but cannot be proven: entry 4 does not have the hash of entry 3: one was changed"
+    assert proof in report.actions
+    assert report.after.ok
+    assert [each.problem for each in report.after.lost] == ["entry 4 of the log does not prove the entry before it"]
+    assert "7" in [entry.message for entry in await store.log(ENV)]
+    assert (await store.upload("loki", ENV, LOKI)).revision == 3
+    assert (await store.repair(ENV)).actions == ("live copies of loki were compared and refreshed",)
