@@ -171,6 +171,8 @@ class S3Settings:
         verify: False turns certificate checks off; a path names a CA bundle; None leaves it to botocore.
         client_cert: a path, or (certificate, key), as in botocore.
         proxies, proxies_config: as in botocore.
+        token_over_http: send session tokens over plain HTTP to other machines too, where whoever reads one may use it
+            until it expires. Otherwise such requests are refused before anything is sent (`InvalidOption`).
     """
 
     max_concurrency: int = 64
@@ -186,6 +188,7 @@ class S3Settings:
     client_cert: str | tuple[str, str] | None = field(default=None, repr=False)
     proxies: Mapping[str, str] | None = field(default=None, repr=False)
     proxies_config: Mapping[str, object] | None = field(default=None, repr=False)
+    token_over_http: bool = False
 
     def __post_init__(self) -> None:
         if self.max_concurrency < 1:

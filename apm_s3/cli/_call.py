@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from apm_s3.cli._settings import Settings
     from apm_s3.configs import ConfigStore, OnStoreProgress, StoreProgress
     from apm_s3.events import Hook
+    from apm_s3.settings import S3Settings
 
 T = TypeVar("T")
 
@@ -266,7 +268,17 @@ def make_manager(
     """Return a manager that is not open yet; None leaves a value to the AWS configuration."""
     from apm_s3._manager import S3Manager  # noqa: PLC0415 - it loads an S3 client
 
-    return S3Manager(region=region, endpoint_url=endpoint_url, session=make_session(profile), hooks=hooks)
+    session = make_session(profile)
+    return S3Manager(
+        region=region, endpoint_url=endpoint_url, session=session, settings=make_s3_settings(), hooks=hooks
+    )
+
+
+def make_s3_settings() -> S3Settings:
+    """Return the settings of all managers of the command line, by the environment."""
+    from apm_s3.settings import S3Settings  # noqa: PLC0415 - see above
+
+    return S3Settings(token_over_http=os.environ.get("APM_S3_TOKEN_OVER_HTTP") == "1")
 
 
 def make_session(profile: str | None) -> Any:

@@ -216,3 +216,17 @@ def test_a_file_that_is_too_long_for_a_project_file_is_refused(local: Shell) -> 
     write(local.directory, "#" * (1024**2 + 1))
 
     assert "is longer than" in local("config", "validate").stderr
+
+
+def test_a_session_token_goes_over_plain_http_only_where_the_user_asks_for_it(shell: Shell) -> None:
+    keys = "[profile ours]\naws_access_key_id = test\naws_secret_access_key = x\naws_session_token = token\n"
+    place = ["--endpoint-url", "http://s3.invalid:9000", "--profile", "ours"]
+    shell.environ["AWS_CONFIG_FILE"] = str(write(shell.directory, keys, "aws"))
+
+    refused_one = shell("object", "ls", "s3://bucket", *place)
+    assert (refused_one.status, "plain HTTP to s3.invalid" in refused_one.stderr) == (2, True)
+    assert "hint: use an https:// endpoint, or set APM_S3_TOKEN_OVER_HTTP=1 on a network" in refused_one.stderr
+
+    shell.environ["APM_S3_TOKEN_OVER_HTTP"] = "1"
+    presigned = ["object", "presign", "s3://bucket/key", *place]
+    assert "X-Amz-Security-Token=token" in shell.ok(*presigned)

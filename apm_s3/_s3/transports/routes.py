@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from apm_s3._s3.transports.boto.redaction import Internal
 from apm_s3._wire.sigv4 import SERVICE, encode_path
+from apm_s3.errors import InvalidOption
 
 PROBE_KEY = "k"
 
@@ -35,6 +37,31 @@ def is_custom(endpoint_url: str) -> bool:
     """Return whether the endpoint is an S3-compatible server rather than AWS."""
     host = urlsplit(endpoint_url).hostname or ""
     return not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
+def refuse_exposed_token(*hosts: str) -> None:
+    """Refuse to send a session token over plain HTTP, unless all `hosts` on the way are this machine.
+
+    Raises:
+        InvalidOption: one of them is another machine: whoever is between could read the token, and use it.
+    """
+    for host in hosts:
+        if not _is_local(host):
+            raise InvalidOption(
+                f"the session token would be sent over plain HTTP to {host}, readable for everybody between",
+                hint="use an https:// endpoint, or S3Settings(token_over_http=True) on a network that you trust",
+            )
+
+
+def _is_local(host: str) -> bool:
+    """Return whether `host` is this machine, by https://www.rfc-editor.org/rfc/rfc6761#section-6.3 or its address."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 class Origin(NamedTuple):

@@ -12,6 +12,7 @@ from rich.console import Console
 from apm_s3._manager import S3Manager
 from apm_s3._tasks import shielded
 from apm_s3._tools import TOOLS, Tool
+from apm_s3.cli._call import make_s3_settings
 from apm_s3.cli._demonstration import show
 from apm_s3.cli._demonstration.samples import sample_bundle
 from apm_s3.configs._store import ConfigStore
@@ -61,7 +62,9 @@ async def run_demo(console: Console, *, endpoint_url: str | None, region: str) -
         console.print(f"S3 server: {where}" + ("" if endpoint_url else " (embedded: moto)"))
         try:
             async with (
-                S3Manager(region=region, endpoint_url=where, credentials=credentials) as s3,
+                S3Manager(
+                    region=region, endpoint_url=where, credentials=credentials, settings=make_s3_settings()
+                ) as s3,
                 _own_bucket(console, s3) as bucket,
             ):
                 return await _run_steps(Demo(console, s3, bucket, s3.configs(bucket)))

@@ -206,6 +206,7 @@ async def test_no_error_shows_the_password_of_a_proxy(
             data_path=data_path,  # type: ignore[arg-type]
             proxies={"http": proxy, "https": proxy},
             retry=RetrySettings(attempts=1),
+            token_over_http=True,
         )
         async with S3Manager(
             region="us-east-1",

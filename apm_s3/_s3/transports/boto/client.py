@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
+from botocore.httpsession import ProxyConfiguration
+from botocore.utils import get_environ_proxies
 
 from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.boto.credential_clients import keep_from_redirects
@@ -18,7 +20,7 @@ from apm_s3._s3.transports.boto.documents import check_document
 from apm_s3._s3.transports.boto.redaction import redact_logs
 from apm_s3._s3.transports.boto.resigning import Resigner
 from apm_s3._s3.transports.boto.send_once import SendOnceSession
-from apm_s3._s3.transports.routes import is_custom
+from apm_s3._s3.transports.routes import is_custom, refuse_exposed_token
 
 if TYPE_CHECKING:
     from apm_s3._s3.transports.clock import Clock
@@ -71,9 +73,19 @@ class ClientMaking:
         client.meta.events.register_first("choose-signer.s3", _presign_with_sigv4)
         client.meta.events.register_last("before-send.s3", Resigner(clock, provider))
         client.meta.events.register_first("before-send.s3", _note_request)
+        if not self._settings.token_over_http:
+            client.meta.events.register_first("before-send.s3", self._refuse_exposed_token)
         client.meta.events.register_first("response-received.s3", _note_exchange)
         client.meta.events.register_last("response-received.s3", check_document)
         return client
+
+    def _refuse_exposed_token(self, request: Any, **_: Any) -> None:
+        """Refuse a session token over plain HTTP to another machine, a proxy included."""
+        if request.url.startswith("http:") and "x-amz-security-token" in request.headers:
+            proxies = self._settings.proxies
+            choice = ProxyConfiguration(dict(proxies) if proxies is not None else get_environ_proxies(request.url))
+            servers = (request.url, choice.proxy_url_for(request.url))
+            refuse_exposed_token(*(urlsplit(url).hostname or "" for url in servers if url is not None))
 
     def _context(self, region: str | None, endpoint_url: str | None, fitting: str | None) -> Any:
         """Return a context manager that opens a client configured for the endpoint `fitting`."""

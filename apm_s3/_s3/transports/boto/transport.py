@@ -7,6 +7,7 @@ import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.transports.base import ParsedPage
@@ -40,6 +41,7 @@ from apm_s3._s3.transports.boto.responses import (
     written,
 )
 from apm_s3._s3.transports.expectations import accounted, check_listed, check_status, check_unchanged
+from apm_s3._s3.transports.routes import refuse_exposed_token
 from apm_s3._wire.listings import newest_first
 from apm_s3.errors import ApmS3Error, ConnectionLost, NotModified
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, UploadInfo, VersionPage
@@ -336,6 +338,10 @@ class BotoTransport:
             )
         except translated(UnicodeEncodeError) as exc:
             raise translate(exc, operation="presign", bucket=bucket, key=key) from exc
+        parts = urlsplit(url)
+        exposed = parts.scheme == "http" and "X-Amz-Security-Token=" in parts.query
+        if exposed and not self._clients.settings.token_over_http:
+            refuse_exposed_token(parts.hostname or "")
         return cast("str", url)
 
     async def recover(self, error: ApmS3Error) -> bool:

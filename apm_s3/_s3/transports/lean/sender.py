@@ -27,7 +27,7 @@ from apm_s3._s3.transports.lean.responses import (
 )
 from apm_s3._s3.transports.lean.stalls import Stalls
 from apm_s3._s3.transports.plain import plain_route
-from apm_s3._s3.transports.routes import Route, learn_route
+from apm_s3._s3.transports.routes import Route, learn_route, refuse_exposed_token
 from apm_s3._wire.http1 import request_head
 from apm_s3._wire.sigv4 import EMPTY_SHA256, Signer, encode_path
 from apm_s3.errors import ApmS3Error, IntegrityError, InvalidCredentials, InvalidRequest, WrongRegion
@@ -160,6 +160,8 @@ class Sender:
     ) -> str:
         """Return a URL with the signature in its query; its user must also send `headers`."""
         await self._prepare(route)
+        if self._frozen.token and not route.secure and not self._clients.settings.token_over_http:
+            refuse_exposed_token(route.origin.host)
         path = route.prefix + encode_path(key)
         try:
             query = self._signer.presign(
@@ -195,6 +197,8 @@ class Sender:
 
     def _signed(self, call: Call, route: Route, payload: Payload | None, lane: Lane) -> bytes:
         """Return the signed head of a request, with its body unless that is sent in pieces."""
+        if self._frozen.token and not route.secure and not self._clients.settings.token_over_http:
+            refuse_exposed_token(route.origin.host, *(() if lane.proxy is None else (lane.proxy.host,)))
         path = route.root if call.key is None else route.prefix + encode_path(call.key)
         headers = call.headers
         headers["host"] = route.host
