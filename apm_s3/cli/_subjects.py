@@ -13,7 +13,7 @@ from pathlib import Path
 from apm_s3._directories import EXCLUDED, read_files
 from apm_s3._tools import MAIN_FILES, TOOLS, Tool
 from apm_s3.errors import InvalidOption
-from apm_s3.validators._checking.context import Source, read_capped
+from apm_s3.validators._checking import Source, read_capped
 
 _MAIN_NAMES: Mapping[str, Tool] = {
     **{MAIN_FILES[tool]: tool for tool in TOOLS if tool != "jaeger"},

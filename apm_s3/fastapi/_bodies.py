@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from apm_s3.configs import EnvironmentSettings
 from apm_s3.fastapi._problems import ProblemError
-from apm_s3.validators._checking.context import MatcherMode
+from apm_s3.validators._checking import MatcherMode
 from apm_s3.validators._validation.validate import Level
 
 GivenT = TypeVar("GivenT", bound="Given")

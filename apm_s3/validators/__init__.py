@@ -31,18 +31,16 @@ from apm_s3.validators._validation.validate import (
 )
 
 if TYPE_CHECKING:
-    from apm_s3.validators._query.api import parse_logql, parse_promql
-    from apm_s3.validators._query.logql.nodes import (
-        LabelFilter,
-        LineFilter,
-        LogRange,
-        RangeAggregation,
-        Stage,
-        Streams,
-        Unwrap,
-        Variants,
+    from apm_s3.validators._query.api import (
+        labels_of,
+        matchers_of,
+        metrics_of,
+        parse_logql,
+        parse_promql,
+        ranges_of,
+        walk,
     )
-    from apm_s3.validators._query.nodes import (
+    from apm_s3.validators._query.kit import (
         Aggregation,
         At,
         Binary,
@@ -62,7 +60,16 @@ if TYPE_CHECKING:
         Unary,
         ValueType,
     )
-    from apm_s3.validators._query.usage import labels_of, matchers_of, metrics_of, ranges_of, walk
+    from apm_s3.validators._query.logql_pipelines import (
+        LabelFilter,
+        LineFilter,
+        LogRange,
+        RangeAggregation,
+        Stage,
+        Streams,
+        Unwrap,
+        Variants,
+    )
     from apm_s3.validators._validation.validate_async import validate_bundle_async, validate_config_async
 
 __all__ = [

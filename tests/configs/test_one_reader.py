@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from apm_s3.configs._content.edits import load
 from apm_s3.validators import parse_document
 from apm_s3.validators._reading.documents import Format, read_document
-from apm_s3.validators._reading.nodes import Unreadable
-from apm_s3.validators._reading.trace import Steps, Trace, scalars_below
+from apm_s3.validators._reading.nodes import Steps, Trace, Unreadable, scalars_below
 from apm_s3.validators._secrets.texts import mask_text
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=12)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.gates import Gate
-from apm_s3.validators._decoding.schema import Schema
-from apm_s3.validators._decoding.struct import INVALID, Mismatch
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import Gate
+from apm_s3.validators._decoding import Schema
+from apm_s3.validators._decoding import INVALID, Mismatch
 from apm_s3.validators._reading.documents import read_document
 
 TABLE = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apm_s3.validators._grammars.globs import BadGlob, check_glob, glob_matches
+from apm_s3.validators._checking import BadGlob, check_glob, glob_matches
 
 
 @pytest.mark.parametrize(

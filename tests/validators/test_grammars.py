@@ -6,12 +6,19 @@ import subprocess
 
 import pytest
 
-from apm_s3.validators._decoding.struct import Mismatch
-from apm_s3.validators._grammars.durations import parse_duration, parse_go_duration, parse_size
+from apm_s3.validators._decoding import Mismatch
 from apm_s3.validators._grammars.gotemplate import template_problem
-from apm_s3.validators._grammars.labels import is_label_name, is_label_template
-from apm_s3.validators._grammars.regexes import regex_error, regex_message
-from apm_s3.validators._grammars.urls import BadUrl, parse_url
+from apm_s3.validators._grammars.values import (
+    BadUrl,
+    is_label_name,
+    is_label_template,
+    parse_duration,
+    parse_go_duration,
+    parse_size,
+    parse_url,
+    regex_error,
+    regex_message,
+)
 from apm_s3.validators._tools.prometheus.kubernetes import field_selector_problem, label_selector_problem
 
 MS = 10**6

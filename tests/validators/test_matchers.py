@@ -14,7 +14,7 @@ import pytest
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.validators import validate_bundle, validate_bundle_async, validate_config
-from apm_s3.validators._checking.context import MatcherMode
+from apm_s3.validators._checking import MatcherMode
 
 MODES: tuple[MatcherMode, ...] = ("fallback", "classic", "utf8-strict")
 EITHER = [

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from apm_s3.validators._reading.documents import read_document
-from apm_s3.validators._reading.positions import Positions
+from apm_s3.validators._reading.nodes import Positions
 
 SOURCES = {
     "plain": "a: up + down\n",

@@ -12,9 +12,9 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apm_s3.validators._query.re2.classes import _SCRIPTS
-from apm_s3.validators._query.re2.match import Program, TooCostly, program_of, same_but_for_case
-from apm_s3.validators._query.re2.parser import MAX_LENGTH, Regex, check_re2, parse_re2
+from apm_s3.validators._query.re2 import MAX_LENGTH, Regex, check_re2, parse_re2
+from apm_s3.validators._query.re2_match import Program, TooCostly, program_of, same_but_for_case
+from apm_s3.validators._query.re2_syntax import _SCRIPTS
 
 REFUSED = {
     "(a": "missing closing ): `(a`",

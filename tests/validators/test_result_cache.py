@@ -8,7 +8,7 @@ import pytest
 
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators import validate_bundle, validate_bundle_async
-from apm_s3.validators._checking.bundles import FileResult
+from apm_s3.validators._checking import FileResult
 from apm_s3.validators._validation import offload
 from apm_s3.validators._validation import validate_async as validate
 from apm_s3.validators._validation.cache import ResultCache, keys_of

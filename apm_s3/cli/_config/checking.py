@@ -11,7 +11,7 @@ from apm_s3.cli._config.formats import Findings, Found
 from apm_s3.cli._subjects import Search, Subject
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Issue, ValidationReport, other_file
-from apm_s3.validators._checking.beyond import report_main_file, report_secrets
+from apm_s3.validators._checking import report_main_file, report_secrets
 from apm_s3.validators._validation.validate import infer_kind, validate_bundle, validate_config
 
 _LARGE = 1024**2

@@ -16,10 +16,8 @@ from apm_s3.configs._content.structures import Steps
 from apm_s3.reports import Severity
 from apm_s3.validators._reading.documents import Format, format_of, read_document
 from apm_s3.validators._reading.ini_reader import DEFAULT_SECTION
-from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Unreadable
-from apm_s3.validators._reading.scalars import is_null, resolve, resolve_plain
-from apm_s3.validators._reading.trace import Steps as Indexed
-from apm_s3.validators._reading.trace import Trace
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Trace, Unreadable, is_null, resolve, resolve_plain
+from apm_s3.validators._reading.nodes import Steps as Indexed
 from apm_s3.validators._secrets.texts import decode
 
 Edit = tuple[int, int, str]

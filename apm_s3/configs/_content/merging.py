@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from apm_s3.configs._content.structures import Steps, item_names
-from apm_s3.validators._hints import did_you_mean
+from apm_s3.validators._checking import did_you_mean
 
 _DIRECTIVE = "$patch"
 

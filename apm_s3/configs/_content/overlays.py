@@ -51,10 +51,9 @@ from apm_s3.configs._content.serialise import serialise
 from apm_s3.configs._content.structures import Steps, render
 from apm_s3.errors import ApmS3Error, ConfigInvalid
 from apm_s3.reports import Issue, Severity, ValidationReport
-from apm_s3.validators._hints import did_you_mean
+from apm_s3.validators._checking import did_you_mean
 from apm_s3.validators._reading.documents import format_of, read_document
-from apm_s3.validators._reading.nodes import Unreadable, render_steps
-from apm_s3.validators._reading.trace import Trace
+from apm_s3.validators._reading.nodes import Trace, Unreadable, render_steps
 from apm_s3.validators._secrets.texts import decode, mask_steps
 
 RESERVED = ".apm/"

@@ -25,7 +25,7 @@ from apm_s3.configs._reads.views import compare
 from apm_s3.configs._writes.checks import report_bundle
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, InvalidOption, StoreDamaged
 from apm_s3.reports import ValidationReport
-from apm_s3.validators._hints import did_you_mean
+from apm_s3.validators._checking import did_you_mean
 from apm_s3.validators._validation.validate import Level
 
 _EXPAND = frozenset(("grafana", "jaeger", "loki"))

@@ -12,7 +12,7 @@ from apm_s3.configs._content.sources import check_tool
 from apm_s3.configs._models.extra import Extra, nothing
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Severity, ValidationReport
-from apm_s3.validators._checking.context import MatcherMode, parse_version
+from apm_s3.validators._checking import MatcherMode, parse_version
 from apm_s3.validators._validation.validate import Level
 
 EVERY = "*"

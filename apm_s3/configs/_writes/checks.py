@@ -17,7 +17,7 @@ from apm_s3.configs._models.settings import LAX, ValidationRules
 from apm_s3.errors import ConfigInvalid, InvalidOption
 from apm_s3.reports import Issue, ValidationReport, other_file
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
-from apm_s3.validators._checking.beyond import PLAIN_SECRET, report_main_file, report_secrets
+from apm_s3.validators._checking import PLAIN_SECRET, report_main_file, report_secrets
 from apm_s3.validators._secrets.known import Searched
 from apm_s3.validators._secrets.reports import Concealer
 from apm_s3.validators._secrets.texts import decode, find_secrets

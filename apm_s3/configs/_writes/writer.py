@@ -36,7 +36,7 @@ from apm_s3.configs._writes.requests import EnvironmentRequest, ToolRequest
 from apm_s3.configs._writes.uploads import Given, Upload, UploadTerms, left_out
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
-from apm_s3.validators._checking.beyond import report_secrets
+from apm_s3.validators._checking import report_secrets
 
 
 class Writer:

@@ -17,15 +17,15 @@ from apm_s3.validators._reading.nodes import (
     SEQUENCE,
     Document,
     Node,
+    Trace,
     Unreadable,
     check_encodable,
     check_nodes,
     mapping,
+    resolve,
     scalar,
     sequence,
 )
-from apm_s3.validators._reading.scalars import resolve
-from apm_s3.validators._reading.trace import Trace
 from apm_s3.validators._reading.yaml_reader import GoYaml, read_yaml
 
 Format = Literal["yaml", "json", "ini"]

@@ -11,6 +11,8 @@ from apm_s3.reports import Issue, Severity
 from apm_s3.validators._reading.nodes import (
     Document,
     Node,
+    Steps,
+    Trace,
     Unreadable,
     check_nodes,
     decode_text,
@@ -18,7 +20,6 @@ from apm_s3.validators._reading.nodes import (
     render_path,
     scalar,
 )
-from apm_s3.validators._reading.trace import Steps, Trace
 
 DEFAULT_SECTION = "DEFAULT"
 

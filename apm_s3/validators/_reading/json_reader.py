@@ -17,7 +17,10 @@ from apm_s3.validators._reading.nodes import (
     SCALAR,
     Document,
     Node,
+    Steps,
+    Trace,
     Unreadable,
+    Written,
     check_depth,
     check_nodes,
     decode_text,
@@ -27,7 +30,6 @@ from apm_s3.validators._reading.nodes import (
     scalar,
     sequence,
 )
-from apm_s3.validators._reading.trace import Steps, Trace, Written
 
 _TOKEN = re.compile(
     r"(?P<space>[ \t\r\n]*)(?:(?P<mark>[{}\[\],:])|(?P<quote>\")"

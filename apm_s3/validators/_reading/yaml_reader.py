@@ -24,16 +24,18 @@ from apm_s3.validators._reading.nodes import (
     Document,
     Entry,
     Node,
+    Steps,
+    Trace,
     Unreadable,
+    Written,
     check_depth,
     check_nodes,
     decode_text,
     mapping,
+    resolve,
     scalar,
     sequence,
 )
-from apm_s3.validators._reading.scalars import resolve
-from apm_s3.validators._reading.trace import Steps, Trace, Written
 
 try:
     from yaml import CLoader as _Loader

@@ -16,8 +16,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 from apm_s3.validators._reading.documents import format_of
-from apm_s3.validators._reading.scalars import resolve_plain
-from apm_s3.validators._reading.trace import Trace
+from apm_s3.validators._reading.nodes import Trace, resolve_plain
 from apm_s3.validators._secrets.lines import Place, behind
 from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, shapes_in
 from apm_s3.validators._secrets.texts import MASKED_ONLY, Span, inner_spans, secret_spans, traced, without

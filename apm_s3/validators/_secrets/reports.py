@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from apm_s3.reports import Issue
 from apm_s3.validators._reading.documents import Format
-from apm_s3.validators._reading.nodes import Node
-from apm_s3.validators._reading.trace import Written, scalars_below
+from apm_s3.validators._reading.nodes import Node, Written, scalars_below
 from apm_s3.validators._secrets.names import kind_by_name, labelled
 from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, mask_shapes
 from apm_s3.validators._secrets.texts import labels_of, secret_spans, traced

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from apm_s3.validators._reading.documents import Format, format_of, read_document
-from apm_s3.validators._reading.nodes import Unreadable, render_steps
-from apm_s3.validators._reading.trace import Steps, Trace, Written
+from apm_s3.validators._reading.nodes import Steps, Trace, Unreadable, Written, render_steps
 from apm_s3.validators._secrets.lines import (
     NAME,
     behind,

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Hook, Mismatch, Parser, Struct
-from apm_s3.validators._grammars.durations import parse_duration
-from apm_s3.validators._grammars.urls import BadUrl, Url, parse_url
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import Hook, Mismatch, Parser, Struct
+from apm_s3.validators._grammars.values import BadUrl, Url, parse_duration, parse_url
 
 _TLS_VERSIONS = ("TLS10", "TLS11", "TLS12", "TLS13")
 _SIGNATURES = ("RS256", "RS384", "RS512")

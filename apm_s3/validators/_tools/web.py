@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from apm_s3.validators._checking.context import Context, Source
-from apm_s3.validators._checking.structure import take_issues
-from apm_s3.validators._decoding.codecs import nanoseconds_codec, scalar_codec
-from apm_s3.validators._decoding.gates import Gate
-from apm_s3.validators._decoding.schema import Schema
-from apm_s3.validators._decoding.struct import Mismatch, Parser, Struct
-from apm_s3.validators._grammars.durations import parse_go_duration
+from apm_s3.validators._checking import Context, Source, take_issues
+from apm_s3.validators._decoding import nanoseconds_codec, scalar_codec
+from apm_s3.validators._decoding import Gate
+from apm_s3.validators._decoding import Schema
+from apm_s3.validators._decoding import Mismatch, Parser, Struct
+from apm_s3.validators._grammars.values import parse_go_duration
 
 KEYS = frozenset(("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"))
 """The sections of the document."""

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from threading import Lock
 
-from apm_s3.validators._checking.bundles import FileResult
+from apm_s3.validators._checking import FileResult
 
 MAX_WEIGHT = 50_000
 """Maximum number of files, issues and mentions, at most about 20 MB. The least recently used are evicted first."""

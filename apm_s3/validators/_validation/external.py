@@ -15,9 +15,8 @@ from pathlib import Path
 
 from apm_s3._processes import clean_environment, find_program, limit_process
 from apm_s3.reports import Issue, Severity
-from apm_s3.validators._checking.context import Context, Version
-from apm_s3.validators._reading.nodes import MAPPING, SEQUENCE, Node
-from apm_s3.validators._reading.scalars import decode_binary
+from apm_s3.validators._checking import Context, Version
+from apm_s3.validators._reading.nodes import MAPPING, SEQUENCE, Node, decode_binary
 
 DEADLINE = 20.0
 """Seconds; promtool needs 0.2 for 500 KB."""

@@ -13,11 +13,12 @@ from typing import Literal, Protocol, cast, get_args
 from apm_s3._tools import TOOLS, Tool
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport, other_file
-from apm_s3.validators._checking.bundles import FileResult, Member
-from apm_s3.validators._checking.context import (
+from apm_s3.validators._checking import (
     ConfigSource,
     Context,
+    FileResult,
     MatcherMode,
+    Member,
     Source,
     Version,
     parse_version,

@@ -14,7 +14,7 @@ from pathlib import Path as FilePath
 
 from apm_s3._tools import Tool
 from apm_s3.reports import ValidationReport
-from apm_s3.validators._checking.context import ConfigSource, MatcherMode, read_capped
+from apm_s3.validators._checking import ConfigSource, MatcherMode, read_capped
 from apm_s3.validators._validation.cache import ResultCache, keys_of
 from apm_s3.validators._validation.offload import run_beside, run_shared
 from apm_s3.validators._validation.validate import (

@@ -3,7 +3,7 @@
 import random
 import re
 
-from apm_s3.validators._query.promql.functions import FUNCTIONS
+from apm_s3.validators._query.promql_dialect import FUNCTIONS
 
 KEYWORDS = (
     *("and", "or", "unless", "atan2", "offset", "by", "without", "on", "ignoring", "group_left", "group_right", "bool"),

@@ -4,9 +4,8 @@ import random
 
 import pytest
 
-from apm_s3.validators._query.logql import parser as logql
-from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql import parser as promql
+from apm_s3.validators._query import logql, promql
+from apm_s3.validators._query.kit import QueryProblem
 from tests.validators.query.expressions import JUNK, NUMBERS, STRINGS, expressions
 
 LOGQL = (

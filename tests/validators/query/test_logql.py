@@ -4,11 +4,9 @@ import re
 
 import pytest
 
-from apm_s3.validators._query.logql.nodes import LineFilter, RangeAggregation, Stage, Streams
-from apm_s3.validators._query.logql.parser import parse
-from apm_s3.validators._query.nodes import Aggregation, Binary
-from apm_s3.validators._query.parsing import MAX_DEPTH
-from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._query.kit import MAX_DEPTH, Aggregation, Binary, QueryProblem
+from apm_s3.validators._query.logql import parse
+from apm_s3.validators._query.logql_pipelines import LineFilter, RangeAggregation, Stage, Streams
 
 S = '{app="api"}'
 

@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import pytest
 
-from apm_s3.validators._query.logql.parser import parse
-from apm_s3.validators._query.logql.tokens import KEYWORDS
-from apm_s3.validators._query.nodes import Binary
-from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._query.kit import Binary, QueryProblem
+from apm_s3.validators._query.logql import parse
+from apm_s3.validators._query.logql_pipelines import KEYWORDS
 
 DOCS = "https://grafana.com/docs/loki/latest/"
 LOG, METRIC, REFERENCE = (f"{DOCS}query/{page}/" for page in ("log_queries", "metric_queries", "query_reference"))

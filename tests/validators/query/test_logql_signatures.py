@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from apm_s3.validators._query.logql.parser import parse
-from apm_s3.validators._query.logql.tokens import CONVERSIONS, RANGE_OPS, STAGES, VECTOR_OPS
-from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._query.kit import QueryProblem
+from apm_s3.validators._query.logql import parse
+from apm_s3.validators._query.logql_pipelines import CONVERSIONS, RANGE_OPS, STAGES, VECTOR_OPS
 
 S = '{app="api"}'
 RANGE = {

@@ -2,10 +2,19 @@
 
 import pytest
 
-from apm_s3.validators._query.nodes import Aggregation, Binary, Call, NumberLiteral, RangeSelector, Selector, Subquery
-from apm_s3.validators._query.parsing import MAX_DEPTH, MAX_LENGTH
-from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql.parser import parse
+from apm_s3.validators._query.kit import (
+    MAX_DEPTH,
+    MAX_LENGTH,
+    Aggregation,
+    Binary,
+    Call,
+    NumberLiteral,
+    QueryProblem,
+    RangeSelector,
+    Selector,
+    Subquery,
+)
+from apm_s3.validators._query.promql import parse
 
 
 def refusal(text, release=None):

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql.parser import parse
+from apm_s3.validators._query.kit import QueryProblem
+from apm_s3.validators._query.promql import parse
 from tests.validators.query.expressions import expressions, soups
 from tests.validators.query.promtool import verdicts
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql.functions import FUNCTIONS
-from apm_s3.validators._query.promql.parser import parse
+from apm_s3.validators._query.kit import QueryProblem
+from apm_s3.validators._query.promql import parse
+from apm_s3.validators._query.promql_dialect import FUNCTIONS
 
 ARGUMENTS = {"v": "up", "m": "up[5m]", "s": "1", "t": '"a"'}
 SIGNATURES = {

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Mismatch, Struct
-from apm_s3.validators._grammars.globs import BadGlob, check_glob
+from apm_s3.validators._checking import BadGlob, Context, check_glob
+from apm_s3.validators._decoding import Mismatch, Struct
 from apm_s3.validators._tools.alertmanager.inline import check_inline_templates
 from apm_s3.validators._tools.alertmanager.routes import check_references, check_root
 

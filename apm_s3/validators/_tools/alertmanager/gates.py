@@ -6,8 +6,8 @@ since 0.25 or earlier. Fields of 0.35, which the tables do not have yet, have th
 
 from __future__ import annotations
 
-from apm_s3.validators._checking.context import Version
-from apm_s3.validators._decoding.gates import Gate, Gates
+from apm_s3.validators._checking import Version
+from apm_s3.validators._decoding import Gate, Gates
 
 _OAUTH2 = (
     "audience", "claims", "client_certificate_key", "client_certificate_key_file", "client_certificate_key_id",

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from functools import cache
 from zoneinfo import available_timezones
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Mismatch, Struct
-from apm_s3.validators._hints import did_you_mean
+from apm_s3.validators._checking import Context, did_you_mean
+from apm_s3.validators._decoding import Mismatch, Struct
 
 _TIME = re.compile(r"(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from apm_s3.reports import Severity
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.codecs import decode_string
-from apm_s3.validators._decoding.struct import INVALID
-from apm_s3.validators._grammars.regexes import regex_error, regex_message
-from apm_s3.validators._query.literals import BadLiteral, source_offset, unquote
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import decode_string
+from apm_s3.validators._decoding import INVALID
+from apm_s3.validators._grammars.values import regex_error, regex_message
+from apm_s3.validators._query.kit import BadLiteral, source_offset, unquote
 from apm_s3.validators._reading.nodes import Node, Path
 
 UTF8_MATCHERS = (0, 27)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Struct
-from apm_s3.validators._grammars.labels import is_label_name
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import Struct
+from apm_s3.validators._grammars.values import is_label_name
 from apm_s3.validators._tools.alertmanager.matchers import is_classic
 
 _EVERYTHING = "..."

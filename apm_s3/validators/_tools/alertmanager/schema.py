@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.codecs import list_codec, nanoseconds_codec, scalar_codec
-from apm_s3.validators._decoding.schema import Schema, load_table
-from apm_s3.validators._decoding.struct import Mismatch, Struct
-from apm_s3.validators._grammars.durations import parse_go_duration
-from apm_s3.validators._grammars.regexes import parse_regex
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import list_codec, nanoseconds_codec, scalar_codec
+from apm_s3.validators._decoding import Schema, load_table
+from apm_s3.validators._decoding import Mismatch, Struct
+from apm_s3.validators._grammars.values import parse_go_duration, parse_regex
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.alertmanager import intervals, receivers, routes
 from apm_s3.validators._tools.alertmanager.config import check_config, check_global, parse_host_port

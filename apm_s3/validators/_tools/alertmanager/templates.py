@@ -10,10 +10,8 @@ from collections.abc import Iterable
 
 from apm_s3._tools import MAIN_FILES
 from apm_s3.reports import Issue, Severity
-from apm_s3.validators._checking.bundles import Member
-from apm_s3.validators._checking.context import Context, Source
-from apm_s3.validators._checking.references import matching, notice_absent_files, patterns_in
-from apm_s3.validators._decoding.gates import known_in
+from apm_s3.validators._checking import Context, Member, Source, matching, notice_absent_files, patterns_in
+from apm_s3.validators._decoding import known_in
 from apm_s3.validators._grammars.gotemplate import TemplateNames, template_names, template_problem
 from apm_s3.validators._reading.nodes import MAPPING, SEQUENCE, Unreadable, position
 from apm_s3.validators._tools.alertmanager.inline import templates_of

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from apm_s3.validators._checking.context import Context, Source
-from apm_s3.validators._checking.structure import take_issues
+from apm_s3.validators._checking import Context, Source, take_issues
 from apm_s3.validators._reading.documents import Format
 from apm_s3.validators._tools.grafana.bundle import check_bundle, mention_names
 from apm_s3.validators._tools.grafana.dashboard import check_dashboard

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from apm_s3.validators._checking.context import Context
+from apm_s3.validators._checking import Context
 from apm_s3.validators._reading.nodes import SCALAR, Node, Path
 from apm_s3.validators._tools.grafana.values import (
     expect_integer,

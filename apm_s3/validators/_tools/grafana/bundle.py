@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from apm_s3.reports import Severity
-from apm_s3.validators._checking.bundles import Member, report_repeated
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._hints import did_you_mean
+from apm_s3.validators._checking import Context, Member, did_you_mean, report_repeated
 from apm_s3.validators._reading.nodes import SCALAR, Node
 from apm_s3.validators._tools.grafana.dashboard import dashboard_uid, data_source_references
 from apm_s3.validators._tools.grafana.provisioning import data_sources, default_of

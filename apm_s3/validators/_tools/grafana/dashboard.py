@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path
-from apm_s3.validators._reading.scalars import resolve_plain
+from apm_s3.validators._checking import Context
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, resolve_plain
 from apm_s3.validators._tools.grafana.values import field, is_absent, objects
 
 _UID = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)

@@ -10,7 +10,7 @@ import json
 from functools import cache
 from importlib.resources import files
 
-from apm_s3.validators._checking.context import Context
+from apm_s3.validators._checking import Context
 from apm_s3.validators._reading.ini_reader import DEFAULT_SECTION
 from apm_s3.validators._reading.nodes import MAPPING, Node
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from apm_s3.validators._checking.context import Context
+from apm_s3.validators._checking import Context
 from apm_s3.validators._reading.nodes import MAPPING, SEQUENCE, Node, Path, render_path
 from apm_s3.validators._tools.grafana.alerting import CHECKS as ALERTING
 from apm_s3.validators._tools.grafana.values import (

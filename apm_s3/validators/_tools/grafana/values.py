@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path
-from apm_s3.validators._reading.scalars import is_null, resolve_plain
+from apm_s3.validators._checking import Context
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, is_null, resolve_plain
 
 
 def field(node: Node, name: str) -> Node | None:

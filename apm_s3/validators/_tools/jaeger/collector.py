@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path
-from apm_s3.validators._reading.scalars import is_null
+from apm_s3.validators._checking import Context
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, is_null
 from apm_s3.validators._tools.jaeger.components import REMOVED, SECTIONS, TELEMETRY, TYPES
 
 _ID = re.compile(r"(?P<type>[A-Za-z][0-9A-Za-z_]{0,62})(?:/(?P<name>\S.{0,1023}))?", re.ASCII)

@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 
 from apm_s3.reports import Issue, Severity
-from apm_s3.validators._checking.context import Context, Source
-from apm_s3.validators._checking.structure import check_top_level, take_issues
-from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path
-from apm_s3.validators._reading.scalars import resolve_plain
+from apm_s3.validators._checking import Context, Source, check_top_level, take_issues
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, resolve_plain
 
 _TYPES = ("probabilistic", "ratelimiting")
 _UI_FUNCTION = re.compile(r"^\s*function\s+UIConfig\(\s*\)", re.MULTILINE)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import posixpath
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path
-from apm_s3.validators._reading.scalars import resolve_plain
+from apm_s3.validators._checking import Context
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, resolve_plain
 from apm_s3.validators._tools.jaeger.collector import Ids, check_fields, expect_mapping, is_null_or_absent, is_variable
 from apm_s3.validators._tools.jaeger.components import (
     AI,

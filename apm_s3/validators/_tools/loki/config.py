@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Mismatch, Struct
-from apm_s3.validators._grammars.durations import SECOND
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import Mismatch, Struct
+from apm_s3.validators._grammars.values import SECOND
 
 _DAY = 24 * 3600 * SECOND
 _THANOS_STORES = ("s3", "gcs", "azure", "swift", "filesystem", "alibabacloud", "bos")

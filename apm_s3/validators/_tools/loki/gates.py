@@ -11,8 +11,8 @@ Only the names of removed fields are known, so any value is accepted for the rel
 
 from __future__ import annotations
 
-from apm_s3.validators._checking.context import Version
-from apm_s3.validators._decoding.gates import Gate, Gates
+from apm_s3.validators._checking import Version
+from apm_s3.validators._decoding import Gate, Gates
 
 _ADDED: dict[Version, dict[str, tuple[str, ...]]] = {
     (3, 0): {

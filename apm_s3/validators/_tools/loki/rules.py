@@ -5,11 +5,11 @@ https://grafana.com/docs/loki/latest/alert/.
 
 from __future__ import annotations
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._checking.query_report import check_rule_query
-from apm_s3.validators._decoding.schema import Table
-from apm_s3.validators._decoding.struct import Struct
-from apm_s3.validators._query.logql.parser import parse
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import check_rule_query
+from apm_s3.validators._decoding import Table
+from apm_s3.validators._decoding import Struct
+from apm_s3.validators._query.logql import parse
 from apm_s3.validators._tools.prometheus.rules.groups import check_groups
 
 RULE_TYPES: Table = {

@@ -6,12 +6,11 @@ import re
 from functools import cache
 from typing import Any
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.codecs import list_codec, wrong_type
-from apm_s3.validators._decoding.schema import Schema, load_table
-from apm_s3.validators._decoding.struct import Mismatch
-from apm_s3.validators._grammars.durations import parse_go_duration
-from apm_s3.validators._grammars.regexes import parse_regex
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import list_codec, wrong_type
+from apm_s3.validators._decoding import Schema, load_table
+from apm_s3.validators._decoding import Mismatch
+from apm_s3.validators._grammars.values import parse_go_duration, parse_regex
 from apm_s3.validators._reading.nodes import SCALAR, SEQUENCE, Node, Path
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.loki import config

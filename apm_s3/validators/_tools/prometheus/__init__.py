@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from importlib import import_module
 
-from apm_s3.validators._checking.bundles import Member
-from apm_s3.validators._checking.context import Context, Source
-from apm_s3.validators._checking.structure import take_issues
+from apm_s3.validators._checking import Context, Member, Source, take_issues
 from apm_s3.validators._tools.prometheus.schema import CONFIG, config_schema
 from apm_s3.validators._tools.web import KEYS as WEB_KEYS
 from apm_s3.validators._tools.web import check_web_config

@@ -6,10 +6,17 @@ from collections.abc import Iterable, Iterator
 from posixpath import dirname
 
 from apm_s3._tools import MAIN_FILES
-from apm_s3.validators._checking.bundles import Member
-from apm_s3.validators._checking.context import Context, Source
-from apm_s3.validators._checking.references import Pattern, folders_of, matching, notice_absent_files, patterns_in
-from apm_s3.validators._grammars.globs import glob_matches
+from apm_s3.validators._checking import (
+    Context,
+    Member,
+    Pattern,
+    Source,
+    folders_of,
+    glob_matches,
+    matching,
+    notice_absent_files,
+    patterns_in,
+)
 from apm_s3.validators._reading.documents import unreadable_issue
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Entry, Node, Path, Unreadable, mapping, scalar
 from apm_s3.validators._tools.prometheus.rules.files import check_rule_file

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Struct
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import Struct
 from apm_s3.validators._tools.prometheus.gates import UTF8_NAMES
 from apm_s3.validators._tools.prometheus.relabel import check_relabel
 from apm_s3.validators._tools.prometheus.remote import check_names, check_otlp_with_global

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Hook, Struct
-from apm_s3.validators._grammars.urls import BadUrl, Url, parse_url
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import Hook, Struct
+from apm_s3.validators._grammars.values import BadUrl, Url, parse_url
 from apm_s3.validators._tools.prometheus.gates import REGION_FROM_THE_INSTANCE
 from apm_s3.validators._tools.prometheus.kubernetes import check_kubernetes
 from apm_s3.validators._tools.prometheus_common import at_most_one, check_http_client

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from apm_s3.validators._checking.context import Version
-from apm_s3.validators._decoding.gates import Gate, Gates, Values
+from apm_s3.validators._checking import Version
+from apm_s3.validators._decoding import Gate, Gates, Values
 
 UTF8_NAMES: Version = (3, 0)
 """Metrics and labels may have any UTF-8 name, unless the legacy scheme is set."""

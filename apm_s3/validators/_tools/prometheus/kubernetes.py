@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Struct
-from apm_s3.validators._grammars.urls import Url
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import Struct
+from apm_s3.validators._grammars.values import Url
 from apm_s3.validators._tools.prometheus.gates import SELECTORS_OF_OTHER_ROLES
 
 ROLES = ("node", "pod", "service", "endpoints", "endpointslice", "ingress")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Mismatch, Struct
-from apm_s3.validators._grammars.labels import is_label_name, is_label_template
-from apm_s3.validators._grammars.regexes import anchored_program
-from apm_s3.validators._query.re2.match import Match, Program
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import Mismatch, Struct
+from apm_s3.validators._grammars.values import anchored_program, is_label_name, is_label_template
+from apm_s3.validators._query.re2_match import Match, Program
 
 ACTIONS = (
     *("replace", "keep", "drop", "keepequal", "dropequal", "hashmod", "labelmap", "labeldrop", "labelkeep"),

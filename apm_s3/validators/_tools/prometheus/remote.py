@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Mismatch, Struct
-from apm_s3.validators._grammars.durations import SECOND
-from apm_s3.validators._grammars.urls import Url
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import Mismatch, Struct
+from apm_s3.validators._grammars.values import SECOND, Url
 from apm_s3.validators._tools.prometheus.gates import (
     IDENTITY_OF_THE_SYSTEM,
     QUEUE_BOUNDS,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from apm_s3.validators._decoding.schema import Schema, load_table
-from apm_s3.validators._decoding.struct import Hook
-from apm_s3.validators._grammars.durations import parse_size
-from apm_s3.validators._grammars.regexes import parse_regex
+from apm_s3.validators._decoding import Schema, load_table
+from apm_s3.validators._decoding import Hook
+from apm_s3.validators._grammars.values import parse_regex, parse_size
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.prometheus import relabel, remote, scrape
 from apm_s3.validators._tools.prometheus.config import check_config

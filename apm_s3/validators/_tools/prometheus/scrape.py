@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Mismatch, Struct
-from apm_s3.validators._grammars.durations import MINUTE, SECOND
-from apm_s3.validators._grammars.labels import is_label_name, is_utf8
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import Mismatch, Struct
+from apm_s3.validators._grammars.values import MINUTE, SECOND, is_label_name, is_utf8
 from apm_s3.validators._tools.prometheus.gates import UTF8_NAMES
 
 PROTOCOLS = (

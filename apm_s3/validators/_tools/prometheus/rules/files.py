@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from apm_s3.validators._checking.context import Context, Source
-from apm_s3.validators._checking.structure import take_issues
+from apm_s3.validators._checking import Context, Source, take_issues
 from apm_s3.validators._tools.prometheus.schema import RULES, rules_schema
 
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 
-from apm_s3.validators._checking.context import Version
-from apm_s3.validators._query.nodes import Selector
-from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql.parser import parse
-from apm_s3.validators._query.promql.tokens import NO_METRIC
+from apm_s3.validators._checking import Version
+from apm_s3.validators._query.kit import QueryProblem, Selector
+from apm_s3.validators._query.promql import NO_METRIC, parse
 
 QUOTED_NAMES = (3, 0)
 _KEYS_SINCE = {"custom_values": (2, 54), "counter_reset_hint": (2, 55)}

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from apm_s3.validators._checking.context import Context, Source, Version
-from apm_s3.validators._checking.query_report import report_query
-from apm_s3.validators._checking.structure import take_issues
-from apm_s3.validators._decoding.gates import Gate
-from apm_s3.validators._decoding.schema import Schema
-from apm_s3.validators._decoding.struct import Struct
-from apm_s3.validators._grammars.labels import is_label_name
-from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql.parser import parse
+from apm_s3.validators._checking import Context, Source, Version, take_issues
+from apm_s3.validators._decoding import report_query
+from apm_s3.validators._decoding import Gate
+from apm_s3.validators._decoding import Schema
+from apm_s3.validators._decoding import Struct
+from apm_s3.validators._grammars.values import is_label_name
+from apm_s3.validators._query.kit import QueryProblem
+from apm_s3.validators._query.promql import parse
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.prometheus.gates import UTF8_NAMES
 from apm_s3.validators._tools.prometheus.rules.series import check_metric, check_series, check_values

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from apm_s3.validators._checking.bundles import Member
-from apm_s3.validators._checking.context import Context, Source
-from apm_s3.validators._checking.references import Pattern, matching
-from apm_s3.validators._decoding.struct import Struct
+from apm_s3.validators._checking import Context, Member, Pattern, Source, matching
+from apm_s3.validators._decoding import Struct
 from apm_s3.validators._reading.documents import unreadable_issue
-from apm_s3.validators._reading.nodes import SCALAR, Node, Unreadable, scalar
-from apm_s3.validators._reading.scalars import is_null
+from apm_s3.validators._reading.nodes import SCALAR, Node, Unreadable, is_null, scalar
 from apm_s3.validators._tools.prometheus.schema import CONFIG, config_schema
 from apm_s3.validators._tools.prometheus.targets.files import check_target_file, groups_of, is_json
 from apm_s3.validators._tools.prometheus.targets.relabelled import check_alertmanager_groups, check_groups_of_job

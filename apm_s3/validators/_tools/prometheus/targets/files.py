@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from apm_s3.reports import Issue, Severity
-from apm_s3.validators._checking.context import Context, Source
-from apm_s3.validators._checking.structure import take_issues
-from apm_s3.validators._decoding.codecs import wrong_type
-from apm_s3.validators._decoding.struct import INVALID, Struct
+from apm_s3.validators._checking import Context, Source, take_issues
+from apm_s3.validators._decoding import wrong_type
+from apm_s3.validators._decoding import INVALID, Struct
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Entry, Node, Path, mapping
 from apm_s3.validators._tools.prometheus.schema import TARGETS, config_schema
 from apm_s3.validators._tools.prometheus.scrape import check_group

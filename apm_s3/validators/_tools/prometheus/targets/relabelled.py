@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from apm_s3.validators._checking.context import Context
-from apm_s3.validators._decoding.struct import Mismatch, Struct
-from apm_s3.validators._grammars.durations import parse_duration
+from apm_s3.validators._checking import Context
+from apm_s3.validators._decoding import Mismatch, Struct
+from apm_s3.validators._grammars.values import parse_duration
 from apm_s3.validators._tools.prometheus.gates import ADDRESSES_WITHOUT_PORT
 from apm_s3.validators._tools.prometheus.relabel import apply_rules, rule_program
 from apm_s3.validators._tools.prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, address_message

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from apm_s3.validators._checking.context import Version
-from apm_s3.validators._query.logql.nodes import (
-    LineFilter,
-    LogRange,
-    RangeAggregation,
-    Stage,
-    Streams,
-    Unwrap,
-    Variants,
-)
-from apm_s3.validators._query.logql.stages import LINE_OPS, StageParser
-from apm_s3.validators._query.logql.tokens import RANGE_OPS, VECTOR_OPS, tokenize
-from apm_s3.validators._query.matchers import check_regex
-from apm_s3.validators._query.nodes import (
+from apm_s3.validators._checking import Version
+from apm_s3.validators._query.kit import (
+    COMPARISONS,
+    DURATION,
+    NAME,
+    NUMBER,
+    SETS,
     Aggregation,
     Binary,
     Call,
@@ -25,11 +18,26 @@ from apm_s3.validators._query.nodes import (
     Matching,
     NumberLiteral,
     Paren,
+    QueryProblem,
     StringLiteral,
     ValueType,
+    check_regex,
+    describe_type,
 )
-from apm_s3.validators._query.parsing import COMPARISONS, DURATION, NAME, NUMBER, SETS, describe_type
-from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._query.logql_pipelines import (
+    LINE_OPS,
+    RANGE_OPS,
+    VECTOR_OPS,
+    LineFilter,
+    LogRange,
+    RangeAggregation,
+    Stage,
+    StageParser,
+    Streams,
+    Unwrap,
+    Variants,
+    tokenize,
+)
 
 _WITH_UNWRAP = frozenset(
     (

@@ -1,27 +1,330 @@
-"""Selectors and pipelines of LogQL: https://grafana.com/docs/loki/latest/query/log_queries/."""
+"""Selectors and pipelines of LogQL: https://grafana.com/docs/loki/latest/query/log_queries/.
+
+https://grafana.com/docs/loki/latest/query/template_functions/.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 
-from apm_s3.validators._checking.context import Version
-from apm_s3.validators._decoding.gates import dotted
-from apm_s3.validators._hints import did_you_mean
-from apm_s3.validators._query.literals import BadLiteral, parse_duration
-from apm_s3.validators._query.logql.nodes import LabelFilter, LineFilter, Stage, Streams, Unwrap
-from apm_s3.validators._query.logql.templates import check_template
-from apm_s3.validators._query.logql.texts import (
-    check_addresses,
-    check_json_path,
-    check_wildcards,
-    pattern_labels,
-    regexp_labels,
+from apm_s3.validators._checking import Version, did_you_mean
+from apm_s3.validators._decoding import dotted
+from apm_s3.validators._grammars.gotemplate import template_problem
+from apm_s3.validators._query.kit import (
+    BAD,
+    DURATION,
+    END,
+    MAX_DEPTH,
+    NAME,
+    NUMBER,
+    STRING,
+    BadLiteral,
+    Duration,
+    Expr,
+    Grouping,
+    Matcher,
+    Node,
+    Parser,
+    QueryProblem,
+    StringLiteral,
+    Tokens,
+    allows_empty,
+    check_regex,
+    parse_duration,
+    source_offset,
 )
-from apm_s3.validators._query.logql.tokens import BYTES, CONVERSIONS, FLAG, KEYWORDS, STAGES
-from apm_s3.validators._query.matchers import allows_empty, check_regex
-from apm_s3.validators._query.nodes import Duration, Matcher
-from apm_s3.validators._query.parsing import DURATION, MAX_DEPTH, NAME, NUMBER, STRING, Parser
-from apm_s3.validators._query.problems import QueryProblem
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LineFilter(Node):
+    """`|= "error" or "fatal"`: `op` is one of |= != |~ !~ |> !>; `function` is `ip` or None."""
+
+    op: str
+    function: str | None
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LabelFilter(Node):
+    """`level = "error"`, `size > 5MB`, `addr = ip("10.0.0.0/8")`: one comparison of a label."""
+
+    label: str
+    op: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Stage(Node):
+    """A stage after `|`: its `name` (`json`, `line_format`, `filter`, ...), the labels it sets, and its filters."""
+
+    name: str
+    labels: tuple[str, ...]
+    argument: str | None
+    filters: tuple[LabelFilter, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Unwrap(Node):
+    """`| unwrap duration(latency)`, and the label filters after it."""
+
+    label: str
+    conversion: str | None
+    filters: tuple[LabelFilter, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Streams(Expr):
+    """Log lines: `{app="api"} |= "error" | json`."""
+
+    matchers: tuple[Matcher, ...]
+    stages: tuple[LineFilter | Stage, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LogRange(Node):
+    """`{app="api"} | json | unwrap size [5m] offset 1h`."""
+
+    streams: Streams
+    range: Duration
+    unwrap: Unwrap | None
+    offset: Duration | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RangeAggregation(Expr):
+    """`quantile_over_time(0.9, ...) by (app)`."""
+
+    op: str
+    param: float | None
+    log_range: LogRange
+    grouping: Grouping | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Variants(Expr):
+    """`variants(...) of (...)`: several aggregations of one range."""
+
+    variants: tuple[Expr, ...]
+    log_range: LogRange
+
+
+BYTES, FLAG = "<bytes>", "<flag>"
+RANGE_OPS = frozenset(
+    (
+        *("rate", "rate_counter", "count_over_time", "bytes_rate", "bytes_over_time", "avg_over_time", "sum_over_time"),
+        *("min_over_time", "max_over_time", "stdvar_over_time", "stddev_over_time", "quantile_over_time"),
+        *("first_over_time", "last_over_time", "absent_over_time"),
+    )
+)
+VECTOR_OPS = frozenset(
+    (
+        *("sum", "avg", "max", "min", "count", "stddev", "stdvar", "bottomk", "topk", "approx_topk", "sort"),
+        "sort_desc",
+    )
+)
+CONVERSIONS = ("bytes", "duration", "duration_seconds")
+PARSERS = ("json", "logfmt", "regexp", "unpack", "pattern")
+STAGES = (*PARSERS, "line_format", "label_format", "decolorize", "drop", "keep")
+_FUNCTIONS = frozenset((*RANGE_OPS, *VECTOR_OPS, *CONVERSIONS, "label_replace", "vector", "ip"))
+_KEYWORDS = frozenset(
+    (
+        *("by", "without", "bool", "offset", "on", "ignoring", "group_left", "group_right", "or", "and", "unless"),
+        *("json", "logfmt", "regexp", "unpack", "pattern", "line_format", "label_format", "decolorize", "drop", "keep"),
+        *("unwrap", "variants", "of", "label_replace"),
+    )
+)
+KEYWORDS = _KEYWORDS | _FUNCTIONS
+
+_TOKEN = re.compile(
+    r"""(?:\s++|\#[^\n]*+)*+
+    (?:([^\W\d]\w*+)
+    |("(?:[^"\\\n]|\\.)*+"|`[^`]*+`)
+    |(\|=|\|~|\|>|!=|!~|!>|==|=~|<=|>=|[(){},=+*/%^@\[\]<>|-])
+    |((?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:ns|us|\u00b5s|\u03bcs|ms|[smhdwy])
+        (?:(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:ns|us|\u00b5s|\u03bcs|ms|[smhdwy]))*+(?!\w))
+    |((?:[0-9]++(?:\.[0-9]*+)?+)(?:B|[kKMGTP](?:iB|i|B)?)(?!\w))
+    |((?:0[xX][0-9a-fA-F_]++|[0-9][0-9_]*+(?:\.[0-9_]*+)?+(?:[eE][+-]?[0-9]++)?+|\.[0-9]++(?:[eE][+-]?[0-9]++)?+)(?![\w.]))
+    |(\.?[0-9][\w.]*+)
+    |(\Z)
+    |(.))""",
+    re.VERBOSE | re.DOTALL,
+)
+_NAMES, _STRINGS, _SIGNS, _DURATIONS, _BYTES, _NUMBERS, _ODD, _END = 1, 2, 3, 4, 5, 6, 7, 8
+_KINDS = {_STRINGS: STRING, _DURATIONS: DURATION, _BYTES: BYTES, _NUMBERS: NUMBER, _ODD: BAD, _END: END, 9: BAD}
+_LAST = frozenset((END, BAD))
+_CALLED = re.compile(r"\s*(?:\(|(?:by|without)\b)", re.IGNORECASE)
+_FLAG = re.compile(r"--(?:strict|keep-empty)(?![a-zA-Z-])")
+
+
+def tokenize(text: str) -> Tokens:
+    """Tokenize `text`, up to its end or the first `BAD` token."""
+    kinds: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    at, kind = 0, ""
+    while kind not in _LAST:
+        match = _TOKEN.match(text, at)
+        group = (match and match.lastindex) or _END
+        start, at = match.span(group) if match else (at, at)
+        if group == _NAMES:
+            kind = _word(text, text[start:at].lower(), at)
+        elif group == _SIGNS:
+            kind = text[start:at]
+            if kind == "-" and (flag := _FLAG.match(text, start)):
+                kind, at = FLAG, flag.end()
+        else:
+            kind = _KINDS[group]
+        kinds.append(kind)
+        starts.append(start)
+        ends.append(at)
+    if kind == END and len(ends) > 1:
+        # Do not report errors inside spaces and comments at the end.
+        starts[-1] = ends[-1] = ends[-2]
+    return Tokens(text, kinds, starts, ends)
+
+
+def _word(text: str, word: str, end: int) -> str:
+    if word in _FUNCTIONS:
+        return word if _CALLED.match(text, end) else NAME
+    return word if word in _KEYWORDS else NAME
+
+
+_NAMED_GROUP = re.compile(r"\(\?P?<([^>]*)>")
+_CAPTURE = re.compile(r"<([a-zA-Z_]\w*)>", re.ASCII)
+_TOUCHING = re.compile(r"<[a-zA-Z_]\w*><[a-zA-Z_]\w*>", re.ASCII)
+_FIELD, _INDEX = r"[^\W\d]\w*+", r"\[\s*+(?:[0-9]++|\"(?:[^\"\\]|\\.)*+\")\s*+\]"
+_JSON_PATH = re.compile(rf"\s*+(?:(?:{_FIELD}|{_INDEX})\s*+(?:\.\s*+{_FIELD}\s*+|{_INDEX}\s*+)*+)?", re.DOTALL)
+
+
+def regexp_labels(value: StringLiteral, text: str) -> tuple[str, ...]:
+    r"""Return the labels of `regexp "(?P<status>\\d+)"`.
+
+    Raises:
+        QueryProblem: the expression is not valid, none of its groups has a name, or two have the same name.
+    """
+    check_regex(value, text)
+    return _labels(value, _NAMED_GROUP.findall(value.value), "regexp needs a named group, such as (?P<status>\\d+)")
+
+
+def pattern_labels(value: StringLiteral) -> tuple[str, ...]:
+    """Return the labels of `pattern "<ip> <_>"`.
+
+    Raises:
+        QueryProblem: two captures touch, none has a name, or two have the same name.
+    """
+    _check_distance(value)
+    found = [label for label in _CAPTURE.findall(value.value) if label != "_"]
+    return _labels(value, found, "pattern needs a named capture, such as <status>")
+
+
+def check_wildcards(value: StringLiteral, text: str, op: str) -> None:
+    """Check the pattern of `|>` or `!>`: https://github.com/grafana/loki/pull/12398.
+
+    Raises:
+        QueryProblem: two captures touch, or one has a name.
+    """
+    _check_distance(value)
+    for match in _CAPTURE.finditer(value.value):
+        if match[1] != "_":
+            message = f"{op} sets no labels, so {match[0][:40]!r} cannot have a name; write <_>"
+            raise QueryProblem(message, *_range(value, text, *match.span()))
+
+
+def check_json_path(value: StringLiteral, text: str) -> None:
+    """Check `request.headers["Agent"]` or `servers[0]` after `json label=`.
+
+    A field outside brackets is a word: https://github.com/grafana/loki/issues/6716.
+
+    Raises:
+        QueryProblem: it is anything but fields, keys and indexes.
+    """
+    path = value.value
+    match = _JSON_PATH.match(path)
+    end = match.end() if match else 0
+    if end < len(path) or not path.strip():
+        found = repr(path[end]) if end < len(path) else "the end"
+        message = f'unexpected {found} in the JSON path, expected fields and indexes such as a.b[0] or a["b"]'
+        raise QueryProblem(message, *_range(value, text, end, end + 1))
+
+
+def check_addresses(value: StringLiteral) -> None:
+    """Check the address, range or network of `ip("10.0.0.0/8")`.
+
+    Raises:
+        QueryProblem: it is none of them, or its range ends before it starts.
+    """
+    try:
+        _read_addresses(value.value)
+    except ValueError:
+        message = f"ip() needs an address, a range or a network, not {value.value[:40]!r}"
+        raise QueryProblem(message, value.start, value.end, 'such as "10.0.0.0/8"') from None
+
+
+def _read_addresses(text: str) -> None:
+    first, dash, last = text.partition("-")
+    if dash:
+        start, end = ip_address(first.strip()), ip_address(last.strip())
+        if start.version != end.version or int(start) > int(end):
+            raise ValueError(text)
+    elif "/" in text:
+        if not re.fullmatch("[0-9]+", text.partition("/")[2]):
+            # Python also takes a netmask; Go does not.
+            raise ValueError(text)
+        ip_network(text, strict=False)
+    else:
+        ip_address(text)
+
+
+def _check_distance(value: StringLiteral) -> None:
+    if _TOUCHING.search(value.value):
+        raise QueryProblem("two captures of a pattern need text between them", value.start, value.end)
+
+
+def _labels(value: StringLiteral, found: Sequence[str], missing: str) -> tuple[str, ...]:
+    message = missing if not found else None
+    if len(set(found)) < len(found):
+        message = f"label {Counter(found).most_common(1)[0][0][:40]!r} is captured twice"
+    if message:
+        raise QueryProblem(message, value.start, value.end)
+    return tuple(found)
+
+
+def _range(value: StringLiteral, text: str, start: int, end: int) -> tuple[int, int]:
+    """Return where the characters from `start` to `end` of a string are in the query `text`."""
+    literal = text[value.start : value.end]
+    first = value.start + source_offset(literal, start)
+    return first, max(first + 1, value.start + source_offset(literal, end))
+
+
+_TEMPLATE_FUNCTIONS = frozenset(
+    (
+        *("ToLower", "ToUpper", "Replace", "Trim", "TrimLeft", "TrimRight", "TrimPrefix", "TrimSuffix", "TrimSpace"),
+        *("__line__", "__timestamp__", "regexReplaceAll", "regexReplaceAllLiteral", "count", "urldecode", "urlencode"),
+        *("bytes", "duration", "duration_seconds", "unixEpochMillis", "unixEpochNanos", "unixEpoch", "unixToTime"),
+        *("toDateInZone", "toDate", "date", "now", "alignLeft", "alignRight", "b64enc", "b64dec", "lower", "upper"),
+        *("title", "trunc", "substr", "contains", "hasPrefix", "hasSuffix", "eq", "indent", "nindent", "replace"),
+        *("repeat", "trim", "trimAll", "trimSuffix", "trimPrefix", "int", "float64", "add", "sub", "mul", "div", "mod"),
+        *("addf", "subf", "mulf", "divf", "max", "min", "maxf", "minf", "ceil", "floor", "round", "fromJson"),
+        *("default", "regexReplace", "nospace", "sha1sum", "sha256sum"),
+    )
+)
+
+
+def check_template(value: StringLiteral, text: str) -> None:
+    """Check that `value`, a string of the query `text`, is a valid template in Loki.
+
+    Raises:
+        QueryProblem: it is not valid, with the position of the invalid part.
+    """
+    if found := template_problem(value.value, _TEMPLATE_FUNCTIONS):
+        message, offset = found
+        start = value.start + source_offset(text[value.start : value.end], offset)
+        raise QueryProblem(f"invalid Go template: {message}", start, max(start + 1, value.end - 1))
+
 
 _MATCH_OPS = frozenset(("=", "!=", "=~", "!~"))
 _COMPARE_OPS = frozenset(("=", "==", "!=", ">", ">=", "<", "<="))

@@ -14,19 +14,25 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import ClassVar
 
-from apm_s3.validators._query.re2.classes import Group
-from apm_s3.validators._query.re2.errors import HINTS, Refused, RegexError, perl_hint
-from apm_s3.validators._query.re2.escapes import perl_class, read_escape, read_posix_class, read_unicode_class
-from apm_s3.validators._query.re2.tree import (
+from apm_s3.validators._query.re2_syntax import (
+    HINTS,
     CharClass,
+    Group,
     Node,
     Op,
+    Refused,
+    RegexError,
     alternate,
     anchor,
     capture,
     concat,
     counted_repeat,
     literal,
+    perl_class,
+    perl_hint,
+    read_escape,
+    read_posix_class,
+    read_unicode_class,
     simple_repeat,
 )
 

@@ -1,4 +1,4 @@
-"""Shared parts of both parsers: tokens with positions, a Pratt parser for binary operators, and error messages.
+"""What both query languages share: syntax trees, Go's literals, matchers, and a Pratt parser for binary operators.
 
 Binary operators are parsed in a loop, so that a long sum needs no stack; parentheses, signs and right-associative `^`
 recurse, at most `MAX_DEPTH` deep. Types are checked while the tree is built, without another pass.
@@ -6,13 +6,333 @@ recurse, at most `MAX_DEPTH` deep. Types are checked while the tree is built, wi
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
-from apm_s3.validators._hints import did_you_mean
-from apm_s3.validators._query.literals import BadLiteral, parse_number, unquote
-from apm_s3.validators._query.nodes import Binary, Expr, Matching, StringLiteral
-from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._checking import did_you_mean
+from apm_s3.validators._query.re2 import Regex, check_re2, parse_re2
+
+
+class QueryProblem(Exception):
+    """The query is invalid. Never leaves the validators.
+
+    `start` and `end` are the offsets, in characters, of the unexpected token or the invalid part.
+    """
+
+    def __init__(self, message: str, start: int, end: int, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.start = start
+        self.end = end
+        self.hint = hint
+
+
+ValueType = Literal["scalar", "vector", "matrix", "string", "streams"]
+"""Types of expressions: PromQL has the first four; LogQL has scalars, vectors and streams of log lines."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Node:
+    """A part of a query, from `start` to before `end`."""
+
+    start: int
+    end: int
+
+    def __repr__(self) -> str:
+        # Do not show the children: a tree can be as deep as its text is long.
+        return f"<{type(self).__name__} at {self.start}-{self.end}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Expr(Node):
+    """An expression, with the type of its value."""
+
+    type: ValueType
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class NumberLiteral(Expr):
+    """`1.5`, `0x1F`, `Inf`, `5m`."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class StringLiteral(Expr):
+    """A string; `value` has no quotes."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Matcher(Node):
+    """`job=~"a|b"`: `name`, `op` (one of = != =~ !~) and `value`."""
+
+    name: str
+    op: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Duration(Node):
+    """A duration in seconds; None if Prometheus calculates it."""
+
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class At(Node):
+    """`@ 1609746000`, in Unix seconds, or `@ start()` and `@ end()`, named in `boundary`."""
+
+    timestamp: float | None
+    boundary: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Selector(Expr):
+    """A PromQL selector: `up{job="a"} offset 5m @ 0`. `name` is the name before the braces."""
+
+    name: str | None
+    matchers: tuple[Matcher, ...]
+    offset: Duration | None = None
+    at: At | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RangeSelector(Expr):
+    """`up[5m]`; an offset and `@` after the range are here, those before it in `selector`."""
+
+    selector: Selector
+    range: Duration
+    offset: Duration | None = None
+    at: At | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Subquery(Expr):
+    """`rate(up[5m])[1h:1m]`."""
+
+    expr: Expr
+    range: Duration
+    step: Duration | None
+    offset: Duration | None = None
+    at: At | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Call(Expr):
+    """`rate(up[5m])`."""
+
+    function: str
+    args: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Grouping(Node):
+    """`by (job)` or `without (pod)`."""
+
+    without: bool
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Aggregation(Expr):
+    """`topk by (job) (5, up)`: `op`, `param` (the 5) and `expr`."""
+
+    op: str
+    grouping: Grouping | None
+    param: Expr | None
+    expr: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Matching(Node):
+    """`on (job) group_left (team)`: `group` is `left`, `right` or None."""
+
+    on: bool
+    labels: tuple[str, ...]
+    group: str | None
+    include: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Binary(Expr):
+    """`left op right`."""
+
+    op: str
+    left: Expr
+    right: Expr
+    returns_bool: bool
+    matching: Matching | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Unary(Expr):
+    """`-expr` and `+expr`."""
+
+    op: str
+    expr: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Paren(Expr):
+    """`(expr)`."""
+
+    expr: Expr
+
+
+MAX_SECONDS = 2**63 / 10**9
+"""A duration is an int64 of nanoseconds: 292 years."""
+
+_SIMPLE = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, "'": 39, '"': 34}
+_ESCAPE = re.compile(r"\\(?:([abfnrtv\\'\"])|([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|)")
+_DURATION = re.compile(
+    r"(?:([0-9]+)y)?(?:([0-9]+)w)?(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?(?:([0-9]+)ms)?"
+)
+_MILLISECONDS = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1000, 1)
+_INTEGER = re.compile(r"0[xX](?:_?[0-9a-fA-F])+|0(?:_?[0-7])*|[1-9](?:_?[0-9])*")
+_FLOAT = re.compile(r"(?=\.?[0-9])(?:[0-9](?:_?[0-9])*)?(?:\.(?:[0-9](?:_?[0-9])*)?)?(?:[eE][+-]?[0-9](?:_?[0-9])*)?")
+_LONGEST = 1000
+
+
+class BadLiteral(Exception):
+    """A literal that Go refuses; `at` is the offset of the problem."""
+
+    def __init__(self, message: str, at: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.at = at
+
+
+def unquote(literal: str) -> str:
+    """Return the text of a string in `"`, `'` or backquotes. Bytes that are not UTF-8 become lone surrogates.
+
+    Raises:
+        BadLiteral: an escape that Go does not have.
+    """
+    quote, inner = literal[0], literal[1:-1]
+    if "\ufffd" in inner:
+        raise BadLiteral("the character U+FFFD is not allowed: it marks broken UTF-8", literal.index("\ufffd"))
+    if quote == "`" or "\\" not in inner:
+        return inner
+    pieces: list[bytes] = []
+    end = 0
+    for match in _ESCAPE.finditer(inner):
+        pieces += [inner[end : match.start()].encode("utf-8", "surrogatepass"), _escaped(match, quote)]
+        end = match.end()
+    pieces.append(inner[end:].encode("utf-8", "surrogatepass"))
+    return b"".join(pieces).decode("utf-8", "surrogateescape")
+
+
+def source_offset(literal: str, offset: int) -> int:
+    """Return the position in `literal` of the character at `offset` in its text; `unquote` must accept `literal`."""
+    inner = literal[1:-1]
+    if literal[0] == "`" or "\\" not in inner:
+        return 1 + min(offset, len(inner))
+    end = 0
+    for match in _ESCAPE.finditer(inner):
+        if match.start() - end >= offset:
+            break
+        offset -= match.start() - end + 1
+        end = match.end()
+    return 1 + min(end + max(offset, 0), len(inner))
+
+
+def _escaped(match: re.Match[str], quote: str) -> bytes:
+    simple, octal, hexadecimal, short, long = match.groups()
+    if simple is not None and (simple not in "'\"" or simple == quote):
+        return bytes((_SIMPLE[simple],))
+    if hexadecimal is not None:
+        return bytes((int(hexadecimal, 16),))
+    if octal is not None and int(octal, 8) < 256:
+        return bytes((int(octal, 8),))
+    code = short or long
+    if code is not None and not 0xD800 <= int(code, 16) < 0xE000 and int(code, 16) <= 0x10FFFF:
+        return chr(int(code, 16)).encode()
+    shown = match.string[match.start() : max(match.end(), match.start() + 2)]
+    raise BadLiteral(f"unknown escape {shown!r}; write \\\\ for a backslash", match.start() + 1)
+
+
+def parse_number(literal: str) -> float:
+    """Parse a number without a sign: decimal, octal with a leading 0, hexadecimal, with underscores.
+
+    Raises:
+        BadLiteral: not a number, or out of range for a double.
+    """
+    if len(literal) > _LONGEST:
+        raise BadLiteral(f"a number with more than {_LONGEST} characters")
+    if _INTEGER.fullmatch(literal):
+        digits = literal.replace("_", "")
+        whole = int(digits, 16 if digits[1:2] in ("x", "X") else 8 if digits[0] == "0" else 10)
+        if whole < 2**63:
+            return float(whole)
+        if digits[1:2] in ("x", "X"):
+            raise BadLiteral("a hexadecimal number with more than 64 bits")
+    word = literal.lower()
+    if word in ("inf", "nan"):
+        return float(word)
+    if not _FLOAT.fullmatch(literal):
+        raise BadLiteral("not a number")
+    value = float(literal.replace("_", ""))
+    if value == float("inf"):
+        raise BadLiteral("out of range for a 64-bit float")
+    return value
+
+
+def parse_duration(literal: str) -> float:
+    """Parse `1h30m` into seconds: y w d h m s ms, each at most once, largest first.
+
+    Raises:
+        BadLiteral: not a valid duration, or longer than 292 years.
+    """
+    match = _DURATION.fullmatch(literal) if literal and len(literal) < _LONGEST else None
+    if match is None:
+        raise BadLiteral("not a valid duration; write it as 30s, 5m or 1h30m (y, w, d, h, m, s, ms; largest first)")
+    total = sum(int(count) * unit for count, unit in zip(match.groups("0"), _MILLISECONDS, strict=True))
+    if total * 10**6 >= 2**63:
+        raise BadLiteral("longer than 292 years")
+    return total / 1000
+
+
+_PREFIX, _SUFFIX = "^(?s:", ")$"
+_META = re.compile(r"[\\.+*?()\[\]{}^$]")
+
+
+def check_regex(value: StringLiteral, text: str) -> None:
+    """Check that `value`, a string of the query `text`, is a valid regular expression in Prometheus and Loki.
+
+    Raises:
+        QueryProblem: it is not valid, with the position of the invalid part.
+    """
+    pattern = value.value
+    if not is_utf8(pattern):
+        # Prometheus does not compile expressions without special characters.
+        if _META.search(pattern):
+            raise QueryProblem("invalid regular expression: bytes that are not UTF-8", value.start, value.end)
+        return
+    # Prometheus parses the expression both alone and anchored, so `)(` is refused.
+    error = check_re2(pattern) or check_re2(pattern, _PREFIX, _SUFFIX)
+    if error is not None:
+        start = value.start + source_offset(text[value.start : value.end], error.offset)
+        message = f"invalid regular expression: {error.message[:300]}"
+        raise QueryProblem(message, start, max(start, value.end - 1), error.hint)
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether the escapes of `text` gave valid UTF-8."""
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def allows_empty(matcher: Matcher) -> bool:
+    """Return whether series without the label match."""
+    if matcher.op in ("=", "!="):
+        return (matcher.value == "") is (matcher.op == "=")
+    regex = parse_re2(_PREFIX + matcher.value + _SUFFIX)
+    return (isinstance(regex, Regex) and regex.matches_empty) is (matcher.op == "=~")
+
 
 MAX_LENGTH = 100_000
 MAX_DEPTH = 100

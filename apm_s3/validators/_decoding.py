@@ -1,0 +1,602 @@
+"""Gates: the releases of a tool that know a field or a value."""
+
+from __future__ import annotations
+
+from collections.abc import (Mapping)
+from dataclasses import (dataclass)
+from apm_s3.validators._checking import (Context, Version)
+import sys
+from typing import (Any)
+from apm_s3.validators._checking import (Context)
+from apm_s3.validators._reading.nodes import (MAPPING, NULLS, SCALAR, SEQUENCE, Node, Path, decode_binary, is_null, resolve, resolve_plain)
+from collections.abc import (Callable, Collection, Iterator)
+from typing import (Any, Final)
+from apm_s3.validators._checking import (Context)
+from apm_s3.validators._reading.nodes import (Node, Path)
+import json
+from collections.abc import (Iterable, Mapping)
+from functools import (partial)
+from importlib.resources import (files)
+from typing import (Any)
+from apm_s3.validators._checking import (Context, nearest)
+from apm_s3.validators._reading.nodes import (MAPPING, SCALAR, Node, Path, is_null)
+from collections.abc import (Callable)
+from apm_s3.validators._checking import (Context, Version)
+from apm_s3.validators._query.kit import (Expr, QueryProblem)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The releases that know a field: from `since`, before `until`. `kind` is set if the table lacks the field."""
+
+    since: Version | None = None
+    until: Version | None = None
+    kind: str | None = None
+
+
+Gates = Mapping[str, Mapping[str, Gate]]
+"""Gates by type, then by field."""
+
+Values = Mapping[str, Mapping[str, Mapping[str, Version]]]
+"""By type, then by field: values that only later releases accept (in any case), with the release."""
+
+
+def check_values(fields: Mapping[str, Mapping[str, Version]], struct: Struct, context: Context) -> None:
+    """Report the values in `struct` that the target release does not know yet."""
+    for field, known in fields.items():
+        given = struct.get(field)
+        many = isinstance(given, list)
+        for index, value in enumerate(given if many else (given,)):
+            since = known.get(str(value).lower())
+            if since is not None and context.target is not None and context.target < since:
+                message = f"{value!r} was added in {dotted(since)}, but the target version is {dotted(context.target)}"
+                struct.error(context, (field, index) if many else field, "enum", message)
+
+
+def known_in(context: Context, names: Mapping[str, Version | None]) -> frozenset[str]:
+    """Return the `names` that the target release knows; each maps to the release that added it (None: an old one)."""
+    return frozenset(name for name, since in names.items() if since is None or not context.is_before(since))
+
+
+def dotted(version: Version) -> str:
+    """Format (3, 8) as `3.8`."""
+    return ".".join(str(part) for part in version)
+
+
+_SHAPES = {SCALAR: "a scalar", SEQUENCE: "a list", MAPPING: "a mapping"}
+_V3_BOOLS = {**dict.fromkeys(("y", "Y", "yes", "on"), True), **dict.fromkeys(("n", "N", "no", "off"), False)}
+_V2_NULLS = frozenset(("", "~", "null"))
+_INTEGERS = {
+    "int": (-(2**63), 2**63 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+    "int32": (-(2**31), 2**31 - 1),
+    "uint": (0, 2**64 - 1),
+    "uint64": (0, 2**64 - 1),
+    "uint32": (0, 2**32 - 1),
+    "uint16": (0, 2**16 - 1),
+}
+
+
+def wrong_type(node: Node, path: Path, context: Context, expected: str, hint: str | None = None) -> Any:
+    """Report that `node` is not what was `expected`, and return INVALID."""
+    found = _SHAPES[node.kind]
+    if node.kind == SCALAR:
+        found = "null" if is_null(node) else "text" if not node.plain else f"{_kind_of(node)}"
+    context.error(node, path, "wrong-type", f"expected {expected}, found {found}", hint)
+    return INVALID
+
+
+def _kind_of(node: Node) -> str:
+    value = resolve(node)
+    return {bool: "a boolean", int: "a whole number", float: "a number"}.get(type(value), "text")
+
+
+def decode_string(node: Node, path: Path, context: Context) -> Any:
+    """Return the raw text of any scalar, `""` for null."""
+    if node.kind != SCALAR:
+        return wrong_type(node, path, context, "text")
+    if node.tag is not None:
+        return _tagged_string(node, path, context)
+    return "" if node.plain and is_null(node) else node.text
+
+
+def _tagged_string(node: Node, path: Path, context: Context) -> Any:
+    try:
+        if node.tag == "!!binary":
+            return decode_binary(node.text)
+        return "" if resolve(node) is None else node.text
+    except ValueError as exc:
+        context.error(node, path, "yaml-tag", f"the value {exc}" if node.tag != "!!binary" else f"!!binary: {exc}")
+        return INVALID
+
+
+def decode_bool(node: Node, path: Path, context: Context) -> Any:
+    """Decode true, false, and yaml.v2's yes, no, on, off, y, n; quoted values are text."""
+    value = _resolved(node, path, context)
+    if value is None:
+        return False
+    return value if isinstance(value, bool) else wrong_type(node, path, context, "true or false")
+
+
+def decode_bool_v3(node: Node, path: Path, context: Context) -> Any:
+    """Decode as yaml.v3 does: true and false, and some old words even in quotes."""
+    if node.kind == SCALAR and node.text in _V3_BOOLS and node.tag is None:
+        return _V3_BOOLS[node.text]
+    return decode_bool(node, path, context)
+
+
+def integer_codec(kind: str) -> Codec:
+    """Return a codec for integers in the range of `kind`; floats are truncated, as in Go."""
+    low, high = _INTEGERS[kind]
+
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        value = _resolved(node, path, context)
+        if value is None:
+            return 0
+        if isinstance(value, float) and value == value and abs(value) < 2**64:  # noqa: PLR0124 - a NaN is not itself
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            return wrong_type(node, path, context, "a whole number")
+        if not low <= value <= high:
+            context.error(node, path, "out-of-range", f"expected a whole number from {low} to {high}")
+            return INVALID
+        return value
+
+    return decode
+
+
+def decode_float(node: Node, path: Path, context: Context) -> Any:
+    """Decode any number."""
+    value = _resolved(node, path, context)
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return wrong_type(node, path, context, "a number")
+    return float(value) if abs(value) < sys.float_info.max else value
+
+
+def decode_any(node: Node, path: Path, context: Context) -> Any:
+    """Return plain data of any type."""
+    if node.kind == SCALAR:
+        return _resolved(node, path, context)
+    if node.kind == MAPPING:
+        return {name: decode_any(value, (path, name), context) for name, (_, value) in node.entries.items()}
+    return [decode_any(item, (path, index), context) for index, item in enumerate(node.items)]
+
+
+def _resolved(node: Node, path: Path, context: Context) -> Any:
+    """Return the value of a scalar; for anything else the node itself, which no type accepts."""
+    if node.kind != SCALAR:
+        return node
+    try:
+        return resolve(node)
+    except ValueError as exc:
+        context.error(node, path, "yaml-tag", f"the value {exc}")
+        return node
+
+
+def scalar_codec(parse: Parser, *, yaml: int = 2) -> Codec:
+    """Return a codec for a named scalar: the parsed text of any scalar; None for null.
+
+    yaml.v2 passes `Null` and `NULL` to the parser as an empty text: there, only `null`, `~` and nothing are null.
+    """
+    nulls = _V2_NULLS if yaml == 2 else NULLS
+
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        if node.kind == SCALAR and node.text in nulls and (node.tag is None and node.plain):
+            return None
+        if node.kind == SCALAR and node.tag == "!!null" and node.text in NULLS:
+            return None
+        text = decode_string(node, path, context)
+        if text is INVALID:
+            return INVALID
+        try:
+            return parse(text)
+        except Mismatch as exc:
+            report_mismatch(exc, node, path, context)
+            return INVALID
+
+    return decode
+
+
+def report_mismatch(mismatch: Mismatch, node: Node, path: Path, context: Context) -> None:
+    """Report that the text of `node` does not match its type."""
+    hint = mismatch.hint or (context.hint(node.text, mismatch.allowed) if mismatch.allowed else None)
+    if mismatch.offset is None:
+        context.error(node, path, mismatch.rule, mismatch.message, hint)
+    else:
+        context.add(context.issue_inside(node, path, mismatch.offset, mismatch.rule, mismatch.message, hint))
+
+
+def nanoseconds_codec(duration: Codec) -> Codec:
+    """Return a codec for a Go duration as in yaml.v2: a text for `duration`, or a number of nanoseconds."""
+
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        value = resolve_plain(node.text) if node.kind == SCALAR and node.plain else None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**63:
+            return duration(node, path, context)
+        if value:
+            message = f"a number without a unit means nanoseconds: {node.text[:40]} is {int(value) / 10**9:g}s"
+            context.warn(node, path, "nanoseconds", message, "write a unit, such as 30s")
+        return int(value)
+
+    return decode
+
+
+def list_codec(item: Codec) -> Codec:
+    """Return a codec for a list of `item`; None for null."""
+
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        if node.kind != SEQUENCE:
+            if node.kind == SCALAR and is_null(node):
+                return None
+            hint = "begin each item with '- '" if node.kind == MAPPING else "put a single value in brackets: [...]"
+            return wrong_type(node, path, context, "a list", hint)
+        return [item(child, (path, index), context) for index, child in enumerate(node.items)]
+
+    return decode
+
+
+def map_codec(value: Codec, *, yaml: int) -> Codec:
+    """Return a codec for a mapping of text to `value`; None for null. yaml.v2 reads null keys as "", v3 omits them."""
+
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        if node.kind != MAPPING:
+            if node.kind == SCALAR and is_null(node):
+                return None
+            return wrong_type(node, path, context, "a mapping")
+        for shadowed, _ in node.shadowed:
+            message = f"key {shadowed.text[:80]!r} is given twice, by a merge key; Go's yaml.v2 allows that in no map"
+            context.error(shadowed, (path, shadowed.text), "duplicate-key", message)
+        return {
+            "" if is_null(key) else name: value(child, (path, name), context)
+            for name, (key, child) in node.entries.items()
+            if yaml == 2 or not is_null(key)
+        }
+
+    return decode
+
+
+class Invalid:
+    """The value of something that failed to decode; the problem has been reported."""
+
+    def __repr__(self) -> str:
+        return "INVALID"
+
+
+INVALID: Final = Invalid()
+
+Codec = Callable[[Node, Path, Context], Any]
+"""Decodes one node: its value, None for null, or INVALID after reporting the problem."""
+
+Parser = Callable[[str], Any]
+"""Decodes the text of a scalar, or raises `Mismatch`."""
+
+
+class Mismatch(Exception):
+    """The text of a scalar does not match its type. Never leaves the decoder.
+
+    `offset` is the position of the problem in the text, None if the whole text is wrong.
+    """
+
+    def __init__(self, rule: str, message: str, hint: str | None = None, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.message = message
+        self.hint = hint
+        self.offset = offset
+        self.allowed: Collection[str] = ()
+
+    @classmethod
+    def unknown(cls, what: str, text: str, allowed: Collection[str]) -> Mismatch:
+        """Create the mismatch for a `text` that is not one of the `allowed` values."""
+        mismatch = cls("enum", _unknown(what, text, allowed))
+        mismatch.allowed = allowed
+        return mismatch
+
+
+_OF_KEYS = frozenset(
+    ("auth-exclusive", "exclusive-fields", "relabel-action-args", "reserved-header", "reserved-name", "root-route")
+)
+"""Rules that a field breaks by its presence."""
+
+
+class Struct:
+    """A decoded struct: its values by field name, and their positions."""
+
+    __slots__ = ("failed", "node", "path", "type", "values")
+
+    def __init__(self, type_name: str, node: Node, path: Path, values: dict[str, Any], failed: frozenset[str]) -> None:
+        self.type = type_name
+        self.node = node
+        self.path = path
+        self.values = values
+        self.failed = failed
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a field; `default` if it is absent or failed to decode."""
+        return self.values.get(name, default)
+
+    def has(self, name: str) -> bool:
+        """Return whether the field was decoded to something other than null."""
+        return self.values.get(name) is not None
+
+    def given(self, name: str) -> bool:
+        """Return whether the field is in the document, even if it is null."""
+        return name in self.values or name in self.failed
+
+    def empty(self, name: str) -> bool:
+        """Return whether the field is absent, null or a zero value, but not whether it is invalid."""
+        return name not in self.failed and not self.values.get(name)
+
+    def structs(self, name: str) -> Iterator[tuple[int, Struct]]:
+        """Yield the structs in a list with their indices; nulls and failed ones are omitted."""
+        for index, item in enumerate(self.values.get(name) or ()):
+            if isinstance(item, Struct):
+                yield index, item
+
+    def strings(self, name: str) -> Iterator[tuple[int, str]]:
+        """Yield the strings in a list with their indices; failed ones are omitted."""
+        for index, item in enumerate(self.values.get(name) or ()):
+            if isinstance(item, str):
+                yield index, item
+
+    def struct(self, name: str) -> Struct | None:
+        """Return the struct in a field, None if it is absent or failed to decode."""
+        value = self.values.get(name)
+        return value if isinstance(value, Struct) else None
+
+    def place(self, *steps: str | int) -> tuple[Node, Path]:
+        """Return the node and path at `steps`, or at the longest part of them that the document has."""
+        node, path = self.node, self.path
+        for step in steps:
+            if isinstance(step, str):
+                entry = getattr(node, "entries", {}).get(step)
+                if entry is None:
+                    break
+                node = entry[1]
+            else:
+                items = getattr(node, "items", [])
+                if step >= len(items):
+                    break
+                node = items[step]
+            path = (path, step)
+        return node, path
+
+    def key(self, *steps: str | int) -> Node | None:
+        """Return the key at `steps`; None if the document does not have it."""
+        above, _ = self.place(*steps[:-1])
+        entry = getattr(above, "entries", {}).get(steps[-1])
+        key: Node | None = entry[0] if entry is not None else None
+        return key
+
+    def error(
+        self,
+        context: Context,
+        where: str | tuple[str | int, ...],
+        rule: str,
+        message: str,
+        hint: str | None = None,
+        *,
+        at_key: bool = False,
+    ) -> None:
+        """Report an error at the value of a field, or at the struct if the field is absent.
+
+        With `at_key`, and for rules that forbid a field, the error is at the key.
+        """
+        steps = (where,) if isinstance(where, str) else where
+        node, path = self.place(*steps)
+        if at_key or rule in _OF_KEYS:
+            node = self.key(*steps) or node
+        context.error(node, path, rule, message, hint)
+
+    def unknown(
+        self, context: Context, where: str | tuple[str | int, ...], what: str, value: str, allowed: Collection[str]
+    ) -> None:
+        """Report a value that is not one of the `allowed` values."""
+        self.error(context, where, "enum", _unknown(what, value, allowed), context.hint(value, allowed))
+
+    def warn(self, context: Context, where: str | tuple[str | int, ...], rule: str, message: str) -> None:
+        """Report a warning at a field, or at the struct if the field is absent."""
+        steps = (where,) if isinstance(where, str) else where
+        node, path = self.place(*steps)
+        context.warn(node, path, rule, message)
+
+
+def _unknown(what: str, value: str, allowed: Collection[str]) -> str:
+    return f"unknown {what} {value[:40]!r}; allowed values: {', '.join(name or repr(name) for name in allowed)}"
+
+
+Hook = Callable[[Struct, Context], None]
+
+
+Table = Mapping[str, Mapping[str, str]]
+"""The kinds of the fields of each type, by name."""
+
+_BASES: dict[str, Codec] = {
+    "string": decode_string,
+    "bool": decode_bool,
+    "float64": decode_float,
+    "any": decode_any,
+    "func": decode_any,
+}
+_NAMES_SHOWN = 12
+
+
+def load_table(tool: str) -> Table:
+    """Load the types of `tool` from this package's data."""
+    text = files("apm_s3.validators").joinpath("_data", f"{tool}.json").read_text("utf-8")
+    types: Table = json.loads(text)["types"]
+    return types
+
+
+class Schema:
+    """The types of one tool and their codecs. `yaml` is the major version of the tool's Go YAML library."""
+
+    def __init__(
+        self,
+        table: Table,
+        *,
+        scalars: Mapping[str, Parser] | None = None,
+        codecs: Mapping[str, Codec] | None = None,
+        hooks: Mapping[str, Iterable[Hook]] | None = None,
+        gates: Gates | None = None,
+        values: Values | None = None,
+        yaml: int = 2,
+    ) -> None:
+        self.table = table
+        self.gates = gates or {}
+        self._values = values or {}
+        self._hooks = {name: tuple(functions) for name, functions in (hooks or {}).items()}
+        self._codecs: dict[str, Codec] = {
+            name: scalar_codec(parse, yaml=yaml) for name, parse in (scalars or {}).items()
+        }
+        self._codecs.update(codecs or {})
+        self._bases = {**_BASES, "bool": decode_bool_v3} if yaml > 2 else _BASES
+        self.null_keeps_default = yaml > 2
+        self._yaml = yaml
+
+    def decode(self, type_name: str, node: Node, context: Context) -> Any:
+        """Decode the document `node` as a `type_name`: a `Struct`, None for null, INVALID after an error."""
+        return self.codec(type_name)(node, None, context)
+
+    def codec(self, kind: str) -> Codec:
+        """Return the codec of `kind`, created once."""
+        if kind not in self._codecs:
+            self._codecs[kind] = self._make(kind)
+        return self._codecs[kind]
+
+    def hooks(self, type_name: str) -> tuple[Hook, ...]:
+        """Return the checks of a struct, in order."""
+        known = self._values.get(type_name)
+        return (*((partial(check_values, known),) if known else ()), *self._hooks.get(type_name, ()))
+
+    def _make(self, kind: str) -> Codec:
+        if kind.startswith("[]"):
+            return list_codec(self.codec(kind[2:]))
+        if kind.startswith("{}"):
+            return map_codec(self.codec(kind[2:]), yaml=self._yaml)
+        if kind in self.table:
+            return _StructCodec(kind, self)
+        base, _, name = kind.partition(":")
+        if name in self._codecs:
+            return self._codecs[name]
+        return self._bases[base] if base in self._bases else integer_codec(base)
+
+
+class _StructCodec:
+    """Decodes a mapping to a `Struct`: decodes fields by kind, reports unknown ones, then runs the type's hooks."""
+
+    def __init__(self, name: str, schema: Schema) -> None:
+        self._name = name
+        self._schema = schema
+        self._gates = schema.gates.get(name, {})
+        self._fields: dict[str, Codec] | None = None
+        self._hooks = schema.hooks(name)
+        self._null_keeps_default = schema.null_keeps_default
+
+    def __call__(self, node: Node, path: Path, context: Context) -> Any:
+        if node.kind != MAPPING:
+            if node.kind == SCALAR and is_null(node):
+                return None
+            return wrong_type(node, path, context, "a mapping")
+        # Created at first use, because types refer to each other.
+        fields = self._fields or self._load()
+        values: dict[str, Any] = {}
+        failed: set[str] = set()
+        for name, (key, child) in node.entries.items():
+            if self._null_keeps_default and key.plain and is_null(key):
+                continue
+            codec = fields.get(name)
+            if codec is None or (self._gates and name in self._gates):
+                codec = self._gated(name, key, path, context, fields)
+                if codec is None:
+                    # Do not also report the intended field as missing.
+                    failed |= {name, nearest(name, fields) or name} if context.has_room else {name}
+                    continue
+            if self._null_keeps_default and child.kind == SCALAR and is_null(child):
+                continue
+            value = codec(child, (path, name), context)
+            if value is INVALID:
+                failed.add(name)
+            else:
+                values[name] = value
+        _decode_shadowed(node, fields, path, context)
+        struct = Struct(self._name, node, path, values, frozenset(failed))
+        for hook in self._hooks:
+            hook(struct, context)
+        return struct
+
+    def _load(self) -> dict[str, Codec]:
+        self._fields = {name: self._schema.codec(kind) for name, kind in self._schema.table[self._name].items()}
+        return self._fields
+
+    def _gated(self, name: str, key: Node, path: Path, context: Context, fields: dict[str, Codec]) -> Codec | None:
+        """Return the codec of `name` in the target release; None after reporting that the release lacks it."""
+        gate = self._gates.get(name)
+        if gate is None:
+            self._unknown(name, key, path, context, fields)
+            return None
+        if gate.since is not None and context.target is not None and context.target < gate.since:
+            message = (
+                f"field {name!r} was added in {dotted(gate.since)}, but the target version is {dotted(context.target)}"
+            )
+            context.error(key, (path, name), "unknown-field", message)
+            return None
+        if gate.until is not None and (context.target is None or context.target >= gate.until):
+            context.error(key, (path, name), "unknown-field", f"field {name!r} was removed in {dotted(gate.until)}")
+            return None
+        return self._schema.codec(gate.kind) if gate.kind else fields[name]
+
+    def _unknown(self, name: str, key: Node, path: Path, context: Context, fields: dict[str, Codec]) -> None:
+        if not context.has_room:
+            return
+        hint = context.hint(name, fields) or self._deeper(name)
+        known = sorted(fields)
+        more = f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else ""
+        known_text = f"; known fields: {', '.join(known[:_NAMES_SHOWN])}{more}" if not hint and known else ""
+        context.error(key, (path, name), "unknown-field", f"unknown field {name[:80]!r}{known_text}", hint)
+
+    def _deeper(self, name: str) -> str | None:
+        """Return where `name` belongs if exactly one of the fields has it inside."""
+        table = self._schema.table
+        kinds = {field: kind.removeprefix("[]").removeprefix("{}") for field, kind in table[self._name].items()}
+        owners = [field for field, kind in kinds.items() if name in table.get(kind, {})]
+        return f"{name} is a field of {owners[0]}" if len(owners) == 1 else None
+
+
+def _decode_shadowed(node: Node, fields: dict[str, Codec], path: Path, context: Context) -> None:
+    """Report problems in values that merge keys replace, because Go decodes those too."""
+    for key, child in node.shadowed:
+        if key.text in fields and not (child.kind == SCALAR and is_null(child)):
+            fields[key.text](child, (path, key.text), context)
+
+
+_TYPES = {
+    "streams": ("log lines", "count them: count_over_time(... [5m])"),
+    "matrix": ("a range vector", "wrap it in rate() or another function for ranges"),
+    "string": ("a string", None),
+}
+"""The types that a rule cannot have, with a hint."""
+
+
+def report_query(owner: Struct, field: str, language: str, problem: QueryProblem, context: Context) -> None:
+    """Report `problem` in the query in `field` of `owner`."""
+    node, path = owner.place(field)
+    message = f"invalid {language}: {problem.message}"
+    context.add(context.issue_inside(node, path, problem.start, language.lower(), message, problem.hint))
+
+
+def check_rule_query(
+    rule: Struct, expression: str, language: str, parse: Callable[[str, Version | None], Expr], context: Context
+) -> None:
+    """Check the expression of a rule. One that is neither a vector nor a number is loaded, but always fails."""
+    try:
+        tree = parse(expression, context.target)
+    except QueryProblem as exc:
+        report_query(rule, "expr", language, exc, context)
+        return
+    if tree.type in _TYPES:
+        found, hint = _TYPES[tree.type]
+        node, path = rule.place("expr")
+        context.warn(node, path, "query-type", f"a rule needs an instant vector or a number, got {found}", hint)

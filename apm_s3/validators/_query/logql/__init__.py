@@ -1,1 +1,0 @@
-"""LogQL: tokens, parser and pipelines."""

@@ -1,1 +1,0 @@
-"""PromQL: tokens, parser and functions."""
