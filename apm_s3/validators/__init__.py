@@ -122,7 +122,7 @@ if not TYPE_CHECKING:  # A type checker would accept every misspelt name because
         # Load the parsers and asyncio only when needed, so that importing the validators stays cheap.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        modules = ("_query.api", "_query.usage", "_query.nodes", "_query.logql.nodes")
+        modules = ("_query.api", "_query.kit", "_query.logql_pipelines")
         for module in ("_validation.validate_async",) if name.endswith("_async") else modules:
             loaded = import_module(f"apm_s3.validators.{module}")
             globals().update({public: getattr(loaded, public) for public in __all__ if hasattr(loaded, public)})

@@ -35,7 +35,6 @@ from apm_s3.validators._reading.nodes import (
     scalar,
 )
 from apm_s3.validators._reading.yaml_reader import GoYaml
-from apm_s3.validators._secrets.texts import find_secrets
 
 if TYPE_CHECKING:
     from apm_s3.validators._reading.nodes import Positions
@@ -165,6 +164,8 @@ def report_main_file(report: ValidationReport, tool: Tool, files: Mapping[str, b
 
 def report_secrets(report: ValidationReport, files: Mapping[str, bytes]) -> ValidationReport:
     """Add a warning to `report` for each plain-text secret in `files`."""
+    from apm_s3.validators._secrets.texts import find_secrets  # noqa: PLC0415  (only after whole bundles)
+
     found = [
         Issue(
             Severity.WARNING,

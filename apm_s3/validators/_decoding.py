@@ -1,28 +1,49 @@
-"""Gates: the releases of a tool that know a field or a value."""
+"""Decodes nodes to typed values as Go's YAML libraries do, with tables of fields and small hooks.
+
+A tool has a `Schema`: the table of its types (`_data/<tool>.json`: every struct and field with its kind), parsers for
+named scalars, codecs for types with their own decoding, and hooks that check a decoded struct.
+
+The kind of a field is `string`, `bool`, `int`, `uint16`, `float64`, `any` ..., a struct of the table, `[]kind` for a
+list, `{}kind` for a mapping, or `base:name` for a named scalar, where `name` may have a parser. The names are Go's
+(`prometheus/config.ScrapeConfig`).
+
+    SCHEMA = Schema(
+        load_table("prometheus"),
+        scalars={"common/model.Duration": parse_duration},        # text -> value, or raises Mismatch
+        codecs={"model/labels.Labels": decode_labels},            # (node, path, context) -> value, or INVALID
+        hooks={"prometheus/config.ScrapeConfig": (check_job,)},   # (struct, context) -> None, children come first
+    )
+    config = SCHEMA.decode("prometheus/config.Config", root, context)
+
+A hook reads `struct.get("name", default)`, `struct.empty("name")`, `struct.structs("name")` and reports with
+`struct.error(context, "name", rule, message)`, which finds the position. Fields that failed to decode have already been
+reported; `get` returns the default for them, and `empty` is false, so that they cause no second error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import (Mapping)
-from dataclasses import (dataclass)
-from apm_s3.validators._checking import (Context, Version)
-import sys
-from typing import (Any)
-from apm_s3.validators._checking import (Context)
-from apm_s3.validators._reading.nodes import (MAPPING, NULLS, SCALAR, SEQUENCE, Node, Path, decode_binary, is_null, resolve, resolve_plain)
-from collections.abc import (Callable, Collection, Iterator)
-from typing import (Any, Final)
-from apm_s3.validators._checking import (Context)
-from apm_s3.validators._reading.nodes import (Node, Path)
 import json
-from collections.abc import (Iterable, Mapping)
-from functools import (partial)
-from importlib.resources import (files)
-from typing import (Any)
-from apm_s3.validators._checking import (Context, nearest)
-from apm_s3.validators._reading.nodes import (MAPPING, SCALAR, Node, Path, is_null)
-from collections.abc import (Callable)
-from apm_s3.validators._checking import (Context, Version)
-from apm_s3.validators._query.kit import (Expr, QueryProblem)
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from typing import Any, Final
+
+from apm_s3.validators._checking import Context, Version, nearest
+from apm_s3.validators._query.kit import Expr, QueryProblem
+from apm_s3.validators._reading.nodes import (
+    MAPPING,
+    NULLS,
+    SCALAR,
+    SEQUENCE,
+    Node,
+    Path,
+    decode_binary,
+    is_null,
+    resolve,
+    resolve_plain,
+)
 
 
 @dataclass(frozen=True, slots=True)

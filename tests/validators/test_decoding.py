@@ -3,9 +3,7 @@
 import pytest
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import Gate
-from apm_s3.validators._decoding import Schema
-from apm_s3.validators._decoding import INVALID, Mismatch
+from apm_s3.validators._decoding import INVALID, Gate, Mismatch, Schema
 from apm_s3.validators._reading.documents import read_document
 
 TABLE = {

@@ -1,4 +1,4 @@
-"""PromQL and LogQL as syntax trees, for your own checks, and what a query uses. The names are public in `apm_s3.validators`.
+"""PromQL and LogQL as syntax trees for your own checks, and what a query uses. Public in `apm_s3.validators`.
 
 ```python
 tree = parse_promql('sum by (job) (rate(http_requests_total{env="prod"}[5m]))')

@@ -380,7 +380,6 @@ def _modified(operand: Selector | RangeSelector | Subquery, end: int, offset: Du
 
 _ANY_AGGREGATOR = AGGREGATORS | EXPERIMENTAL_AGGREGATORS
 _WITH_PARAM = frozenset(("topk", "bottomk", "quantile", "count_values", "limitk", "limit_ratio"))
-_MATCH_OPS = frozenset(("=", "!=", "=~", "!~"))
 _AFTER = (
     *("and", "or", "unless", "atan2", "offset", "by", "without", "on", "ignoring", "group_left", "group_right", "bool"),
 )

@@ -9,10 +9,7 @@ import re
 from functools import cache
 
 from apm_s3.validators._checking import Context, Source, take_issues
-from apm_s3.validators._decoding import nanoseconds_codec, scalar_codec
-from apm_s3.validators._decoding import Gate
-from apm_s3.validators._decoding import Schema
-from apm_s3.validators._decoding import Mismatch, Parser, Struct
+from apm_s3.validators._decoding import Gate, Mismatch, Parser, Schema, Struct, nanoseconds_codec, scalar_codec
 from apm_s3.validators._grammars.values import parse_go_duration
 
 KEYS = frozenset(("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"))

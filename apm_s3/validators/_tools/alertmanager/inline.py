@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 from apm_s3.reports import Severity
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import known_in
-from apm_s3.validators._decoding import Struct
+from apm_s3.validators._decoding import Struct, known_in
 from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Path
 from apm_s3.validators._tools.alertmanager.receivers import TEMPLATE_FUNCTIONS

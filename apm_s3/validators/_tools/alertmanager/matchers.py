@@ -12,8 +12,7 @@ from typing import Any
 
 from apm_s3.reports import Severity
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import decode_string
-from apm_s3.validators._decoding import INVALID
+from apm_s3.validators._decoding import INVALID, decode_string
 from apm_s3.validators._grammars.values import regex_error, regex_message
 from apm_s3.validators._query.kit import BadLiteral, source_offset, unquote
 from apm_s3.validators._reading.nodes import Node, Path

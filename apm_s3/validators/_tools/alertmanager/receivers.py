@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from apm_s3.validators._checking import Context, Version
-from apm_s3.validators._decoding import known_in
-from apm_s3.validators._decoding import Hook, Mismatch, Struct
+from apm_s3.validators._decoding import Hook, Mismatch, Struct, known_in
 from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._grammars.values import BadUrl, Url, parse_url
 from apm_s3.validators._reading.nodes import SCALAR, is_null

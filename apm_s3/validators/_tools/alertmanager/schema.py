@@ -5,9 +5,15 @@ from __future__ import annotations
 from functools import cache
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import list_codec, nanoseconds_codec, scalar_codec
-from apm_s3.validators._decoding import Schema, load_table
-from apm_s3.validators._decoding import Mismatch, Struct
+from apm_s3.validators._decoding import (
+    Mismatch,
+    Schema,
+    Struct,
+    list_codec,
+    load_table,
+    nanoseconds_codec,
+    scalar_codec,
+)
 from apm_s3.validators._grammars.values import parse_go_duration, parse_regex
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.alertmanager import intervals, receivers, routes

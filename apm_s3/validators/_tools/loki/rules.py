@@ -6,9 +6,7 @@ https://grafana.com/docs/loki/latest/alert/.
 from __future__ import annotations
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import check_rule_query
-from apm_s3.validators._decoding import Table
-from apm_s3.validators._decoding import Struct
+from apm_s3.validators._decoding import Struct, Table, check_rule_query
 from apm_s3.validators._query.logql import parse
 from apm_s3.validators._tools.prometheus.rules.groups import check_groups
 

@@ -7,9 +7,7 @@ from functools import cache
 from typing import Any
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import list_codec, wrong_type
-from apm_s3.validators._decoding import Schema, load_table
-from apm_s3.validators._decoding import Mismatch
+from apm_s3.validators._decoding import Mismatch, Schema, list_codec, load_table, wrong_type
 from apm_s3.validators._grammars.values import parse_go_duration, parse_regex
 from apm_s3.validators._reading.nodes import SCALAR, SEQUENCE, Node, Path
 from apm_s3.validators._tools import prometheus_common

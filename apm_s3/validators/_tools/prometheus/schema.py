@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from apm_s3.validators._decoding import Schema, load_table
-from apm_s3.validators._decoding import Hook
+from apm_s3.validators._decoding import Hook, Schema, load_table
 from apm_s3.validators._grammars.values import parse_regex, parse_size
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.prometheus import relabel, remote, scrape

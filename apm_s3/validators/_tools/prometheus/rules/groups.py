@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from apm_s3.validators._checking import Context, Version
-from apm_s3.validators._decoding import check_rule_query
-from apm_s3.validators._decoding import known_in
-from apm_s3.validators._decoding import Struct
+from apm_s3.validators._decoding import Struct, check_rule_query, known_in
 from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._grammars.values import is_label_name, is_metric_name, is_utf8
 from apm_s3.validators._query.promql import parse

@@ -9,10 +9,7 @@ from collections.abc import Callable
 from functools import cache
 
 from apm_s3.validators._checking import Context, Source, Version, take_issues
-from apm_s3.validators._decoding import report_query
-from apm_s3.validators._decoding import Gate
-from apm_s3.validators._decoding import Schema
-from apm_s3.validators._decoding import Struct
+from apm_s3.validators._decoding import Gate, Schema, Struct, report_query
 from apm_s3.validators._grammars.values import is_label_name
 from apm_s3.validators._query.kit import QueryProblem
 from apm_s3.validators._query.promql import parse

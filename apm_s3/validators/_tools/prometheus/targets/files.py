@@ -10,8 +10,7 @@ from typing import Any
 
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import Context, Source, take_issues
-from apm_s3.validators._decoding import wrong_type
-from apm_s3.validators._decoding import INVALID, Struct
+from apm_s3.validators._decoding import INVALID, Struct, wrong_type
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Entry, Node, Path, mapping
 from apm_s3.validators._tools.prometheus.schema import TARGETS, config_schema
 from apm_s3.validators._tools.prometheus.scrape import check_group
