@@ -1,7 +1,7 @@
 """Plans as documents of ids, hashes and counts, to be reviewed and carried out later. Pure.
 
 A document contains no file content and no variable values. It is not trusted when it is read back: its hash only shows
-that it is intact. The plan is made again, and must be the same.
+that it is intact, as anybody who edits it can hash it again. The plan is made again, and must be the same.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class PlanDocument:
 
     Attributes:
         content: the content of the document.
-        hash: identifies the plan and its whole content.
+        hash: identifies the plan and its whole content. It is no signature: to make sure that this is the plan that was
+            approved, compare it with a hash that is kept where only approvers can write.
     """
 
     content: Mapping[str, Any] = field(repr=False)
@@ -50,7 +51,7 @@ class PlanDocument:
         """Read the plan in `document`.
 
         Raises:
-            InvalidOption: it is not a plan of this kind, or was modified.
+            InvalidOption: it is not a plan of this kind, or was modified without a new hash.
             FormatTooNew: a newer version of this library made it.
         """
         given: Any = document

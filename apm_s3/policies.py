@@ -24,6 +24,11 @@ _READ = ("s3:GetObject",)
 _WRITE = ("s3:PutObject",)
 _FOLDERS = ("configs", "live", "backups")
 _ALL = ("*",)
+_IMMUTABLE = ("*/releases", "*/blobs", "log")
+_REPLACES = {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}
+"""A request that creates an object although one may exist. The second key, which spares the parts of uploads, is S3's
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html): without it a server denies
+nothing."""
 
 # Needed by the bucket settings that this library knows, and to create, empty and delete a bucket:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html.
@@ -103,8 +108,9 @@ def writer(
 ) -> dict[str, Any]:
     """Return the policy of a role that reads and writes the configurations of `environments`, and backs them up.
 
-    It may do everything with them except what deletes history: collecting garbage and pruning backups take
-    `administrator`. The arguments and errors are those of `reader`.
+    It may do everything with them except what changes history: collecting garbage, pruning backups and repairs take
+    `administrator`. On S3, it cannot replace a release, a file or a backup that exists; other servers may not know the
+    condition. The arguments and errors are those of `reader`.
     """
     place, names = _Place(bucket, prefix, partition), _names(environments)
     return _document(
@@ -174,9 +180,12 @@ class _Place:
     def writing(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
         # The only objects that a writer deletes: live copies of files that are gone, and what its probe left.
         passing = [*self._folders(("live",), names), *(f"{self._prefix}configs/{name}/probe-*" for name in names)]
+        kept = [f"configs/{name}/{kind}/*" for name in names for kind in _IMMUTABLE]
+        immutable = [*(f"{self._prefix}{each}" for each in kept), *self._folders(("backups",), names)]
         return [
             _statement("WriteConfigurations", _WRITE, self._objects(self._folders(_FOLDERS, names))),
             _statement("DeleteWhatPasses", ("s3:DeleteObject",), self._objects(passing)),
+            {**_statement("ReplaceNothing", _WRITE, self._objects(immutable), _REPLACES), "Effect": "Deny"},
         ]
 
     def _folders(self, kinds: Iterable[str], names: tuple[str, ...]) -> list[str]:

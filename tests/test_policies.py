@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import fnmatch
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -215,6 +216,30 @@ def test_policies_of_other_partitions_name_their_buckets():
         assert "arn:aws:" not in json.dumps(make("bucket", partition="aws-cn"))
 
 
+IMMUTABLE = [
+    "prometheus/releases/00000001-a.json", "prometheus/blobs/0-a", "log/00000064-a.json",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("environments", [None, ["staging"]])
+def test_a_writer_may_not_put_what_is_immutable_without_a_condition(environments):
+    """S3's own keys: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html."""
+    made = policies.writer("bucket", environments=environments, prefix="team/")
+    [denied] = [each for each in made["Statement"] if each["Effect"] == "Deny"]
+    keys = [f"team/configs/staging/{key}" for key in IMMUTABLE] + ["team/backups/staging/20260101T000000Z-a/x"]
+    free = ["team/configs/staging/current.json", "team/configs/staging/probe-a", "team/live/staging/prometheus/log/x"]
+
+    def is_denied(key: str) -> bool:
+        return any(fnmatch.fnmatchcase(f"arn:aws:s3:::bucket/{key}", pattern) for pattern in denied["Resource"])
+
+    assert denied["Action"] == ["s3:PutObject"]
+    assert denied["Condition"] == {
+        "Null": {"s3:if-none-match": "true"},
+        "Bool": {"s3:ObjectCreationOperation": "true"},
+    }
+    assert ([key for key in keys if not is_denied(key)], [key for key in free if is_denied(key)]) == ([], [])
+
+
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_role_can_do_its_work_but_nothing_else(users, bucket, role, tmp_path):
     policy, allowed, forbidden = ROLES[role]
@@ -251,6 +276,8 @@ async def test_a_role_for_one_store_reaches_nothing_else_in_the_bucket(users, bu
 def without_each_part(policy: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The policy without one resource, or one prefix of a listing, at a time."""
     for number, statement in enumerate(policy["Statement"]):
+        if statement["Effect"] == "Deny":
+            continue  # nothing that the role does needs it
         listed = statement.get("Condition", {}).get("StringLike", {}).get("s3:prefix")
         parts = listed or statement["Resource"]
         for part in parts:

@@ -67,3 +67,25 @@ def test_in_data_too_a_value_is_concealed_by_the_name_beside_it() -> None:
 
     assert "<secret>" in str(report)
     assert "hunter2" not in repr(report)
+
+
+TEMPLATES = {
+    "behind an apostrophe of the message": "slack_configs: [{{channel: x, api_url: 'https://x/{{{{ {secret} }}}}'}}]",
+    "in a key": "opsgenie_configs: [{{api_key: '{{{{ {secret} }}}}'}}]",
+    "a name that the bundle lacks": "webhook_configs: [{{url: 'https://x/{{{{ template \"{secret}\" . }}}}'}}]",
+    "a variable": "webhook_configs: [{{url: 'https://x/{{{{ ${secret} }}}}'}}]",
+    "a broken number": "slack_configs: [{{channel: x, api_url: 'https://x/{{{{ 7{secret} }}}}'}}]",
+}
+
+
+@pytest.mark.parametrize("receiver", TEMPLATES.values(), ids=TEMPLATES)
+def test_no_error_of_a_template_quotes_a_part_of_a_webhook(receiver: str) -> None:
+    receiver = receiver.format(secret="hunter2Zq9xyz")
+    text = f"route: {{receiver: ops}}\nreceivers:\n  - name: ops\n    {receiver}\ntemplates: ['*.tmpl']\n"
+
+    report = validate_bundle(
+        "alertmanager", {"alertmanager.yml": text.encode(), "a.tmpl": b'{{ define "x" }}{{ end }}'}
+    )
+
+    assert report.issues
+    assert "unter2" not in "".join(map(str, report.issues))

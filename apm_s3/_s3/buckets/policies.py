@@ -62,6 +62,8 @@ def deny_plain_http(arn: str) -> Statement:
 def deny_unencrypted_uploads(arn: str, kms_key_id: str | None) -> list[Statement]:
     """Return statements that deny encryption other than SSE-S3 or KMS or, with a key, other than KMS with this key.
 
+    With a key, they also deny keys that come with each request (SSE-C), with which nobody else can read an object.
+
     Uploads that name no encryption get the bucket's default and are allowed. StringNotEquals alone would also match a
     missing header, so a Null condition is added.
     """
@@ -73,17 +75,22 @@ def deny_unencrypted_uploads(arn: str, kms_key_id: str | None) -> list[Statement
         key_arn = kms_key_id if kms_key_id.startswith("arn:") else f"arn:*:kms:*:*:key/{key_id}"
         header = "s3:x-amz-server-side-encryption-aws-kms-key-id"
         statements.append(_deny_upload("DenyOtherKmsKey", arn, header, [key_arn, key_id]))
+    if kms_key_id:
+        # An upload with a key of its sender (SSE-C) names no encryption of the server.
+        header = "s3:x-amz-server-side-encryption-customer-algorithm"
+        statements.append(_deny_upload("DenyCustomerKeys", arn, header))
     return statements
 
 
-def _deny_upload(sid: str, arn: str, header: str, allowed: list[str]) -> Statement:
+def _deny_upload(sid: str, arn: str, header: str, allowed: list[str] | None = None) -> Statement:
+    others = {} if allowed is None else {"StringNotLike": {header: allowed}}
     return {
         "Sid": sid,
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:PutObject",
         "Resource": f"{arn}/*",
-        "Condition": {"Null": {header: "false"}, "StringNotLike": {header: allowed}},
+        "Condition": {"Null": {header: "false"}, **others},
     }
 
 

@@ -153,8 +153,11 @@ class DeployPlan:
     def from_dict(document: Mapping[str, Any]) -> PlanDocument:
         """Read a plan's document for `deploy`, which makes the plan again and carries it out only if it is the same.
 
+        The hash protects from damage, not from an author: a plan that was edited and hashed again is accepted if it is
+        one that the environments make. Compare the hash with the approved one.
+
         Raises:
-            InvalidOption: it is not a deploy plan, or was modified.
+            InvalidOption: it is not a deploy plan, or was modified without a new hash.
             FormatTooNew: a newer version of this library made it.
         """
         return PlanDocument.read(KIND, document)

@@ -14,7 +14,10 @@ from apm_s3.validators._secrets.names import kind_by_name, labelled
 from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, mask_shapes
 from apm_s3.validators._secrets.texts import labels_of, secret_spans, traced
 
-_QUOTED = re.compile(r"'[^'\n]*'|\"(?:[^\"\\\n]|\\.)*\"|`[^`\n]*`")
+_QUOTED = re.compile(r"(?<!\w)'[^'\n]*'|\"(?:[^\"\\\n]|\\.)*\"|`[^`\n]*`")
+"""A quoted part of a message. The apostrophe in `receiver's` begins none."""
+_WORD = re.compile(r"(?=[^\s'\"`]*\d)[^\s'\"`,;()]{6,}")
+"""A word that a message may repeat without quotes, or with other ones; words of messages hardly have digits."""
 _SHORTEST = 4
 """Least length of a secret that is removed from any text; a shorter one is too often an ordinary word."""
 
@@ -64,7 +67,10 @@ class Concealer:
             quoted = match[0][1:-1].removesuffix("...").removesuffix("…")
             return f"{match[0][0]}{MASK}{match[0][-1]}" if _is_part(quoted, near) else match[0]
 
-        return mask_shapes(_QUOTED.sub(cut, text) if near else text)
+        def cut_word(match: re.Match[str]) -> str:
+            return MASK if _is_part(match[0].strip(":.…"), near) else match[0]
+
+        return mask_shapes(_WORD.sub(cut_word, _QUOTED.sub(cut, text)) if near else text)
 
 
 def _is_part(quoted: str, secrets: list[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from apm_s3.validators._checking import (
     Version,
     parse_version,
 )
-from apm_s3.validators._reading.documents import unreadable_issue
+from apm_s3.validators._reading.documents import format_of, unreadable_issue
 from apm_s3.validators._reading.nodes import Node, Unreadable
 
 Level = Literal["full", "external"]
@@ -171,8 +172,29 @@ def check_together(
         if member.kind is None:
             skipped[other_file(member.name, tool)] = None
         skipped.update(dict.fromkeys(member.context.skipped))
+    for member in members:
+        _conceal(member)
     issues = [issue for member in members for issue in member.issues()]
     return ValidationReport(tool, "bundle", None, tuple(issues), tuple(skipped))
+
+
+def _conceal(member: Member) -> None:
+    """Remove secrets from the issues about references between files; those of the file itself have none any more."""
+    own = set(member.result.issues)
+    found = [issue for issue in member.context.sorted_issues() if issue not in own]
+    if not found:
+        return
+    from apm_s3.validators._secrets.names import kind_by_name  # noqa: PLC0415 - as in `_check`
+
+    if any(kind_by_name(_steps(issue.path)) for issue in found):
+        from apm_s3.validators._secrets.reports import Concealer  # noqa: PLC0415 - as in `_check`
+
+        member.context.revise(Concealer(member.text, format_of(member.name)).conceal)
+
+
+def _steps(path: str) -> tuple[str | int, ...]:
+    names = re.split(r"[.\[\]\"]+", path)
+    return tuple([int(name) if name.isdecimal() else name for name in names if name])
 
 
 def _read(module: ToolValidator, kind: str | None, source: Source) -> Node | None:

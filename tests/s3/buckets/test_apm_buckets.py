@@ -154,6 +154,9 @@ def test_if_a_key_is_given_only_that_key_may_encrypt(key: str, allowed: list[str
 
     like = found["DenyOtherEncryption"]["Condition"]["StringNotLike"]
     assert like == {"s3:x-amz-server-side-encryption": ["aws:kms", "aws:kms:dsse"]}
+    # SSE-C has headers of its own, and an upload with it names no other encryption.
+    header = "s3:x-amz-server-side-encryption-customer-algorithm"
+    assert found["DenyCustomerKeys"]["Condition"] == {"Null": {header: "false"}}
     if allowed is None:
         assert "DenyOtherKmsKey" not in found
     else:
