@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from apm_s3._version import __version__
 from apm_s3.cli._arguments import DryRun
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import make_changes
-from apm_s3.cli._settings import PROJECT_FILE, VARIABLES
+from apm_s3.cli._settings import PROJECT_FILE, VARIABLES, refuse_writable
 from apm_s3.cli._statuses import UsageFailed
 from apm_s3.cli._trust import add_trust
 
@@ -21,11 +23,12 @@ HOOK_ID = "apm-s3-validate"
 HOOK = f"""\
 - repo: local
   hooks:
+    # It installs apm-s3 from %(source)s.
     - id: {HOOK_ID}
       name: validate configurations of observability tools
       entry: apm-s3 config validate --whole-bundle
       language: python
-      additional_dependencies: ["apm-s3[cli]=={__version__}"]
+      additional_dependencies: [%(requirement)s]
       types: [text]
       files: '(^|/)(alertmanager|grafana|jaeger|loki|prometheus)(/.*\\.(ya?ml|json|ini|tmpl)|\\.(ya?ml|ini))$'
       require_serial: true
@@ -48,7 +51,8 @@ def init(ctx: typer.Context, dry_run: DryRun = False) -> None:
 
     The file gets the common options that are given here; the others stay in it as comments. It goes to the working
     directory, applies to all directories below in the same repository, and is trusted as with `apm-s3 trust`. Existing
-    files are kept: an entry is added to .pre-commit-config.yaml if there is none.
+    files are kept: an entry is added to .pre-commit-config.yaml if there is none. The hook installs apm-s3 from where
+    this one was installed from.
 
     Example:
         apm-s3 init --bucket apm-staging-configs --environment staging
@@ -60,8 +64,10 @@ def init(ctx: typer.Context, dry_run: DryRun = False) -> None:
         raise UsageFailed(f"{project.resolve()} exists", "edit it, or remove it first")
     hooks = Path(HOOKS_FILE)
     before = hooks.read_text(encoding="utf-8") if hooks.exists() else None
-    after = add_hook(before)
+    hook, source = find_hook()
+    after = add_hook(before, hook)
     text = project_text(call.options)
+    refuse_writable(project.absolute(), Path.cwd())
     if not dry_run:
         # First: without it, the file would stop every command.
         add_trust(project.absolute(), text.encode())
@@ -74,7 +80,10 @@ def init(ctx: typer.Context, dry_run: DryRun = False) -> None:
     document = {"written": [line.partition(":")[0] for _, line in changes], "dry_run": dry_run}
     call.print(document, make_changes("Would write:" if dry_run else "Wrote:", changes))
     if after is None:
-        call.note(f"note: add this to {HOOKS_FILE} yourself, whose form is unusual:\n{HOOK}")
+        call.note(f"note: add this to {HOOKS_FILE} yourself, whose form is unusual:\n{hook}")
+    if after != before:
+        only_here = ", which other machines do not have: change its additional_dependencies for them"
+        call.note(f"note: the hook installs apm-s3 from {source}{only_here if source.startswith('file:') else ''}")
 
 
 def project_text(options: dict[str, str | None]) -> str:
@@ -88,10 +97,32 @@ def project_text(options: dict[str, str | None]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def add_hook(text: str | None) -> str | None:
+def find_hook() -> tuple[str, str]:
+    """Return the entry for pre-commit, and where it installs this package from: where it is installed from here.
+
+    https://packaging.python.org/en/latest/specifications/direct-url/
+    """
+    try:
+        recorded = json.loads(distribution("apm-s3").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        recorded = {}
+    source = str(recorded.get("url", ""))
+    if not source:
+        requirement, source = f"apm-s3[cli]=={__version__}", "the package index that pip uses"
+    else:
+        source = re.sub(r"(?<=://)[^/@]*:[^/@]*@", "", source)  # a password does not belong in a checkout
+        if (vcs := recorded.get("vcs_info")) is not None:
+            source = f"{vcs['vcs']}+{source}@{vcs['commit_id']}"
+        if "subdirectory" in recorded:
+            source = f"{source}#subdirectory={recorded['subdirectory']}"
+        requirement = f"apm-s3[cli] @ {source}"
+    return HOOK % {"source": source, "requirement": json.dumps(requirement)}, source
+
+
+def add_hook(text: str | None, hook: str) -> str | None:
     """Return a configuration of pre-commit with the hook added at its end; None if it cannot be added safely."""
     if text is None:
-        return f"repos:\n{_indented('  ')}"
+        return f"repos:\n{_indented(hook, '  ')}"
     if HOOK_ID in text:
         return text
     old = _repos(text)
@@ -99,15 +130,15 @@ def add_hook(text: str | None) -> str | None:
         return None
     separator = "" if text.endswith("\n") else "\n"
     for indent in ("  ", "", "    "):
-        added = f"{text}{separator}{_indented(indent)}"
+        added = f"{text}{separator}{_indented(hook, indent)}"
         new = _repos(added)
         if new is not None and len(new) == len(old) + 1 and new[:-1] == old:
             return added
     return None
 
 
-def _indented(indent: str) -> str:
-    return "".join(f"{indent}{line}\n" for line in HOOK.splitlines())
+def _indented(hook: str, indent: str) -> str:
+    return "".join(f"{indent}{line}\n" for line in hook.splitlines())
 
 
 def _repos(text: str) -> list[Any] | None:

@@ -237,10 +237,17 @@ def _refuse_strangers(path: Path, status: os.stat_result) -> None:
     own = (0, os.geteuid())
     if status.st_uid not in own or path.lstat().st_uid not in own:
         raise UsageFailed(f"{path} belongs to another user, and is refused", "make it yours (chown), or remove it")
-    for place, mode in (
-        (path, status.st_mode), *((folder, folder.stat().st_mode) for folder in {path.parent, path.resolve().parent})
-    ):  # fmt: skip
-        if mode & stat.S_IWOTH:
+    refuse_writable(path, path, path.parent, path.resolve().parent)
+
+
+def refuse_writable(path: Path, *places: Path) -> None:
+    """Refuse the project file `path` if everybody may write to one of `places`: itself, or a folder.
+
+    Raises:
+        UsageFailed: everybody may.
+    """
+    for place in places:
+        if hasattr(os, "geteuid") and place.stat().st_mode & stat.S_IWOTH:
             raise UsageFailed(
                 f"{path} is refused: everybody may write to {place}", f"run: {shlex.join(['chmod', 'o-w', str(place)])}"
             )

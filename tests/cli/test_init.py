@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from typing import Any
 
 import pytest
 import yaml
 
-from apm_s3.cli._init import HOOK, HOOK_ID, add_hook
+from apm_s3.cli._init import HOOK_ID, add_hook, find_hook
 from tests.cli.kit import Shell
 
 
@@ -43,12 +45,14 @@ def test_a_dry_run_of_init_writes_nothing(local: Shell) -> None:
     ],
 )
 def test_the_hook_is_added_to_an_existing_file(text: str) -> None:
-    added = add_hook(text)
+    hook, _ = find_hook()
+
+    added = add_hook(text, hook)
 
     assert added is not None
     assert added.startswith(text)
-    assert yaml.safe_load(added)["repos"] == [*yaml.safe_load(text)["repos"], *yaml.safe_load(HOOK)]
-    assert add_hook(added) == added
+    assert yaml.safe_load(added)["repos"] == [*yaml.safe_load(text)["repos"], *yaml.safe_load(hook)]
+    assert add_hook(added, hook) == added
 
 
 @pytest.mark.parametrize("text", ["repos: [{repo: local, hooks: []}]\n", "repos: []\nfail_fast: true\n", "[", "a", ""])
@@ -59,3 +63,53 @@ def test_a_file_of_unusual_form_is_left_alone_and_the_entry_printed(text: str, l
 
     assert (ran.status, HOOK_ID in ran.stderr) == (0, True)
     assert (local.directory / ".pre-commit-config.yaml").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("recorded", "source"),
+    [
+        ({"url": "file:///srv/apm_s3", "dir_info": {"editable": True}}, "file:///srv/apm_s3"),
+        (
+            {
+                "url": "https://git.example/apm.git",
+                "vcs_info": {"vcs": "git", "commit_id": "c0ffee"},
+                "subdirectory": "py",
+            },
+            "git+https://git.example/apm.git@c0ffee#subdirectory=py",
+        ),
+        ({"url": "https://ci:hush@files.example/apm_s3.whl", "archive_info": {}}, "https://files.example/apm_s3.whl"),
+        (
+            {"url": "ssh://git@git.example/a", "vcs_info": {"vcs": "git", "commit_id": "1"}},
+            "git+ssh://git@git.example/a@1",
+        ),
+        (None, "the package index that pip uses"),
+    ],
+)
+def test_the_hook_installs_from_where_this_package_was_installed_from_and_says_so(
+    recorded: dict[str, Any] | None, source: str, local: Shell, tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder = tmp_path_factory.mktemp("installed") / "apm_s3-9.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: apm-s3\nVersion: 9\n")
+    if recorded is not None:
+        (folder / "direct_url.json").write_text(json.dumps(recorded))
+    monkeypatch.syspath_prepend(str(folder.parent))
+
+    ran = local("init")
+
+    written = (local.directory / ".pre-commit-config.yaml").read_text()
+    (requirement,) = yaml.safe_load(written)["repos"][0]["hooks"][0]["additional_dependencies"]
+    assert requirement.startswith("apm-s3[cli]==" if recorded is None else f"apm-s3[cli] @ {source}")
+    assert f"# It installs apm-s3 from {source}.\n" in written
+    assert f"note: the hook installs apm-s3 from {source}" in ran.stderr
+    assert ("other machines do not have" in ran.stderr) == source.startswith("file:")
+
+
+def test_init_writes_no_file_that_the_other_commands_would_refuse(local: Shell) -> None:
+    local.directory.chmod(0o777)
+
+    ran = local("init")
+
+    assert (ran.status, "everybody may write to" in ran.stderr) == (2, True)
+    assert list(local.directory.iterdir()) == []
