@@ -10,11 +10,13 @@ Kubernetes' mounted ConfigMaps. Links that lead out, linked folders and other ki
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 from pathlib import Path
 
 from apm_s3._naming import OVERLAY, check_file_name
@@ -71,28 +73,33 @@ def read_files(path: Path, exclude: Collection[str] = EXCLUDED, stop: threading.
         InvalidKey: a file name is not valid.
         ObjectTooLarge: the files have more than `MAX_BYTES` in total.
     """
-    return _Reader(path.absolute(), [pattern.lower().rstrip("/") for pattern in exclude], stop).read()
+    return _Reader(path.absolute(), _any_of(tuple(exclude)), stop).read()
 
 
 def is_part(name: str, exclude: Collection[str]) -> bool:
     """Return whether a file of this name, relative to its bundle, is part of the bundle, as for `read_files`."""
-    excluded = [pattern.lower().rstrip("/") for pattern in exclude]
+    excluded = _any_of(tuple(exclude))
     folders = [name[:at] for at, char in enumerate(name) if char == "/"]
     return _counts(name, excluded, is_folder=False) and all(_counts(each, excluded, is_folder=True) for each in folders)
 
 
-def _counts(name: str, excluded: Collection[str], *, is_folder: bool) -> bool:
+@lru_cache(maxsize=16)
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(translate(pattern.lower().rstrip("/")) for pattern in patterns) or "(?!)")
+
+
+def _counts(name: str, excluded: re.Pattern[str], *, is_folder: bool) -> bool:
     parent, _, last = name.rpartition("/")
     hidden = OVERLAY.partition("/")[0]
     if parent == hidden:
         return name == OVERLAY
     if last.startswith("."):
         return name == hidden and is_folder
-    return not any(fnmatchcase(each.lower(), pattern) for each in (last, name) for pattern in excluded)
+    return not (excluded.match(last.lower()) or excluded.match(name.lower()))
 
 
 class _Reader:
-    def __init__(self, root: Path, exclude: list[str], stop: threading.Event | None) -> None:
+    def __init__(self, root: Path, exclude: re.Pattern[str], stop: threading.Event | None) -> None:
         self._root = root
         self._real = root.resolve()
         self._exclude = exclude

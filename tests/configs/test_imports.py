@@ -15,6 +15,7 @@ import pytest
 
 from apm_s3.configs import ConfigStore, StoreProgress
 from apm_s3.configs._imports import git as git_module
+from apm_s3.configs._imports import places
 from apm_s3.configs._imports.git import Commit
 from apm_s3.configs._imports.layouts import Layout
 from apm_s3.configs._imports.places import message_of
@@ -181,6 +182,22 @@ class Checkout:
             GIT_COMMITTER_NAME="C", GIT_COMMITTER_EMAIL="c@example.org", GIT_COMMITTER_DATE=at,
         )  # fmt: skip
         return self.git("rev-parse", "HEAD").strip()
+
+    def feed(self, given: bytes, *arguments: str) -> str:
+        """Run git with something to read, and return the id that it prints."""
+        done = subprocess.run(["git", *arguments], cwd=self.path, input=given, capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
+    def tree_of(self, folders: Mapping[str, str]) -> str:
+        """Store a tree of trees, and return its id."""
+        return self.feed("".join(f"040000 tree {each}\t{name}\n" for name, each in folders.items()).encode(), "mktree")
+
+
+PEOPLE = {
+    f"GIT_{role}_{what}": text
+    for role in ("AUTHOR", "COMMITTER")
+    for what, text in (("NAME", "Ada"), ("EMAIL", "a@example.org"), ("DATE", "1600000000 +0000"))
+}
 
 
 @pytest.fixture
@@ -378,6 +395,140 @@ async def test_a_bundle_of_a_history_has_a_limited_size(
     monkeypatch.setattr(git_module, "MAX_BYTES", len(ONE) - 1)
 
     with pytest.raises(ObjectTooLarge):
+        await store.plan_import(checkout.path, history=True)
+
+
+@pytest.mark.parametrize("leaf", ["a file", "nothing"])
+async def test_a_bomb_of_trees_is_refused(leaf: str, store: ConfigStore, checkout: Checkout) -> None:
+    blob = checkout.feed(b"groups: []", "hash-object", "-w", "--stdin")
+    tree = checkout.feed(f"100644 blob {blob}\ta.yml\n".encode() if leaf == "a file" else b"", "mktree")
+    for _ in range(12):
+        tree = checkout.tree_of(dict.fromkeys("abcdefghij", tree))
+    for name in ("prometheus", "production"):
+        tree = checkout.tree_of({name: tree})
+    checkout.git("update-ref", "refs/heads/main", checkout.git("commit-tree", tree, "-m", "Bomb", **PEOPLE).strip())
+
+    with pytest.raises(InvalidOption, match="too many files and folders"):
+        await store.plan_import(checkout.path, history=True)
+
+
+async def test_a_folder_that_is_no_bundle_is_not_walked(store: ConfigStore, checkout: Checkout) -> None:
+    checkout.commit("One", {MAIN: ONE, "src/deep/a.py": b"", "src/prometheus.py": b"", "Makefile": b""})
+    deep = checkout.git("rev-parse", "HEAD:src/deep").strip()
+    (checkout.path / ".git/objects" / deep[:2] / deep[2:]).unlink()
+
+    plan = await store.plan_import(checkout.path, history=True)
+
+    assert [(each.environment, each.tool) for each in plan.bundles] == [("production", "prometheus")]
+    assert plan.left_out == ("Makefile", "src/")
+
+
+async def test_a_history_may_not_hold_more_files_than_memory_is_meant_for(
+    store: ConfigStore, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        checkout.commit(f"Number {number}", {MAIN: ONE + b"#" * number, f"production/loki/{number}.yaml": ONE})
+    assert (await store.plan_import(checkout.path, history=True)).changes
+    monkeypatch.setattr(places, "_MAX_HELD", 1_000)
+
+    with pytest.raises(InvalidOption, match="too many files and folders for one import"):
+        await store.plan_import(checkout.path, history=True)
+
+
+@pytest.mark.parametrize("what", ["blob", "tree", "commit"])
+async def test_a_large_object_is_refused_before_it_is_read(
+    what: str, store: ConfigStore, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    read_exactly = asyncio.StreamReader.readexactly
+
+    async def reading(self: asyncio.StreamReader, size: int) -> bytes:
+        read.append(size)
+        return await read_exactly(self, size)
+
+    monkeypatch.setattr(asyncio.StreamReader, "readexactly", reading)
+    monkeypatch.setattr(git_module, "MAX_OBJECT", 100_000)
+    many = {f"production/prometheus/rules/{number:05}.yml": RULES for number in range(3_000)} if what == "tree" else {}
+    main = b"#" * 17_000_000 if what == "blob" else ONE
+    checkout.commit("word " * 24_000 if what == "commit" else "One", {MAIN: main, **many})
+
+    with pytest.raises(InvalidOption if what == "commit" else ObjectTooLarge) as refused:
+        await store.plan_import(checkout.path, history=True)
+
+    assert "100000" in str(refused.value) or "16777216" in str(refused.value)
+    assert all(size < 1_000 for size in read)
+
+
+async def test_a_history_with_too_many_commits_is_refused(
+    store: ConfigStore, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_module, "MAX_COMMITS", 2)
+    for number in range(2):
+        checkout.commit(f"Number {number}", {MAIN: ONE + b"#" * number})
+    assert (await store.plan_import(checkout.path, history=True)).changes
+    checkout.commit("Number 3", {MAIN: TWO})
+
+    with pytest.raises(InvalidOption, match="more than 2 commits"):
+        await store.plan_import(checkout.path, history=True)
+
+
+async def test_no_protocol_of_a_repository_is_used_by_a_git_that_fetches_what_is_missing(
+    store: ConfigStore, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trap = checkout.path / "trap"
+    checkout.commit("One", {MAIN: ONE})
+    blob = checkout.git("rev-parse", f"HEAD:{MAIN}").strip()
+    (checkout.path / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    for name, value in (
+        ("core.repositoryFormatVersion", "1"), ("extensions.partialClone", "evil"), ("remote.evil.promisor", "true"),
+        ("remote.evil.url", f"ext::sh -c touch% {trap}"), ("protocol.ext.allow", "always"), ("protocol.allow", "always"),
+    ):  # fmt: skip
+        checkout.git("config", name, value)
+    # As versions do that do not know this variable.
+    monkeypatch.delitem(git_module._VARIABLES, "GIT_NO_LAZY_FETCH")
+
+    with pytest.raises(InvalidOption):
+        await store.plan_import(checkout.path, history=True)
+    assert not trap.exists()
+    # It is a trap for whoever lets git have all protocols.
+    with pytest.raises(subprocess.CalledProcessError):
+        checkout.git("cat-file", "-p", blob)
+    assert trap.exists()
+
+
+async def test_the_variables_of_a_hook_do_not_lead_to_another_repository(
+    store: ConfigStore, checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout.commit("One", {MAIN: ONE})
+    (tmp_path / "other").mkdir()
+    other = Checkout(tmp_path / "other")
+    other.commit("Other", {"staging/loki/loki.yaml": ONE})
+    monkeypatch.setenv("GIT_DIR", str(other.path / ".git"))
+
+    plan = await store.plan_import(checkout.path, history=True)
+
+    assert [each.tool for each in plan.bundles] == ["prometheus"]
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo git version 2.33.9", r"git is older than 2\.34"),
+        ("echo git of another kind", r"git is older than 2\.34"),
+        ("exec sleep 3600", r"git --version took more than 0\.1 seconds"),
+        ("echo broken >&2; exit 3", "cannot be read with git: broken"),
+    ],
+)
+async def test_a_git_that_is_too_old_or_broken_is_refused(
+    script: str, told: str, store: ConfigStore, checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, {"bin/git": f"#!/bin/sh\n{script}\n".encode()})
+    (tmp_path / "bin/git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    if "sleep" in script:
+        monkeypatch.setattr(git_module, "DEADLINE", 0.1)
+
+    with pytest.raises(InvalidOption, match=told):
         await store.plan_import(checkout.path, history=True)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from apm_s3._directories import MAX_BYTES
+from apm_s3._directories import MAX_BYTES, MAX_FILES
 from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS, Tool
 from apm_s3.configs._content.directories import read_directory
-from apm_s3.configs._imports.git import Commit, GitRepository
+from apm_s3.configs._imports.git import Commit, GitObjects, GitRepository, TreeEntry
 from apm_s3.configs._imports.layouts import Layout
 from apm_s3.configs._imports.plans import Contents, ImportRevision, import_write_id
 from apm_s3.configs._protocol.objects import ObjectStore
@@ -27,6 +28,13 @@ _PARALLEL = 32
 _SUBJECT = 120
 """The part of a release's message that the log keeps."""
 _MAX_AUTHOR, _MAX_MESSAGE = 256, 9_000
+_MAX_HELD = 256 * 1024**2
+"""About the memory, in bytes, for all revisions of a history."""
+_ENTRY, _STEP = 64, 8
+"""What each file of a revision takes of it, and what each step of the walk counts as, for the time that it takes."""
+_MAX_STEPS = 200_000
+"""Maximum number of files and folders that are new in a commit."""
+_MAX_PATH = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,30 +159,162 @@ async def find_in_history(path: str | os.PathLike[str], ref: str, layout: Layout
     """Read the bundles of a Git checkout as of every commit of its first-parent history.
 
     Raises:
-        InvalidOption: it is not a repository, or has no such commit.
+        InvalidOption: it is not a repository, has no such commit, or has too much for one import.
     """
     repository = GitRepository(path, ref)
     head = await repository.open()
-    before: dict[Key, Mapping[str, str]] = {}
+    before: Mapping[Key, Mapping[str, str]] = {}
     revisions: list[ImportRevision] = []
     left_out: tuple[str, ...] = ()
-    for commit in await repository.commits(head):
-        tree = await repository.tree(commit.id)
-        found = layout.sort(tree)
-        left_out = found.left_out
-        now: dict[Key, Mapping[str, str]] = {
-            key: {name: tree[path] for name, path in files.items()} for key, files in found.bundles.items()
-        }
-        for key in sorted(now.keys() | before.keys()):
-            files = now.get(key, {})
-            if files != before.get(key, {}):
-                revisions.append(target.revision(key, commit.id, files, commit))
-        before = now
+    async with repository.objects() as objects, aclosing(repository.commits(head)) as commits:
+        walk = _Walk(objects, layout)
+        async for commit in commits:
+            now, left_out = await walk.read(commit)
+            for key in sorted(now.keys() | before.keys()):
+                files = now.get(key, {})
+                if files != before.get(key, {}):
+                    revision = target.revision(key, commit.id, files, commit)
+                    walk.spend(_ENTRY * len(files) + sys.getsizeof(revision.message))
+                    revisions.append(revision)
+            before = now
 
     async def contents(revision: ImportRevision) -> Mapping[str, bytes]:
         return await repository.contents(revision.files)
 
     return Found(revisions, left_out, contents)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """What a folder of a commit has: bundles by their keys, the id of each file by its name, and everything else."""
+
+    bundles: Mapping[Key, Mapping[str, str]]
+    others: tuple[str, ...]
+
+
+class _Walk:
+    """Walks the trees of commits. What has not changed since the commit before is not walked again.
+
+    A small repository can describe a huge tree, by using the same folder many times, so each step is counted.
+    """
+
+    def __init__(self, objects: GitObjects, layout: Layout) -> None:
+        self._objects = objects
+        self._layout = layout
+        self._depth = 0 if layout.tool is not None else 1 if layout.environment is not None else 2
+        self._before: dict[tuple[str, str], _Folder] = {}
+        self._now: dict[tuple[str, str], _Folder] = {}
+        self._left = _MAX_HELD
+        self._steps = 0
+        self._places: dict[str, tuple[Key, str] | None] = {}
+        self._texts: dict[str, str] = {}
+
+    def spend(self, size: int) -> None:
+        """Count bytes, or steps, of the whole import.
+
+        Raises:
+            InvalidOption: there are too many.
+        """
+        self._left -= size
+        if self._left < 0:
+            raise _too_much()
+
+    def _step(self) -> None:
+        self.spend(_STEP)
+        self._steps += 1
+        if self._steps > _MAX_STEPS:
+            raise _too_much()
+
+    def _place_of(self, path: str) -> tuple[Key, str] | None:
+        """Return the bundle and the name of a file, None if it has none. Most are those of the commit before.
+
+        Raises:
+            InvalidOption: the name is not UTF-8.
+        """
+        if path not in self._places:
+            self.spend(4 * sys.getsizeof(path))
+            place = self._layout.place_of(path)
+            if place is not None and path != _shown(path):
+                hint = "rename it in a new commit"
+                raise InvalidOption(f"'{_shown(path)}' is a file whose name is not UTF-8", hint=hint)
+            self._places[path] = None if place is None else (place[:2], place[2])
+        return self._places[path]
+
+    def _same(self, text: str) -> str:
+        """Return the one text of all equal ones."""
+        if text not in self._texts:
+            self.spend(2 * sys.getsizeof(text))
+        return self._texts.setdefault(text, text)
+
+    async def read(self, commit: Commit) -> tuple[Mapping[Key, Mapping[str, str]], tuple[str, ...]]:
+        """Return the bundles of a commit, and the files and folders that belong to none."""
+        self._now, self._steps = {}, 0
+        # Trees that are known need no waiting, and must not hold the event loop.
+        await asyncio.sleep(0)
+        found = await self._descend("", await self._objects.top(commit.tree), self._depth)
+        self._before = self._now
+        return found.bundles, found.others
+
+    async def _folder(self, path: str, tree: str, depth: int) -> _Folder:
+        found = self._before.get((path, tree))
+        if found is None:
+            found = await self._descend(path, await self._objects.entries(tree), depth)
+        self._now[path, tree] = found
+        return found
+
+    async def _descend(self, path: str, entries: Sequence[TreeEntry], depth: int) -> _Folder:
+        if depth == 0:
+            return await self._bundle(path, entries)
+        bundles: dict[Key, Mapping[str, str]] = {}
+        others: list[str] = []
+        for entry in entries:
+            self._step()
+            name = f"{path}{entry.name}"
+            if entry.is_folder and (depth == 2 or self._layout.place_of(f"{name}/x")):
+                inner = await self._folder(f"{name}/", entry.id, depth - 1)
+                bundles.update(inner.bundles)
+                others += inner.others if inner.bundles else [f"{_shown(name)}/"]
+            elif entry.is_file or entry.is_folder:
+                others.append(f"{_shown(name)}/" if entry.is_folder else _shown(name))
+        return _Folder(bundles, tuple(others))
+
+    async def _bundle(self, path: str, entries: Sequence[TreeEntry]) -> _Folder:
+        files: dict[str, str] = {}
+        others: list[str] = []
+        key: Key | None = None
+        left = [(path, iter(entries))]
+        while left:
+            folder, rest = left[-1]
+            entry = next(rest, None)
+            if entry is None:
+                left.pop()
+                continue
+            self._step()
+            name = f"{folder}{entry.name}"
+            if len(name) > _MAX_PATH:
+                raise InvalidOption(
+                    f"'{_shown(name[:_SUBJECT])}…' is too long for a path", hint="import another folder"
+                )
+            if entry.is_folder:
+                left.append((f"{name}/", iter(await self._objects.entries(entry.id))))
+            elif entry.is_file:
+                if len(files) + len(others) == 2 * MAX_FILES:
+                    raise _too_much()
+                place = self._place_of(name)
+                if place is None:
+                    others.append(_shown(name))
+                    continue
+                key, files[place[1]] = place[0], self._same(entry.id)
+        return _Folder({} if key is None else {key: dict(sorted(files.items()))}, tuple(others))
+
+
+def _too_much() -> InvalidOption:
+    hint = "import a folder of it, a clone with a shorter history (git clone --depth), or the directory"
+    return InvalidOption("the history has too many files and folders for one import", hint=hint)
+
+
+def _shown(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
 
 
 def author_of(commit: Commit) -> str:
