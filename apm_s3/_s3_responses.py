@@ -165,12 +165,8 @@ def s3_error(
             "hint",
             "it redirects to something other than an S3 region, so it was not followed: check endpoint_url and region",
         )
-    if kind is AccessDenied and not s3_code:
-        facts.setdefault(
-            "hint",
-            "the response does not say why, because it has no body (HEAD never has one): check the access key id and "
-            "its secret first, then the IAM policy and the bucket policy",
-        )
+    if kind is AccessDenied:
+        facts.setdefault("hint", _why_denied(operation, named=bool(s3_code)))
     return kind(
         _problem(kind, bucket, key, s3_code, message),
         operation=operation,
@@ -180,6 +176,38 @@ def s3_error(
         s3_code=s3_code,
         **facts,
     )
+
+
+def _why_denied(operation: str, *, named: bool) -> str:
+    """Return what to check after a denial: the permission that `operation` needs, and policies that may deny it.
+
+    Args:
+        named: whether S3 named a reason; then it knows the credentials.
+    """
+    permission, denied = next((row[1:] for row in _PERMISSIONS if row[0].match(operation)), ("this", ""))
+    check = "" if named else "the response does not say why: check the access key id and its secret, then "
+    allowed = f"that the IAM policy allows {permission} and no bucket policy denies it"
+    listing = "; without s3:ListBucket, S3 also denies a key that does not exist" if "Get" in permission else ""
+    policy = f" (that of create_apm_bucket denies {denied}plain HTTP){listing}"
+    return f"{check or 'check '}{allowed}{policy}"
+
+
+_PERMISSIONS = (
+    (re.compile("upload|put_object|create_multipart|probe_checksums|abort"), "s3:PutObject",
+     "uploads with another encryption, which servers that ignore conditions apply to all uploads, and "),
+    (re.compile("copy|move"), "s3:PutObject, for the source s3:GetObject, and to move s3:DeleteObject", ""),
+    (re.compile("delete_file|delete_object|delete_prefix"), "s3:DeleteObject, for versions s3:DeleteObjectVersion",
+     "in production the removal of versions without MFA, and "),
+    (re.compile("list_versions"), "s3:ListBucketVersions", ""),
+    (re.compile("list_upload"), "s3:ListBucketMultipartUploads", ""),
+    (re.compile("list_file|list_object|head_bucket|tell_apart|bucket_exists"), "s3:ListBucket", ""),
+    (re.compile("get_file_tags|get_object_tagging"), "s3:GetObjectTagging", ""),
+    (re.compile("read|get_file|head|download|file_exists|get_object"), "s3:GetObject", ""),
+)  # fmt: skip
+"""Beginnings of operations, the permission that S3 asks for, and what our own policy denies of it.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+"""
 
 
 def _kms_kind(s3_code: str, message: str) -> type[S3Error] | None:
@@ -204,7 +232,9 @@ def _problem(kind: type[S3Error], bucket: str | None, key: str | None, s3_code: 
         case "NotFound":
             return f"{where} was not found"
         case "AccessDenied":
-            return f"S3 denies access to {where}"
+            # AWS names the user, the action and the kind of policy.
+            told = f": {redacted(message).rstrip('.')}" if "is not authorized to perform" in message else ""
+            return f"S3 denies access to {where}{told}"
         case "BucketAlreadyExists":
             return f"bucket '{bucket}' already exists and belongs to another account"
         case "BucketAlreadyOwned":

@@ -254,7 +254,7 @@ class HealthChecker:
                 ),
             ]
         )
-        checks = tuple(sorted(examination.checks, key=lambda check: _ORDER.index(check.name)))
+        checks = tuple(sorted(examination.told_once(), key=lambda check: _ORDER.index(check.name)))
         return HealthReport(bucket, region, _status(checks), time.monotonic() - began, checked_at, checks)
 
     def _settings(self) -> list[tuple[str, type[BucketSetting], BucketSetting | None]]:
@@ -306,6 +306,10 @@ class _Failed(Exception):
     """A check found something wrong; the message says what."""
 
 
+class _Absent(_Failed):
+    """There is no bucket, so no other check says anything."""
+
+
 @dataclass
 class _Examination:
     """The examination of one bucket: its checks so far, and their common deadline."""
@@ -313,12 +317,25 @@ class _Examination:
     bucket: str
     seconds: float
     checks: list[HealthCheck] = field(default_factory=list)
+    absent: bool = False
 
     def __post_init__(self) -> None:
         self.ends_at = asyncio.get_running_loop().time() + self.seconds
 
     def skip(self, names: Iterable[str], why: str, *, critical: bool) -> None:
         self.checks += [HealthCheck(name, CheckOutcome.SKIPPED, critical, 0.0, why) for name in names]
+
+    def told_once(self) -> list[HealthCheck]:
+        """Return the checks; if there is no bucket, only one of them fails because of that."""
+        wrote = any(check.name == "write" and check.outcome is CheckOutcome.PASSED for check in self.checks)
+        if wrote or not self.absent:
+            return self.checks
+        return [
+            replace(check, outcome=CheckOutcome.SKIPPED, message="there is no such bucket")
+            if check.outcome is CheckOutcome.FAILED and check.name not in ("reach", "credentials")
+            else check
+            for check in self.checks
+        ]
 
     async def check(
         self, name: str, examine: Callable[[], Awaitable[str]], *, critical: bool = True, reserve: float = 0.0
@@ -335,6 +352,7 @@ class _Examination:
         except _Skipped as exc:
             outcome, message = CheckOutcome.SKIPPED, str(exc)
         except (_Failed, ApmS3Error) as exc:
+            self.absent = self.absent or isinstance(exc, _Absent)
             message = str(exc)
         except TimeoutError:
             message = f"no response within the {self.seconds:g} s for all checks"
@@ -344,7 +362,7 @@ class _Examination:
 
 async def _reach(s3: S3Manager, bucket: str, region: str | None) -> str:
     if not await s3.bucket_exists(bucket, region=region):
-        raise _Failed("there is no such bucket: create it, or check its name and the endpoint")
+        raise _Absent("there is no such bucket: create it, or check its name and the endpoint")
     return "the bucket exists"
 
 

@@ -224,6 +224,36 @@ def test_a_403_is_never_not_found_and_says_that_the_key_may_be_missing() -> None
     assert "s3:ListBucket" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("operation", "permission", "policy"),
+    [
+        ("upload_file", "s3:PutObject", "servers that ignore conditions"),
+        ("put_object", "s3:PutObject", "plain HTTP"),
+        ("copy_file", "s3:PutObject, for the source s3:GetObject", "plain HTTP"),
+        ("read_file", "s3:GetObject", "plain HTTP"),
+        ("list_files", "s3:ListBucket", "plain HTTP"),
+        ("list_versions", "s3:ListBucketVersions", "plain HTTP"),
+        ("delete_file", "s3:DeleteObject", "without MFA"),
+    ],
+)
+@pytest.mark.parametrize("code", ["AccessDenied", ""])
+def test_a_denial_names_the_operation_its_permission_and_a_policy_that_may_be_its_cause(
+    code: str, operation: str, permission: str, policy: str
+) -> None:
+    error = s3_error(operation=operation, status=403, s3_code=code, bucket="b", key="k")
+
+    assert str(error).startswith(f"{operation}: S3 denies access to ")
+    assert f"allows {permission}" in str(error)
+    assert policy in str(error)
+    assert ("the access key id" in str(error)) == (code == "")
+
+
+def test_a_denial_says_what_aws_says_of_its_cause() -> None:
+    said = "User: arn:aws:iam::1:user/a is not authorized to perform: s3:PutObject with an explicit deny"
+    error = s3_error(operation="upload_file", status=403, s3_code="AccessDenied", message=said, bucket="b", key="k")
+    assert "with an explicit deny" in str(error)
+
+
 def test_the_error_for_an_existing_bucket_says_whether_it_is_yours() -> None:
     theirs = s3_error(operation="create_bucket", status=409, s3_code="BucketAlreadyExists", bucket="b")
     mine = s3_error(operation="create_bucket", status=409, s3_code="BucketAlreadyOwnedByYou", bucket="b")

@@ -136,6 +136,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         r"turn it on: apm-s3 bucket ensure \1 --versioning",
     ),
     (re.compile(r"pass credentials=Credentials\(\.\.\.\), or configure"), "configure"),
+    (re.compile(r"that of create_apm_bucket denies"), "that of --purpose denies"),
     (re.compile(r"S3Settings\(token_over_http=True\)"), "set APM_S3_TOKEN_OVER_HTTP=1"),
     (re.compile(r"check that endpoint_url names"), "check that --endpoint-url names"),
     (re.compile(r"use remove\('(\w+)', '([^']*)'\)"), r"use apm-s3 config rm \1 -e \2"),

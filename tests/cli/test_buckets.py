@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.kit import Shell
+from tests.faults.memory_s3 import error_response
+from tests.faults.server import Exchange, FaultyS3
 
 
 @pytest.fixture
@@ -104,3 +106,49 @@ def test_health_has_a_status_for_scripts(shell: Shell, tmp_path: Path) -> None:
     assert (shown.status, "versioning" in shown.plain) == (6, True)
     down = shell("health", "no-such-bucket-at-all")
     assert (down.status, "down" in down.stdout) == (1, True)
+
+
+def test_health_says_once_that_there_is_no_bucket_and_names_the_command(shell: Shell) -> None:
+    shown = shell("health", "no-such-bucket-at-all")
+
+    assert (shown.status, " ".join(shown.stdout.split()).count("there is no such bucket: ")) == (1, 1)
+    assert "apm-s3 bucket create no-such-bucket-at-all" in " ".join(shown.stdout.split())
+    assert "create_bucket" not in shown.stdout
+
+
+def test_health_advises_no_policy_unseen(shell: Shell) -> None:
+    bucket = shell.environ["APM_S3_BUCKET"]
+
+    shown = " ".join(shell("health").stdout.split())
+
+    assert f"apm-s3 bucket ensure {bucket} --versioning" in shown
+    assert f"see apm-s3 bucket plan {bucket} --purpose configs" in shown
+    assert f"ensure {bucket} --purpose" not in shown
+
+
+@pytest.mark.parametrize(("command", "status"), [("create", 1), ("ensure", 1), ("plan", 0)])
+def test_what_the_policy_denies_is_said_before_anything_is_changed(
+    command: str, status: int, shell: Shell, memory: FaultyS3
+) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        reads = exchange.request.method in ("GET", "HEAD")
+        exchange.send(exchange.carry_out() if reads else error_response(403, "AccessDenied"))
+
+    memory.will(refuse, times=None)
+    ran = shell("bucket", command, "another-bucket", "--purpose", "configs", "-e", "staging")
+
+    assert ran.status == status
+    assert "note: the endpoint is plain HTTP, so the policy does not deny it" in ran.stderr
+    assert "ignores the conditions of policies, such as moto, will then refuse all uploads" in ran.stderr
+
+
+def test_a_refused_upload_names_the_permission_and_the_policy(moto_shell: Shell) -> None:
+    bucket = moto_shell.environ["APM_S3_BUCKET"]
+    moto_shell.ok("bucket", "ensure", bucket, "--purpose", "configs", "-e", "staging")
+    (moto_shell.directory / "prometheus").mkdir()
+    (moto_shell.directory / "prometheus" / "prometheus.yml").write_text("global: {}\n")
+
+    ran = moto_shell("config", "push", "prometheus", "-e", "staging", "-m", "Why")
+
+    assert ran.status == 1
+    assert "allows s3:PutObject and no bucket policy denies it (that of --purpose denies uploads" in ran.stderr

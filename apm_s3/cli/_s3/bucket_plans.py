@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from apm_s3._s3.transports.routes import is_custom
 from apm_s3.cli._arguments import DryRun, ExitCode, pairs
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, counted, make_changes
@@ -140,6 +141,9 @@ class _Wanted:
         versioning: bool,
     ) -> None:
         self._bucket = bucket
+        self._call = call
+        url = call.settings.endpoint_url
+        self._custom = url is not None and is_custom(url)
         self._environment = call.environment if purpose is not None else ""
         self._prefix = call.settings.prefix if purpose is not None else ""
         self._purpose = purpose
@@ -153,11 +157,11 @@ class _Wanted:
             raise UsageFailed("--retention needs --purpose", "add --purpose backups or logs")
 
     async def options(self, s3: S3Manager) -> BucketOptions:
-        """Return the options for the manager's endpoint."""
+        """Return the options for the manager's endpoint, and say beforehand what their policy denies."""
         from apm_s3.options import BucketOptions, Encryption, Tags, Versioning  # noqa: PLC0415 - not for the help
 
         if self._purpose is not None:
-            return await s3.apm_options(
+            options = await s3.apm_options(
                 self._bucket,
                 self._environment,
                 self._tool,
@@ -167,11 +171,27 @@ class _Wanted:
                 tags=self._tags,
                 prefixes=(self._prefix,),
             )
+            self._tell(options)
+            return options
         key = self._kms_key_id
         return BucketOptions(
             versioning=Versioning() if self._versioning else None,
             encryption=None if key is None else Encryption(algorithm="aws:kms", kms_key_id=key, bucket_key=True),
             tags=Tags(self._tags) if self._tags else None,
+        )
+
+    def _tell(self, options: BucketOptions) -> None:
+        """Say what the policy denies, unless the server is AWS, where none of it can lock anybody out."""
+        plain = options.policy is not None and "DenyPlainHttp" not in options.policy.text
+        if not (plain or self._custom):
+            return
+        if plain:
+            self._call.note("note: the endpoint is plain HTTP, so the policy does not deny it: that would lock you out")
+        else:
+            self._call.note("note: the policy denies plain HTTP: only https:// endpoints will reach this bucket")
+        self._call.note(
+            "note: the policy denies uploads that name another encryption. A server that ignores the conditions of "
+            "policies, such as moto, will then refuse all uploads: use --versioning there, without --purpose"
         )
 
 

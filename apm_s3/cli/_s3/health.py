@@ -57,7 +57,13 @@ def _mark(outcome: str) -> Text:
 
 def _words(message: str, bucket: str) -> str:
     """Return the message of a check with a command instead of the library's functions and classes."""
-    ensure = f"apm-s3 bucket ensure {bucket} --purpose configs"
+    # Not `ensure`: a plan shows the policy that comes with it, and what to know before.
+    shown = f"see apm-s3 bucket plan {bucket} --purpose configs"
+    setting = f"apm-s3 bucket ensure {bucket} --versioning" if "expected Versioning(" in message else shown
+    message = message.replace("use set_setting, or another `expected`", setting).replace("set Encryption()", shown)
+    message = message.replace("there is no such bucket: create it", f"there is no such bucket: {_CREATE} {bucket}")
     message = re.sub(r"\b[A-Z]\w+\((.*?)\)", r"\1", message)
-    message = re.sub(r"^[a-z]+(?:_[a-z]+)+: ", "", message).replace("Check endpoint_url,", "Check --endpoint-url,")
-    return message.replace("use set_setting, or another `expected`", ensure).replace("set Encryption()", ensure)
+    return re.sub(r"^[a-z]+(?:_[a-z]+)+: ", "", message).replace("Check endpoint_url,", "Check --endpoint-url,")
+
+
+_CREATE = "apm-s3 bucket create"
