@@ -140,15 +140,15 @@ def _process(objects: Waiting) -> ConfigStore:
     return ConfigStore(objects, cache=StoreCache(cache, "memory", ""))
 
 
-def measure(target: Target, *, warm: bool) -> Cost:
-    """The cost of a call: in the process that made the store (`warm`), or in a new one."""
+def measure(target: Target, *, warm: bool, before: Callable[[ConfigStore], Awaitable[Any]] = fill) -> Cost:
+    """The cost of a call: in the process that made the store with `before` (`warm`), or in a new one."""
     objects = Waiting()
     loop = VirtualLoop()
 
     async def run() -> float:
         objects.seconds = 0.0
         store = _process(objects)
-        await fill(store)
+        await before(store)
         if not warm:
             store = _process(objects)
         objects.seconds = 1.0

@@ -184,3 +184,62 @@ async def test_a_changed_entry_without_a_copy_is_kept_and_marked_as_unproven(
     assert "7" in [entry.message for entry in await store.log(ENV)]
     assert (await store.upload("loki", ENV, LOKI)).revision == 3
     assert (await store.repair(ENV)).actions == ("live copies of loki were compared and refreshed",)
+
+
+RULES = "groups: []\n"
+BIG = f"{LOKI}# {'long ' * 4_000}\n"
+FILES = {"loki.yaml": BIG, "rules/a.yaml": RULES}
+
+
+async def _damage_blobs(memory: MemoryObjects, damage: str) -> None:
+    """Damage each blob of the store: its bytes, with the same or another size, or the whole object."""
+    for key in [key for key in memory.objects if "/blobs/" in key]:
+        if damage == "deleted":
+            await memory.delete([key])
+        else:
+            body = memory.objects[key][1]
+            await memory.put(key, body[:-1] + (b"?" if damage == "same size" else b""))
+
+
+@pytest.mark.parametrize("skip_unchanged", [False, True])
+@pytest.mark.parametrize("damage", ["same size", "other size", "deleted"])
+async def test_pushing_good_files_over_damaged_blobs_heals_them(
+    memory: Damaging, store: ConfigStore, damage: str, skip_unchanged: bool
+) -> None:
+    await store.upload("loki", ENV, files=FILES)
+    await _damage_blobs(memory, damage)
+    with pytest.raises(StoreDamaged):
+        await store.download_bundle("loki", ENV)
+
+    release = await store.upload("loki", ENV, files=FILES, skip_unchanged=skip_unchanged)
+
+    assert release.revision == 2
+    for revision in (1, 2):  # they share the blobs
+        bundle = await store.download_bundle("loki", ENV, revision=revision)
+        assert {name: file.text for name, file in bundle.files.items()} == FILES
+    assert (await store.fsck(ENV)).ok
+
+
+async def test_a_rollback_does_not_take_over_a_damaged_blob(memory: Damaging, store: ConfigStore) -> None:
+    await store.upload("loki", ENV, files=FILES)
+    await store.upload("loki", ENV, files={**FILES, "loki.yaml": LOKI})
+    rules = max(key for key in memory.objects if "/blobs/" in key and memory.objects[key][1] == RULES.encode())
+    await memory.put(rules, b"?")
+
+    with pytest.raises(StoreDamaged):
+        await store.rollback("loki", ENV, to_revision=1)
+
+    assert (await store.status(ENV))[0].revision == 2
+
+
+@pytest.mark.parametrize("salted", [False, True])
+async def test_intact_blobs_that_are_taken_over_are_not_read(
+    memory: Damaging, store: ConfigStore, salted: bool
+) -> None:
+    memory.salted = salted
+    await store.upload("loki", ENV, files=FILES)
+    for key in [key for key in memory.objects if "/blobs/" in key]:
+        memory.will_fail("read", StoreDamaged("it is read"), key=key, times=None)
+
+    other = ConfigStore(memory, require_conditional_writes=False)
+    assert (await other.upload("loki", ENV, files={**FILES, "rules/b.yaml": RULES})).revision == 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.configs.rounds import TARGETS, Target, measure
+from apm_s3.configs import ConfigStore
+from tests.configs.rounds import SEVERAL, TARGETS, Target, content, measure
 
 COLD = {target.name: target for target in TARGETS if target.name != "deploy"}
 WARM = {target.name: target for target in TARGETS if target.warm is not None}
@@ -39,3 +40,21 @@ def test_an_upload_requests_nothing_twice() -> None:
     # current.json before and after, and at most the release; blob, document, commit and copy; two listings.
     assert cost.requests["GET"] <= 3
     assert (cost.requests["PUT"], cost.requests["LIST"]) == (4, 2)
+
+
+def test_a_push_of_two_hundred_files_compares_those_that_it_takes_over_by_one_listing() -> None:
+    files = {
+        "prometheus.yml": content(0),
+        **{f"rules/{number}.yml": f"groups: []\n# {number}\n" for number in range(199)},
+    }
+    changed = {**files, "rules/0.yml": "groups: []\n# changed\n"}
+    push = Target("push", lambda store: store.upload("prometheus", SEVERAL, files=changed), None, 6)
+
+    async def before(store: ConfigStore) -> None:
+        await store.upload("prometheus", SEVERAL, files=files)
+
+    cost = measure(push, warm=True, before=before)
+
+    # Is it ahead, which blobs, which copies? The first blob, the document, the commit and the copy.
+    assert (cost.requests["LIST"], cost.requests["HEAD"], cost.requests["PUT"]) == (3, 0, 4)
+    assert cost.steps <= COLD["upload"].cold

@@ -143,7 +143,9 @@ class _StoreBench:
         error = cell.error
         if error is None:
             if (self.verb.name, cell.case) in REPORTED:
-                return [] if state == self._before else [f"has changed {state}"]
+                # A lie that is told once is read again, and does no harm.
+                done = cell.value == self._right and state == self._after
+                return [] if done or state == self._before else [f"has changed {state}"]
             right = cell.value == self._right or cell.case in BELIEVED
             problems = [] if right else [f"gives {cell.value!r} instead of {self._right!r}"]
             done = state == self._after or (cell.case in BELIEVED and _is_sound(state))

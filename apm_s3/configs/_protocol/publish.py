@@ -15,7 +15,7 @@ from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
 from apm_s3.configs._content.sources import MAX_BUNDLE
 from apm_s3.configs._models.releases import Deployed, FileEntry, Origin, Release, ReleaseRef
-from apm_s3.configs._protocol.blobs import BlobPlan, Content, plan_blobs
+from apm_s3.configs._protocol.blobs import BlobPlan, Content, find_damaged, packed, plan_blobs
 from apm_s3.configs._protocol.commit.calls import Afterwards, Call
 from apm_s3.configs._protocol.commit.changes import NewReleases, check_base, check_expected, check_thawed
 from apm_s3.configs._protocol.commit.committer import RESTARTS, Committer
@@ -28,7 +28,7 @@ from apm_s3.configs._protocol.documents.log import MAY_STORE, LogPart, note_of
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reading.archive import Archive
-from apm_s3.configs._protocol.reading.reader import INLINE, PARALLEL, Gone, Reader
+from apm_s3.configs._protocol.reading.reader import INLINE, PARALLEL, Gone, Reader, is_md5
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import (
     ConfigNotFound,
@@ -249,10 +249,16 @@ class Publisher:
         return await self._reader.settled(environment, prepare, begin=self._committer.begin)
 
     async def _explain(self, environment: str, drafts: Sequence[Draft], gone: Gone) -> ConfigNotFound | StoreDamaged:
-        """Return why a file of an old revision cannot be used: it was pruned since, or is damaged."""
+        """Return why a file of an old revision cannot be used: it was pruned since, or is damaged.
+
+        Raises:
+            RevisionConflict: another writer was faster, after which the files may have been collected.
+        """
         fresh = await self._reader.require(environment)
         for draft in drafts:
             state, revision = fresh.current.tools.get(draft.tool), draft.origin.revision or 0
+            base = None if draft.base is None else draft.base.ref
+            check_base(draft.tool, environment, state, base, draft.expect)
             if state is not None and revision < state.oldest and (not state.good or state.good.revision != revision):
                 return ConfigNotFound(
                     f"revision {revision} of {draft.tool} in '{environment}' was pruned meanwhile",
@@ -270,7 +276,10 @@ class Publisher:
         chosen = call.write_id is not None
         await self._committer.ready(environment)
         # Nothing reads these objects before the commit names them, so they are stored concurrently.
-        documents = [self._put_release(release, chosen=chosen) for release in releases]
+        documents = [
+            self._put_checked(release, draft, plan, chosen=chosen)
+            for release, draft, plan in zip(releases, drafts, plans, strict=True)
+        ]
         work: list[Coroutine[Any, Any, object]] = [self._check_not_ahead(begun, draft) for draft in drafts]
         for draft, plan, known in zip(drafts, plans, contents, strict=True):
             work += self._files(environment, draft, plan, known)
@@ -372,12 +381,35 @@ class Publisher:
         except ObjectNotFound as exc:
             raise Gone(f"the blob '{self._reader.where(folder + source)}' is missing") from exc
 
+    async def _put_checked(self, release: Release, draft: Draft, plan: BlobPlan, *, chosen: bool) -> Release:
+        """Store the document and, beside it, check the blobs that the release takes over; write damaged ones anew."""
+        new = plan.puts.keys() | plan.copies.keys()
+        taken = {
+            entry.blob: (entry, draft.files[name]) for name, entry in plan.entries.items() if entry.blob not in new
+        }
+        if not taken:
+            return await self._put_release(release, chosen=chosen)
+        environment, tool = release.environment, release.tool
+        beside: list[Coroutine[Any, Any, Any]] = [self._reader.listed_blobs(environment, tool, taken)]
+        stored, listed = await run_all([self._put_release(release, chosen=chosen), *beside])
+        damaged = await find_damaged(self._reader, environment, tool, taken, listed)
+        await run_all((self._write_anew(environment, tool, *taken[blob]) for blob in damaged), limit=PARALLEL)
+        return cast("Release", stored)
+
+    async def _write_anew(self, environment: str, tool: str, entry: FileEntry, content: Content) -> None:
+        # Under its own key: the content is the one that the key names, and older releases are healed as well.
+        plain = content if isinstance(content, bytes) else await self._reader.blob(environment, tool, content)
+        body = packed(plain) if entry.encoding == "gzip" else plain
+        key = keys.blobs(environment, tool) + entry.blob
+        await self._objects.put(key, body, hashed=True, content_type="application/octet-stream")
+
     async def _put_release(self, release: Release, *, chosen: bool) -> Release:
         key = keys.release(release.environment, release.tool, release.revision, release.write_id)
         body = encode_release(release)
         ref = ReleaseRef(release.revision, key, hashlib.sha256(body).hexdigest())
         try:
-            await self._objects.put(key, body, create=True, hashed=True, content_type="application/json")
+            info = await self._objects.put(key, body, create=True, hashed=True, content_type="application/json")
+            self._reader.etags_tell = self._reader.etags_tell and is_md5(info.etag, body) is not False
         except PreconditionFailed:
             # Our own write id: an earlier attempt of this request has arrived. A caller's id may also be that of
             # another call, before or now: both commit what is already stored.

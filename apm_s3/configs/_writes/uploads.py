@@ -20,12 +20,14 @@ from apm_s3.configs._content.sources import (
 )
 from apm_s3.configs._models.releases import FileEntry, Origin, Release
 from apm_s3.configs._models.settings import LAX, check_rule_names
+from apm_s3.configs._protocol.blobs import find_damaged
 from apm_s3.configs._protocol.publish import Draft
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._writes.checks import keep_checks, only_unreadable, report_bundle, report_files, require_valid
 from apm_s3.configs._writes.requests import ToolRequest
 from apm_s3.errors import ConfigNotFound, InvalidKey, InvalidOption
+from apm_s3.models import FileInfo
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._validation.validate import Level
 
@@ -61,6 +63,7 @@ class Upload:
     Attributes:
         reports: validation of `given` under default settings.
         unchanged: the current release, if nothing would change and `skip_unchanged` is set.
+        listed: the blobs of the tool, by name, if `skip_unchanged` is set.
     """
 
     reader: Reader
@@ -73,6 +76,7 @@ class Upload:
     strict: tuple[str, ...]
     reports: Sequence[ValidationReport]
     unchanged: Release | None = None
+    listed: Mapping[str, FileInfo] = field(default_factory=dict)
 
     @classmethod
     async def read(cls, reader: Reader, request: ToolRequest, what: Given, terms: UploadTerms) -> Self:
@@ -92,6 +96,11 @@ class Upload:
         require_valid([only_unreadable(report) for report in reports], terms.force)
         return cls(reader, request, terms, given, gone, whole, what.notes, strict, reports)
 
+    async def look(self, begun: Snapshot) -> None:
+        """List the blobs, beside the current release: an upload that changes nothing heals damaged ones."""
+        if self.terms.skip_unchanged:
+            self.listed = await self.reader.listed_blobs(begun.environment, self.request.tool)
+
     async def make(self, begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
         """Return the release to create from the current one; none if nothing would change."""
         request, given, force = self.request, self.given, self.terms.force
@@ -102,7 +111,7 @@ class Upload:
             raise InvalidOption(
                 "no file would be left", hint=f"use remove({tool!r}, {environment!r}) to remove all files"
             )
-        if self.terms.skip_unchanged and base is not None and await asyncio.to_thread(_is_unchanged, base, kept, given):
+        if self.terms.skip_unchanged and base is not None and await self._is_unchanged(base, kept):
             self.unchanged = base
             return []
         rules = begun.current.settings.rules(tool, level=self.terms.level, warnings_as_errors=self.strict)
@@ -117,6 +126,12 @@ class Upload:
         checks = await keep_checks(reports, bundle, () if base is None else (base,), force=force)
         warnings = (*self.notes, *checks.warnings)
         return [request.draft(base, {**kept, **given}, Origin("upload"), warnings, checks.forced)]
+
+    async def _is_unchanged(self, base: Release, kept: Mapping[str, FileEntry]) -> bool:
+        if not await asyncio.to_thread(_is_unchanged, base, kept, self.given):
+            return False
+        wanted = {entry.blob: (entry, self.given.get(name)) for name, entry in base.files.items()}
+        return not await find_damaged(self.reader, base.environment, base.tool, wanted, self.listed)
 
     def is_made_by(self, release: Release) -> bool:
         """Return whether this upload creates such a release, whatever its base was."""

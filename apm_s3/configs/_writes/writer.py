@@ -74,7 +74,7 @@ class Writer:
         upload = await Upload.read(self._reader, request, what, terms)
         expect: dict[str, int | None] = {request.tool: request.expect_revision}
         made = await self._publisher.publish(
-            request.environment, upload.make, expect, call=call, same=upload.is_made_by
+            request.environment, upload.make, expect, call=call, same=upload.is_made_by, beside=upload.look
         )
         release = made[0] if made else upload.unchanged
         if release is None:

@@ -11,7 +11,7 @@ import hashlib
 import re
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from types import MappingProxyType
@@ -375,6 +375,17 @@ class Reader:
         near = None if shared is None or len(shared) > entry.size else await unpack(shared, entry)
         if near is not None:
             return near
+        plain, body = await self.stored_blob(key, entry)
+        if self._cache is not None:
+            self._cache.share(key, body)
+        return plain
+
+    async def stored_blob(self, key: str, entry: FileEntry) -> tuple[bytes, bytes]:
+        """Return a blob's plain content and its bytes, past every cache.
+
+        Raises:
+            Gone: it is missing, or its bytes differ.
+        """
 
         async def read() -> tuple[bytes, bytes]:
             # A compressed blob is smaller than its content.
@@ -385,16 +396,19 @@ class Reader:
             return unpacked, body
 
         try:
-            plain, body = await twice(read)
+            return await twice(read)
         except ObjectNotFound as exc:
             raise Gone(f"the blob '{self.where(key)}' is missing") from exc
         except ObjectTooLarge as exc:
             raise Gone(f"the blob '{self.where(key)}' is not what was stored: {exc.problem}") from exc
         except StoreDamaged as exc:
             raise Gone(exc.problem) from exc
-        if self._cache is not None:
-            self._cache.share(key, body)
-        return plain
+
+    async def listed_blobs(self, environment: str, tool: str, names: Collection[str] = ()) -> dict[str, FileInfo]:
+        """List the blobs of a tool by name: all of them or, if that is enough, the one in `names`."""
+        folder = keys.blobs(environment, tool)
+        async with aclosing(self._objects.list(folder + (next(iter(names)) if len(names) == 1 else ""))) as listing:
+            return {info.key.removeprefix(folder): info async for info in listing}
 
     async def chain(self, snapshot: Snapshot, tool: str, *, down_to: int = 1) -> list[Release]:
         """Yield the kept committed releases of a tool, newest first, by following the chain of parents.
@@ -525,11 +539,14 @@ def has_md5(info: FileInfo, body: bytes) -> bool | None:
 
     An ETag that looks like an MD5 may still be none, such as that of an object encrypted with a KMS key.
     """
-    match = _MD5.fullmatch(info.etag or "")
     verified = any("-" not in checksum for checksum in info.checksums.values())
-    if match is None or verified:
-        return None
-    return match[1].lower() == hashlib.md5(body, usedforsecurity=False).hexdigest()
+    return None if verified else is_md5(info.etag, body)
+
+
+def is_md5(etag: str | None, body: bytes) -> bool | None:
+    """Return whether an ETag is the MD5 of `body`; None if it cannot be an MD5."""
+    match = _MD5.fullmatch(etag or "")
+    return None if match is None else match[1].lower() == hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 async def sha256(body: bytes) -> str:
