@@ -19,6 +19,7 @@ from fnmatch import translate
 from functools import lru_cache
 from pathlib import Path
 
+from apm_s3._beneath import Below
 from apm_s3._naming import OVERLAY, check_file_name
 from apm_s3.errors import InvalidOption, ObjectTooLarge
 
@@ -60,20 +61,26 @@ def check_stop(stop: threading.Event | None) -> None:
         raise Stopped
 
 
-def read_files(path: Path, exclude: Collection[str] = EXCLUDED, stop: threading.Event | None = None) -> Directory:
+def read_files(
+    path: Path,
+    exclude: Collection[str] = EXCLUDED,
+    stop: threading.Event | None = None,
+    within: Path | None = None,
+) -> Directory:
     """Read the files in `path`.
 
     Args:
         exclude: shell patterns (`*.bak`); a file or folder is omitted if its name, or its path relative to `path`,
             matches one. Case does not matter.
         stop: ends the reading with `Stopped` when it is set.
+        within: a directory that contains `path`, if no directory between them may be a link.
 
     Raises:
         InvalidOption: it is not a directory, is empty, has more than `MAX_FILES` files, or contains something refused.
         InvalidKey: a file name is not valid.
         ObjectTooLarge: the files have more than `MAX_BYTES` in total.
     """
-    return _Reader(path.absolute(), _any_of(tuple(exclude)), stop).read()
+    return _Reader(path.absolute(), _any_of(tuple(exclude)), stop, within).read()
 
 
 def is_part(name: str, exclude: Collection[str]) -> bool:
@@ -99,9 +106,10 @@ def _counts(name: str, excluded: re.Pattern[str], *, is_folder: bool) -> bool:
 
 
 class _Reader:
-    def __init__(self, root: Path, exclude: re.Pattern[str], stop: threading.Event | None) -> None:
+    def __init__(self, root: Path, exclude: re.Pattern[str], stop: threading.Event | None, within: Path | None) -> None:
         self._root = root
-        self._real = root.resolve()
+        self._base = (within or root).resolve()
+        self._real = self._base if within is None else self._base / root.relative_to(within.absolute())
         self._exclude = exclude
         self._stop = stop
         self._left_out: list[str] = []
@@ -123,7 +131,7 @@ class _Reader:
         files, left = {}, MAX_BYTES
         for name in sorted(found):
             check_stop(self._stop)
-            files[name] = _read_file(found[name], self._real, left)
+            files[name] = _read_file(found[name], self._real, self._base, left)
             left -= len(files[name])
         return Directory(files, tuple(sorted(self._left_out)))
 
@@ -144,14 +152,13 @@ class _Reader:
         return path.relative_to(self._real).as_posix()
 
 
-def _read_file(path: Path, root: Path, limit: int) -> bytes:
-    """Read a regular file, checking again that it is one."""
+def _read_file(path: Path, root: Path, base: Path, limit: int) -> bytes:
+    """Read a regular file, checking again that it is one, and that no directory below `base` has become a link."""
     real = path.resolve()
     if not real.is_relative_to(root):
         raise InvalidOption(f"'{path}' leads out of '{root}'", hint="copy the link's target into the directory")
-    # Without O_NONBLOCK, opening a FIFO would wait for a writer.
     try:
-        descriptor = os.open(real, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        descriptor = Below(base, real.relative_to(base).as_posix()).opener("", os.O_RDONLY)
     except OSError as exc:
         raise InvalidOption(f"'{path}' cannot be read: {exc.strerror}", hint="check its permissions") from exc
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

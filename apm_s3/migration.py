@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from apm_s3._manager import S3Manager
-from apm_s3._migration.capabilities import check_capabilities, new_probe
+from apm_s3._migration.capabilities import check_capabilities, check_probe, new_probe
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.models import (
     Capability,
@@ -236,6 +236,7 @@ async def _check_target(task: Task, journal: Journal) -> None:
     if await journal.do(lambda store: store.get("target_checked")):
         return
     probe = await journal.do(lambda store: store.get("probe")) or new_probe()
+    check_probe(probe)
     await journal.do(lambda store: store.set(probe=probe))
     await check_capabilities(task, probe=probe)
     await journal.do(lambda store: store.set(target_checked="yes"))

@@ -22,7 +22,7 @@ STARTS = re.compile(
     r"|exec|eval|typer\.(launch|edit)|click\.(launch|edit)"
 )
 OPENS = re.compile(
-    r"open|os\.(open|fdopen)|io\.open|.*\.(read_text|read_bytes)|read_capped|(pickle|marshal|tomllib)\.loads?"
+    r"open|os\.(open|fdopen)|io\.open|.*\.(read_text|read_bytes)|read_capped|(pickle|marshal|tomllib)\.loads?|sqlite3\.connect"
 )
 NO_FILES = {"self", "transport", "_boto", "body", "content", "stream", "repository"}
 """What has a method `open` and is no path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -10,12 +11,14 @@ from apm_s3._migration.models import Capability
 from apm_s3._migration.sides import Side
 from apm_s3._migration.task import Task
 from apm_s3._tasks import shielded
-from apm_s3.errors import ApmS3Error, MigrationRefused, S3Error
+from apm_s3.errors import ApmS3Error, JournalRefused, MigrationRefused, S3Error
 from apm_s3.models import FileInfo
 from apm_s3.options import DeleteOptions, UploadOptions
 
 _METADATA, _TAGS, _CACHE = {"apm-probe": "kept"}, {"apm-probe": "kept"}, "max-age=7"
 _MOST_VERSIONS = 10
+_PROBE_PREFIX = ".apm-s3-migration-probe-"
+_PROBE = re.compile(re.escape(_PROBE_PREFIX) + "[0-9a-f]{32}")
 _STREAMED = "checked with each streamed object"
 _SHOWED = "found out with a probe object"
 _UNASKED = "only writing an object to the target can tell"
@@ -23,7 +26,17 @@ _UNASKED = "only writing an object to the target can tell"
 
 def new_probe() -> str:
     """Return a unique name for a probe object."""
-    return f".apm-s3-migration-probe-{uuid.uuid4().hex}"
+    return f"{_PROBE_PREFIX}{uuid.uuid4().hex}"
+
+
+def check_probe(name: str) -> None:
+    """Check a name that a journal tells: the object of this name is overwritten, and deleted.
+
+    Raises:
+        JournalRefused: `new_probe` cannot have made it.
+    """
+    if not _PROBE.fullmatch(name):
+        raise JournalRefused(f"the journal was changed by others: its probe object has the name {name!r:.80}")
 
 
 async def find_capabilities(task: Task, *, probe: str | None) -> tuple[Capability, ...]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import get_args
 
+from apm_s3._beneath import no_file
 from apm_s3._migration.models import IfExists, Verify
 from apm_s3._naming import check_key
 from apm_s3._s3.bulk.trees import Rules as Patterns
-from apm_s3.errors import InvalidKey, InvalidOption
+from apm_s3.errors import InvalidKey, InvalidOption, JournalRefused
 
 _MD5 = re.compile(r'"?[0-9a-f]{32}"?')
 
@@ -88,6 +89,31 @@ class MigrationRules:
             raise InvalidKey(f"transform_key returned {type(made).__name__} for '{key}'", hint="it must return a str")
         check_key(made, bucket=None)
         return made
+
+    def check_row(self, row: tuple[object, ...], patterns: Patterns, *, from_files: bool, to_files: bool) -> None:
+        """Check that a listing of this migration could have brought a row of its journal.
+
+        Args:
+            row: key, version and name at the target.
+            patterns: those of these rules.
+            from_files, to_files: whether that side is a directory, so that names must be file names.
+
+        Raises:
+            JournalRefused: it could not.
+        """
+        key, version, target_key = row
+        problem = None
+        if not isinstance(key, str) or not isinstance(version, str) or not isinstance(target_key, str):
+            problem = "it is no text"
+        elif not patterns.keeps(key) or self.target_key(key) != target_key:
+            problem = "include, exclude and transform_key do not give it this name"
+        else:
+            problem = (from_files and no_file(key)) or (to_files and no_file(target_key)) or None
+        if problem:
+            raise JournalRefused(
+                f"the journal was changed by others, or another transform_key made it: {key!r:.80}, at the target "
+                f"{target_key!r:.80}: {problem}"
+            )
 
 
 def other_rules(known: str, given: str) -> str:

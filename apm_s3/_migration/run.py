@@ -21,7 +21,7 @@ from apm_s3._migration.moving.movers import MIB, Moved, Mover
 from apm_s3._migration.moving.throttle import Schedule
 from apm_s3._migration.moving.versions import list_histories
 from apm_s3._migration.rules import Sameness, compare
-from apm_s3._migration.store import TRUSTED, Outcome, Row, State, Totals
+from apm_s3._migration.store import TRUSTED, Outcome, Row, State, Store, Totals
 from apm_s3._migration.task import Task
 from apm_s3._tasks import Line, stop_all
 from apm_s3.errors import (
@@ -99,6 +99,7 @@ class Run:
         for told in sides:
             told.append(self._slowed)
         try:
+            await self._check_names()
             await self._journal.do(lambda store: store.retry_all_failed())
             await self._count()
             self._before = self._done
@@ -121,6 +122,7 @@ class Run:
         """Compare everything that the journal lists as moved with the target; move nothing."""
         ticker = asyncio.create_task(self._tick(), name="apm_s3 migration progress")
         try:
+            await self._check_names()
             self._listed = True
             await self._count()
             await self._settle(repair=False)
@@ -156,6 +158,17 @@ class Run:
         )
 
     # Moving
+
+    async def _check_names(self) -> None:
+        """Refuse a journal with names that no listing can have brought: they decide which files are used."""
+        patterns, rules, task = self._rules.patterns, self._rules, self._task
+
+        def check(store: Store) -> None:
+            for row in store.names():
+                rules.check_row(row, patterns, from_files=task.source_side is None, to_files=task.to_files)
+
+        if self._journal.resumed:
+            await self._journal.do(check)
 
     async def _move_all(self) -> None:
         """List and move at the same time."""

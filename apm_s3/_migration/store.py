@@ -6,9 +6,12 @@ continues are written in one transaction.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -114,6 +117,8 @@ class Store:
     """An open journal. Every method is one transaction."""
 
     def __init__(self, path: str | Path | None) -> None:
+        if path:
+            _check_owner(Path(path))
         try:
             # With an empty name, SQLite uses a private temporary file and deletes it.
             self._db = sqlite3.connect(path or "", timeout=0, isolation_level=None, check_same_thread=False)
@@ -123,6 +128,8 @@ class Store:
             # Exclusive: SQLite refuses a second process, and the lock ends with this process even if it is killed.
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if self._db.execute("SELECT 1 FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchone():
+                raise JournalRefused(f"'{path}' has triggers or views, which no journal has")  # noqa: TRY301 - see below
             if self._tables and "ranges" not in self._tables:
                 raise JournalRefused(f"'{path}' is a database, but not a journal")  # noqa: TRY301 - closes it below
             if path:
@@ -246,6 +253,10 @@ class Store:
         """Store entries of the target's listing: key, size, ETag and time."""
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?)", found)
+
+    def names(self) -> Iterator[tuple[object, ...]]:
+        """Iterate over all objects: key, version and name at the target."""
+        yield from self._db.execute("SELECT key, version, target_key FROM objects")
 
     # Moving
 
@@ -412,6 +423,27 @@ class _Transaction:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._outermost:
             self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse files that others can write: SQLite believes them, and those that it puts beside them."""
+    if os.name == "nt":
+        return
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        try:
+            told = path.with_name(path.name + suffix).stat()
+        except OSError:
+            continue
+        if told.st_uid != os.geteuid() or told.st_mode & 0o022:
+            raise JournalRefused(
+                f"others can write '{path}{suffix}': its mode is {told.st_mode & 0o7777:o}, its owner {told.st_uid}",
+                hint="a journal decides which files are read and written: use one of your own, and chmod go-w",
+            )
+    with suppress(OSError):
+        if path.parent.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            raise JournalRefused(
+                f"everybody can replace files in '{path.parent}'", hint="put the journal into a directory of your own"
+            )
 
 
 def _refused(path: str | Path | None, error: sqlite3.Error) -> JournalRefused:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from apm_s3._beneath import Below
 from apm_s3._manager import S3Manager
 from apm_s3._migration.moving.acls import keep_acl
 from apm_s3._migration.moving.files import FetchMover, UploadMover
@@ -102,7 +103,7 @@ class Task:
         if self.source_side is None:
             root = self.source.root if isinstance(self.source, FolderPlace) else Path()
             try:
-                told = await asyncio.to_thread(os.stat, root / row.key)
+                told = await asyncio.to_thread(Below(root, row.key).stat)
             except FileNotFoundError:
                 return None
             return row._replace(size=told.st_size, modified=told.st_mtime)

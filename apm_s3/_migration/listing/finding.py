@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
 
+from apm_s3._beneath import no_file
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.listing.parallel import Listing, Unkept
 from apm_s3._migration.places import FolderPlace, S3Place
 from apm_s3._migration.rules import NAMELESS, MigrationRules
 from apm_s3._migration.sides import Side
 from apm_s3._migration.store import Found, Span
-from apm_s3._s3.bulk.trees import Entry, Folder, no_file
+from apm_s3._s3.bulk.trees import Entry, Folder
 from apm_s3.errors import InvalidKey
 from apm_s3.models import FileInfo
 

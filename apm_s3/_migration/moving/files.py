@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
 import secrets
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from apm_s3._beneath import Below
 from apm_s3._migration.moving.movers import Moved
 from apm_s3._migration.moving.throttle import Bandwidth
 from apm_s3._migration.rules import MigrationRules, is_md5
 from apm_s3._migration.sides import Side
 from apm_s3._migration.store import Row
-from apm_s3._s3.bulk.trees import make_folder, remove_files
+from apm_s3._s3.bulk.trees import remove_files
 from apm_s3._s3.bulk.ways import has_content
 from apm_s3.errors import IntegrityError, ObjectChanged, PreconditionFailed
 from apm_s3.models import FileInfo
@@ -43,7 +45,7 @@ class UploadMover:
     async def move(self, row: Row) -> Moved:
         await self.bandwidth.take(row.size)
         to, bucket, s3 = self.target.key(row.target_key), self.target.place.bucket, self.target.s3
-        path = self.root / row.key
+        path = Below(self.root, row.key)
         options = UploadOptions(if_none_match="*") if self.rules.if_exists == "fail" else None
         try:
             if row.size > _WHOLE:
@@ -68,14 +70,14 @@ class UploadMover:
             raise IntegrityError("the target has stored different content", operation="migrate", key=row.target_key)
         return Moved(row.size, row.etag, stored.etag, how, row.size)
 
-    async def _holds(self, path: Path, stored: FileInfo) -> bool:
+    async def _holds(self, path: Below, stored: FileInfo) -> bool:
         size = stored.size
         part = self.target.engine.settings.transfer.part_size
         if await asyncio.to_thread(has_content, path, size, stored.etag, part):
             return True
         return await self._same_bytes(path, stored.key)
 
-    async def _same_bytes(self, path: Path, to: str) -> bool:
+    async def _same_bytes(self, path: Below, to: str) -> bool:
         ours, theirs = await asyncio.gather(asyncio.to_thread(_digest, path), self.target.digest(to))
         return ours == theirs
 
@@ -85,15 +87,19 @@ class UploadMover:
             theirs = await self.target.head(self.target.key(row.target_key))
             size, etag = theirs.size, theirs.etag
         part = self.target.engine.settings.transfer.part_size
-        path = self.root / row.key
+        path = Below(self.root, row.key)
         return size == row.size and await asyncio.to_thread(has_content, path, size, etag, part)
 
     async def check(self, row: Row) -> str | None:
-        same = await self._same_bytes(self.root / row.key, self.target.key(row.target_key))
+        same = await self._same_bytes(Below(self.root, row.key), self.target.key(row.target_key))
         return None if same else "the content differs"
 
     async def gone(self, row: Row) -> bool:
-        return not await asyncio.to_thread((self.root / row.key).exists)
+        try:
+            await asyncio.to_thread(Below(self.root, row.key).stat)
+        except FileNotFoundError:
+            return True
+        return False
 
     async def delete(self, keys: list[str]) -> list[tuple[str, Exception]]:
         report = await self.target.s3.delete_files(self.target.place.bucket, [self.target.key(key) for key in keys])
@@ -111,13 +117,10 @@ class FetchMover:
     root: Path
     rules: MigrationRules
     bandwidth: Bandwidth
-    made: set[str] = field(default_factory=set)
 
     async def move(self, row: Row) -> Moved:
         await self.bandwidth.take(row.size)
-        key, path, s3 = self.source.key(row.key), self.root / row.target_key, self.source.s3
-        if row.target_key.rpartition("/")[0] not in self.made:
-            await asyncio.to_thread(make_folder, self.root, row.target_key, self.made)
+        key, path, s3 = self.source.key(row.key), Below(self.root, row.target_key), self.source.s3
         options = ReadOptions(if_match=row.etag, version_id=row.version or None)
         engine, bucket = self.source.engine, self.source.place.bucket
         try:
@@ -135,7 +138,7 @@ class FetchMover:
         await asyncio.to_thread(_touch, path, info)
         return Moved(info.size, info.etag, None, how, info.size)
 
-    async def _verified(self, row: Row, info: FileInfo, key: str, path: Path) -> str:
+    async def _verified(self, row: Row, info: FileInfo, key: str, path: Below) -> str:
         part = self.source.engine.settings.transfer.part_size
         if info.checksums:
             # `download_to` has compared the content with the checksum.
@@ -152,8 +155,8 @@ class FetchMover:
         return "sha256"
 
     async def is_same(self, row: Row) -> bool:
-        path = self.root / row.target_key
-        told = await asyncio.to_thread(path.lstat)
+        path = Below(self.root, row.target_key)
+        told = await asyncio.to_thread(path.stat)
         if told.st_size != row.size:
             return False
         if row.modified is not None and abs(told.st_mtime - row.modified) < _SAME_TIME:
@@ -162,7 +165,7 @@ class FetchMover:
         return await asyncio.to_thread(has_content, path, row.size, row.etag, part)
 
     async def check(self, row: Row) -> str | None:
-        path = self.root / row.target_key
+        path = Below(self.root, row.target_key)
         try:
             ours, theirs = await asyncio.gather(
                 self.source.digest(self.source.key(row.key), row.version), asyncio.to_thread(_digest, path)
@@ -179,14 +182,13 @@ class FetchMover:
         return [(key, error) for key, error in outcomes if error is not None]
 
 
-def _read(path: Path, row: Row) -> tuple[bytes, str]:
+def _read(path: Below, row: Row) -> tuple[bytes, str]:
     """Return the content of a file and its MD5.
 
     Raises:
         ObjectChanged: its size differs from the listed one.
     """
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(fd, "rb", buffering=0) as file:
+    with path.read() as file:
         data = file.read(row.size + 1)
         while len(data) <= row.size and (more := file.read(row.size + 1 - len(data))):
             data += more
@@ -195,22 +197,29 @@ def _read(path: Path, row: Row) -> tuple[bytes, str]:
     return data, hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _write(path: Path, data: bytes, info: FileInfo) -> None:
+def _write(path: Below, data: bytes, info: FileInfo) -> None:
     """Write a file atomically: it appears whole or not at all."""
-    held = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        held.write_bytes(data)
-        _touch(held, info)
-        held.replace(path)
-    except BaseException:
-        held.unlink(missing_ok=True)
-        raise
+    with path.entered(create=True) as (final, folder):
+        held = os.path.join(os.path.dirname(final), f".{secrets.token_hex(8)}.part")  # noqa: PTH118, PTH120 - relative
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            with io.FileIO(os.open(held, flags, 0o666, dir_fd=folder), "wb") as file:
+                left = memoryview(data)
+                while left:
+                    left = left[file.write(left) :]
+                if info.last_modified is not None:
+                    at = int(info.last_modified.timestamp() * 1e9)
+                    os.utime(file.fileno() if os.utime in os.supports_fd else held, ns=(at, at))
+            os.replace(held, final, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(held, dir_fd=folder)
+            raise
 
 
-def _touch(path: Path, info: FileInfo) -> None:
+def _touch(path: Below, info: FileInfo) -> None:
     if info.last_modified is not None:
-        at = int(info.last_modified.timestamp() * 1e9)
-        os.utime(path, ns=(at, at))
+        path.touch(info.last_modified.timestamp())
 
 
 def _checked(info: FileInfo, data: bytes) -> str:
@@ -222,6 +231,6 @@ def _checked(info: FileInfo, data: bytes) -> str:
     )
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+def _digest(path: Below) -> str:
+    with path.read() as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,15 +6,16 @@ import asyncio
 import os
 import re
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from fnmatch import translate
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from apm_s3._beneath import Below, no_file, scanned
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.listing import all_files
-from apm_s3.errors import IntegrityError, InvalidRequest
+from apm_s3.errors import IntegrityError, InvalidKey, InvalidRequest
 from apm_s3.options import ListOptions
 
 Refusal = TypeVar("Refusal", bound=InvalidRequest)
@@ -123,7 +124,7 @@ class Folder:
     def _scan(self, prefix: str) -> list[Entry | str]:
         """Return the files and subdirectories of one directory, in the order of their keys."""
         found: list[Entry | str] = []
-        with os.scandir(self.root / prefix) as entries:
+        with scanned(self.root, prefix) as entries:
             for entry in entries:
                 key = prefix + entry.name
                 if (problem := _no_key(key)) or entry.is_symlink():
@@ -198,52 +199,17 @@ def empty_source(kind: type[Refusal], operation: str, source: object, target: ob
     return refused
 
 
-def make_folder(root: Path, key: str, made: set[str]) -> None:
-    """Create the directory of `key`. No directory below `root` may be a link, because it could lead out of `root`.
-
-    Raises:
-        OSError: it cannot be created.
-    """
-    parent = key.rpartition("/")[0]
-    if parent in made:
-        return
-    root.mkdir(parents=True, exist_ok=True)
-    place = root
-    for part in parent.split("/") if parent else ():
-        place = place / part
-        if place.is_symlink():
-            raise NotADirectoryError(f"'{place}' is a symbolic link, which could lead out of '{root}'")
-        place.mkdir(exist_ok=True)
-    made.add(parent)
-
-
-def remove_files(root: Path, keys: Iterable[str]) -> list[tuple[str, OSError | None]]:
+def remove_files(root: Path, keys: Iterable[str]) -> list[tuple[str, Exception | None]]:
     """Remove files below `root`, and directories that become empty; return the error of each file. Blocks."""
-    return list(_remove_files(root, keys))
+    return [(key, _removed(root, key)) for key in keys]
 
 
-def _remove_files(root: Path, keys: Iterable[str]) -> Iterator[tuple[str, OSError | None]]:
-    for key in keys:
-        place = root / key
-        try:
-            if any(parent.is_symlink() for parent in place.parents if parent != root and root in parent.parents):
-                raise NotADirectoryError(f"'{place}' is behind a symbolic link")
-            place.unlink(missing_ok=True)
-        except OSError as error:
-            yield key, error
-            continue
-        for parent in place.parents:
-            if parent == root or not _removed(parent):
-                break
-        yield key, None
-
-
-def _removed(folder: Path) -> bool:
+def _removed(root: Path, key: str) -> Exception | None:
     try:
-        folder.rmdir()
-    except OSError:
-        return False
-    return True
+        Below(root, key).remove()
+    except (OSError, InvalidKey) as error:
+        return error
+    return None
 
 
 def _compiled(patterns: str | Sequence[str] | None) -> re.Pattern[str] | None:
@@ -256,15 +222,6 @@ def _compiled(patterns: str | Sequence[str] | None) -> re.Pattern[str] | None:
 def _regular(entry: os.DirEntry[str]) -> os.stat_result | None:
     told = entry.stat(follow_symlinks=False)
     return told if stat.S_ISREG(told.st_mode) else None
-
-
-def no_file(key: str) -> str | None:
-    """Return why `key` cannot be a file name below a directory; a name that leads out of it must never be written."""
-    if any(segment in ("", ".", "..") for segment in key.split("/")):
-        return "it has an empty segment, '.' or '..', and cannot be a file name"
-    if "\0" in key or (os.name == "nt" and re.search(r"[\\:]", key)):
-        return "it has a character that file names cannot have"
-    return None
 
 
 def _no_key(key: str) -> str | None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any, Protocol
 
-from apm_s3._s3.bulk.trees import Entry, Folder, Prefix, make_folder, remove_files
+from apm_s3._beneath import Below
+from apm_s3._s3.bulk.trees import Entry, Folder, Prefix, remove_files
 from apm_s3._wire.parts import composite_etag, plan_parts
 from apm_s3.batch import CopyOp, DeleteOp, DownloadOp, Operation, OperationResult, UploadOp
 from apm_s3.errors import ObjectTooLarge
@@ -63,12 +62,12 @@ class Upload:
         self._part_size = part_size
 
     async def operation(self, entry: Entry) -> Operation:
-        return UploadOp(self.target.bucket, self.target.prefix + entry.key, self.source.root / entry.key)
+        return UploadOp(self.target.bucket, self.target.prefix + entry.key, Below(self.source.root, entry.key))
 
     async def is_same(self, mine: Entry, theirs: Entry) -> bool:
         """Compare by the ETag, if it is a hash of the content."""
         return await asyncio.to_thread(
-            has_content, self.source.root / mine.key, mine.size, theirs.etag, self._part_size
+            has_content, Below(self.source.root, mine.key), mine.size, theirs.etag, self._part_size
         )
 
     def moved(self, entry: Entry, result: OperationResult) -> None: ...
@@ -84,17 +83,10 @@ class Fetch:
         self.source = source
         self.target = target
         self._part_size = part_size
-        self._made: set[str] = set()
 
     async def operation(self, entry: Entry) -> Operation:
-        """Create the file's directory, and return the download.
-
-        Raises:
-            OSError: the directory cannot be created.
-        """
-        if entry.key.rpartition("/")[0] not in self._made:
-            await asyncio.to_thread(make_folder, self.target.root, entry.key, self._made)
-        return DownloadOp(self.source.bucket, self.source.prefix + entry.key, to=self.target.root / entry.key)
+        to = Below(self.target.root, entry.key)
+        return DownloadOp(self.source.bucket, self.source.prefix + entry.key, to=to)
 
     async def is_same(self, mine: Entry, theirs: Entry) -> bool:
         """Compare by the time that the last sync set, or by the ETag, if it is a hash of the content."""
@@ -102,14 +94,13 @@ class Fetch:
         if times[0] is not None and times[1] is not None and abs(times[0] - times[1]) < _SAME_TIME:
             return True
         return await asyncio.to_thread(
-            has_content, self.target.root / theirs.key, theirs.size, mine.etag, self._part_size
+            has_content, Below(self.target.root, theirs.key), theirs.size, mine.etag, self._part_size
         )
 
     def moved(self, entry: Entry, result: OperationResult) -> None:
         modified = getattr(result.result, "last_modified", None)
         if modified is not None:
-            at = int(modified.timestamp() * 1e9)
-            os.utime(self.target.root / entry.key, ns=(at, at))
+            Below(self.target.root, entry.key).touch(modified.timestamp())
 
     async def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:  # noqa: ARG002 - of the protocol
         for start in range(0, len(keys), _REMOVED_AT_ONCE):
@@ -162,7 +153,7 @@ async def delete_objects(
             yield result.operation.key[len(target.prefix) :], result.error
 
 
-def has_content(path: Path, size: int, etag: str | None, part_size: int) -> bool:
+def has_content(path: Below, size: int, etag: str | None, part_size: int) -> bool:
     """Return whether `etag` is the hash of a file, in parts of `part_size` if it was uploaded in parts.
 
     False if this cannot be determined: the ETag of an encrypted object (KMS, SSE-C) is not a hash of its content.
@@ -186,9 +177,9 @@ def has_content(path: Path, size: int, etag: str | None, part_size: int) -> bool
     return told is not None and told.strip('"') == f"{match[1]}-{match[2]}"
 
 
-def _md5s(path: Path, ranges: Sequence[tuple[int, int]]) -> list[str]:
+def _md5s(path: Below, ranges: Sequence[tuple[int, int]]) -> list[str]:
     sums: list[str] = []
-    with path.open("rb", buffering=0) as file:
+    with path.read() as file:
         for start, stop in ranges:
             digest = hashlib.md5(usedforsecurity=False)
             left = stop - start

@@ -7,10 +7,12 @@ import os
 import secrets
 import stat
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+from apm_s3._beneath import Below
 from apm_s3._s3.engine import Engine, within
 from apm_s3._s3.objects.streams import Download, object_changed
 from apm_s3._s3.transports.bodies import corrupted
@@ -31,7 +33,7 @@ _HASHED_AT_ONCE = 64 * _PIECE
 """Bytes that a thread hashes before it checks for a cancellation."""
 
 
-async def download_to(engine: Engine, bucket: str, key: str, path: Path, options: ReadOptions) -> FileInfo:
+async def download_to(engine: Engine, bucket: str, key: str, path: Path | Below, options: ReadOptions) -> FileInfo:
     """Download an object to a file, completely or not at all."""
     if options.range is not None:
         raise InvalidOption("download_to reads whole objects", hint="use download_file for a range")
@@ -144,26 +146,68 @@ class _FileDownload:
         return checksum
 
 
+class _Replacement(NamedTuple):
+    """A temporary file beside the one that it replaces; its names are relative to `folder`, or whole paths if None."""
+
+    file: int
+    folder: int | None
+    temporary: str
+    final: str
+
+    def put_in_place(self) -> None:
+        try:
+            # Before the rename, so that after a power failure the name never refers to a file without its bytes.
+            os.fsync(self.file)
+            os.replace(self.temporary, self.final, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(self.temporary, dir_fd=self.folder)
+            raise
+        finally:
+            self._close()
+
+    def discard(self) -> None:
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(self.temporary, dir_fd=self.folder)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self.file)
+        if self.folder is not None:
+            os.close(self.folder)
+
+
 @asynccontextmanager
-async def _replacing(path: Path) -> AsyncIterator[int]:
+async def _replacing(path: Path | Below) -> AsyncIterator[int]:
     """An open file that replaces `path` on success, and is deleted otherwise."""
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
 
-    async def discard(file: int) -> None:
-        await asyncio.to_thread(_discard, file, temporary)
+    async def discard(made: _Replacement) -> None:
+        await asyncio.to_thread(made.discard)
 
-    file = await shielded(asyncio.to_thread(_create, temporary, path), on_cancel=discard)
+    made = await shielded(asyncio.to_thread(_create, path), on_cancel=discard)
     try:
-        yield file
+        yield made.file
     except BaseException:
-        await shielded(discard(file))
+        await shielded(discard(made))
         raise
-    await shielded(asyncio.to_thread(_put_in_place, file, temporary, path))
+    await shielded(asyncio.to_thread(made.put_in_place))
 
 
-def _create(temporary: Path, path: Path) -> int:
+def _create(path: Path | Below) -> _Replacement:
+    final, folder = path.enter(create=True) if isinstance(path, Below) else (os.fspath(path), None)
     try:
-        mode = path.stat().st_mode
+        return _created(path, final, folder)
+    except BaseException:
+        if folder is not None:
+            os.close(folder)
+        raise
+
+
+def _created(path: Path | Below, final: str, folder: int | None) -> _Replacement:
+    try:
+        mode = os.stat(final, dir_fd=folder).st_mode
     except OSError:
         # It is new, or opening the temporary file beside it fails too.
         mode = stat.S_IFREG
@@ -176,7 +220,10 @@ def _create(temporary: Path, path: Path) -> int:
             operation="download_to",
             hint="read the object with read_file, and write it there",
         )
-    return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    parent, name = os.path.split(final)
+    temporary = os.path.join(parent, f".{name[:100]}.{secrets.token_hex(8)}.part")  # noqa: PTH118 - maybe relative
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    return _Replacement(os.open(temporary, flags, 0o666, dir_fd=folder), folder, temporary, final)
 
 
 def _write_at(file: int, piece: bytes | memoryview, offset: int) -> None:
@@ -185,21 +232,3 @@ def _write_at(file: int, piece: bytes | memoryview, offset: int) -> None:
         written = os.pwrite(file, view, offset)
         view = view[written:]
         offset += written
-
-
-def _put_in_place(file: int, temporary: Path, path: Path) -> None:
-    try:
-        try:
-            # Before the rename, so that after a power failure the name never refers to a file without its bytes.
-            os.fsync(file)
-        finally:
-            os.close(file)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _discard(file: int, temporary: Path) -> None:
-    os.close(file)
-    temporary.unlink(missing_ok=True)

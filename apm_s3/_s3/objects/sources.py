@@ -16,6 +16,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
+from apm_s3._beneath import Below
 from apm_s3._wire.times import http_time
 from apm_s3.errors import InvalidOption, ObjectChanged, TransportError
 from apm_s3.models import FileInfo
@@ -64,7 +65,7 @@ class RandomSource(Protocol):
         """Return bytes [start, stop) as the body of a request."""
 
 
-def open_source(source: object) -> RandomSource | StreamReader | Path:
+def open_source(source: object) -> RandomSource | StreamReader | Path | Below:
     """Return the form in which `source` is read; for a path, use `open_path`, which does I/O.
 
     Raises:
@@ -77,7 +78,7 @@ def open_source(source: object) -> RandomSource | StreamReader | Path:
             "a str cannot be uploaded: it could be a path or the content", hint="pass Path(...), or text.encode()"
         )
     if isinstance(source, os.PathLike):
-        return Path(source)
+        return source if isinstance(source, Below) else Path(source)
     if isinstance(source, io.TextIOBase):
         raise InvalidOption("a file in text mode cannot be uploaded", hint="open it in binary mode ('rb')")
     # Check for files first: some (aiofiles) can also be iterated, but yield lines.
@@ -119,7 +120,7 @@ class PathSource:
     sent, so that no request with mixed bytes is completed.
     """
 
-    def __init__(self, path: Path, identity: tuple[int, ...], size: int) -> None:
+    def __init__(self, path: Path | Below, identity: tuple[int, ...], size: int) -> None:
         self.path = path
         self.size = size
         self.failure: Exception | None = None
@@ -162,7 +163,7 @@ class PathSource:
             raise
 
     def _open(self) -> io.FileIO:
-        return io.FileIO(self.path)
+        return _file(self.path)
 
     def _changed(self) -> ObjectChanged:
         return ObjectChanged(
@@ -171,7 +172,7 @@ class PathSource:
         )
 
 
-async def open_path(path: Path) -> PathSource | MemorySource:
+async def open_path(path: Path | Below) -> PathSource | MemorySource:
     """Open the file, and read it into memory if it is small.
 
     Raises:
@@ -182,8 +183,8 @@ async def open_path(path: Path) -> PathSource | MemorySource:
     return await asyncio.to_thread(_open_path, path)
 
 
-def _open_path(path: Path) -> PathSource | MemorySource:
-    with io.FileIO(path, opener=_open_without_waiting) as file:
+def _open_path(path: Path | Below) -> PathSource | MemorySource:
+    with _file(path) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise InvalidOption(f"'{path}' is not a regular file", hint="open it in binary mode and pass the file")
@@ -195,6 +196,10 @@ def _open_path(path: Path) -> PathSource | MemorySource:
             raise source._changed()  # noqa: SLF001 - its own module
         source.check()
         return MemorySource(data)
+
+
+def _file(path: Path | Below) -> io.FileIO:
+    return io.FileIO(os.fspath(path), opener=path.opener if isinstance(path, Below) else _open_without_waiting)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
 
+from apm_s3._beneath import Below
 from apm_s3._s3.engine import Engine, check_target, reading_options, within
 from apm_s3._s3.objects.conditional import settle_write, spelled
 from apm_s3._s3.objects.multipart import check_length, resume_in_parts, upload_in_parts, upload_stream
@@ -87,7 +88,7 @@ async def upload(
                 return await _upload_stream(engine, bucket, key, opened, options, size)
             finally:
                 await opened.aclose()
-        if isinstance(opened, Path):
+        if isinstance(opened, Path | Below):
             opened = await open_path(opened)
         if opened.size < min(engine.settings.transfer.multipart_threshold, MAX_PART):
             return await put(engine, bucket, key, opened, options)

@@ -192,11 +192,13 @@ class Objects(Verbs):
         """
         from pathlib import Path
 
+        from apm_s3._beneath import Below
         from apm_s3._s3.objects.downloads import download_to
 
         engine = self._engine()
         check_target(bucket, key)
-        return await download_to(engine, bucket, key, Path(path), options or READ_DEFAULTS)
+        to = path if isinstance(path, Below) else Path(path)
+        return await download_to(engine, bucket, key, to, options or READ_DEFAULTS)
 
     async def head_file(
         self, bucket: str, key: str, options: ReadOptions | None = None, *, refresh: bool = False

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from apm_s3._beneath import Below, open_root
 from apm_s3._directories import EXCLUDED, Directory, check_stop, read_files
 from apm_s3._naming import check_file_name, check_new_file_name
 from apm_s3._tasks import joined
@@ -30,12 +31,15 @@ _IS_WINDOWS = sys.platform == "win32"
 T = TypeVar("T")
 
 
-async def read_directory(path: str | os.PathLike[str], exclude: Collection[str] = EXCLUDED) -> Directory:
+async def read_directory(
+    path: str | os.PathLike[str], exclude: Collection[str] = EXCLUDED, within: Path | None = None
+) -> Directory:
     """Read the files in `path`.
 
     Args:
         exclude: shell patterns (`*.bak`); a file or folder is omitted if its name, or its path relative to `path`,
             matches one. Case does not matter.
+        within: a directory that contains `path`, if no directory between them may be a link.
 
     Raises:
         InvalidOption: it is not a directory, is empty, has more than `MAX_FILES` files, or contains something refused.
@@ -46,7 +50,7 @@ async def read_directory(path: str | os.PathLike[str], exclude: Collection[str] 
     check_type("exclude", exclude, Collection)
     if isinstance(exclude, str) or not all(isinstance(pattern, str) for pattern in exclude):
         raise InvalidOption("exclude is not a list of patterns", hint="use strings such as ['*.bak', 'drafts']")
-    return await _in_thread(lambda stop: read_files(Path(path), exclude, stop))
+    return await _in_thread(lambda stop: read_files(Path(path), exclude, stop, within))
 
 
 async def write_directory(path: str | os.PathLike[str], files: Mapping[str, bytes], *, replace: bool = False) -> Path:
@@ -144,26 +148,29 @@ def _check_place(target: Path, replace: bool) -> None:
 def _fill(folder: Path, files: Mapping[str, bytes], stop: threading.Event) -> None:
     folder.mkdir(mode=0o755)
     folders = {folder}
-    for name, content in files.items():
-        check_stop(stop)
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folders.update(parent for parent in path.parents if parent.is_relative_to(folder))
-        with _create(path, name) as file:
-            for start in range(0, len(content), _CHUNK):
-                file.write(content[start : start + _CHUNK])
-            file.flush()
-            os.fsync(file.fileno())
+    within = open_root(folder)
+    try:
+        for name, content in files.items():
+            check_stop(stop)
+            folders.update(parent for parent in (folder / name).parents if parent.is_relative_to(folder))
+            with _create(Below(folder, name, within)) as file:
+                for start in range(0, len(content), _CHUNK):
+                    file.write(content[start : start + _CHUNK])
+                file.flush()
+                os.fsync(file.fileno())
+    finally:
+        if within is not None:
+            os.close(within)
     for each in folders:
         _flush(each)
 
 
-def _create(path: Path, name: str) -> BinaryIO:
+def _create(path: Below) -> BinaryIO:
     try:
-        return path.open("xb")
+        return os.fdopen(path.create(), "wb")
     except FileExistsError as exc:
         hint = "download_bundle returns both; upload the bundle with one of them renamed"
-        raise InvalidOption(f"this file system treats '{name}' and another file as equal", hint=hint) from exc
+        raise InvalidOption(f"this file system treats '{path.name}' and another file as equal", hint=hint) from exc
 
 
 def _flush(folder: Path) -> None:

@@ -81,7 +81,7 @@ async def find_in_directory(path: str | os.PathLike[str], layout: Layout, target
     """
     root = Path(path)
     folders, others = await asyncio.to_thread(_folders, root, layout)
-    read = [(key, await read_directory(folder, layout.exclude)) for key, folder in folders.items()]
+    read = [(key, await read_directory(folder, layout.exclude, root)) for key, folder in folders.items()]
     left_out = [
         f"{folders[key].relative_to(root).as_posix()}/{name}".removeprefix("./")
         for key, found in read
