@@ -198,6 +198,8 @@ _PERMISSIONS = (
     (re.compile("copy|move"), "s3:PutObject, for the source s3:GetObject, and to move s3:DeleteObject", ""),
     (re.compile("delete_file|delete_object|delete_prefix"), "s3:DeleteObject, for versions s3:DeleteObjectVersion",
      "in production the removal of versions without MFA, and "),
+    (re.compile("set_setting|ensure_|create_|put_bucket|delete_bucket"), "this change of the bucket",
+     "in production changes of protections without MFA, and "),
     (re.compile("list_versions"), "s3:ListBucketVersions", ""),
     (re.compile("list_upload"), "s3:ListBucketMultipartUploads", ""),
     (re.compile("list_file|list_object|head_bucket|tell_apart|bucket_exists"), "s3:ListBucket", ""),

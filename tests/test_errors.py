@@ -234,6 +234,8 @@ def test_a_403_is_never_not_found_and_says_that_the_key_may_be_missing() -> None
         ("list_files", "s3:ListBucket", "plain HTTP"),
         ("list_versions", "s3:ListBucketVersions", "plain HTTP"),
         ("delete_file", "s3:DeleteObject", "without MFA"),
+        ("set_setting", "this change of the bucket", "protections without MFA"),
+        ("batch", "this", "plain HTTP"),
     ],
 )
 @pytest.mark.parametrize("code", ["AccessDenied", ""])

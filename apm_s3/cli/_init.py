@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -60,18 +61,20 @@ def init(ctx: typer.Context, dry_run: DryRun = False) -> None:
     call = Call.of(ctx)
     call.go_on = "Run it again."
     project = Path(PROJECT_FILE)
-    if project.exists():
+    if os.path.lexists(project):
         raise UsageFailed(f"{project.resolve()} exists", "edit it, or remove it first")
     hooks = Path(HOOKS_FILE)
     before = hooks.read_text(encoding="utf-8") if hooks.exists() else None
     hook, source = find_hook()
-    after = add_hook(before, hook)
+    # A checkout decides where a link leads: nothing is written there.
+    after = None if hooks.is_symlink() else add_hook(before, hook)
     text = project_text(call.options)
     refuse_writable(project.absolute(), Path.cwd())
     if not dry_run:
         # First: without it, the file would stop every command.
         add_trust(project.absolute(), text.encode())
-        project.write_bytes(text.encode())
+        with project.open("xb") as file:
+            file.write(text.encode())
         if after is not None and after != before:
             hooks.write_text(after, encoding="utf-8")
     changes = [("+", PROJECT_FILE)]

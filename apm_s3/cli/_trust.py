@@ -56,7 +56,7 @@ def is_trusted(path: Path, content: bytes) -> bool:
     record = _record(path, content)
     try:
         return _is_private(record.parent) and _is_private(record)
-    except FileNotFoundError:
+    except OSError:
         return False
 
 
@@ -83,9 +83,10 @@ def _record(path: Path, content: bytes) -> Path:
     # https://specifications.freedesktop.org/basedir-spec/latest/: relative paths are not valid; a checkout could hold
     # one.
     state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    state = state if state.is_absolute() else Path.home() / ".local" / "state"
     if not state.is_absolute():
-        raise UsageFailed(f"HOME is not an absolute path: {str(Path.home())!r}", "set HOME or XDG_STATE_HOME")
+        state = Path(os.path.expanduser("~/.local/state"))  # noqa: PTH111 - unlike Path, it returns "~" without a home
+    if not state.is_absolute():
+        raise UsageFailed("HOME is not an absolute path, and trust has no place", "set HOME or XDG_STATE_HOME")
     return state / "apm-s3" / "trusted" / name
 
 

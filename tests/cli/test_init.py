@@ -113,3 +113,20 @@ def test_init_writes_no_file_that_the_other_commands_would_refuse(local: Shell) 
 
     assert (ran.status, "everybody may write to" in ran.stderr) == (2, True)
     assert list(local.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["apm-s3.toml", ".pre-commit-config.yaml"])
+@pytest.mark.parametrize("dangling", [True, False])
+def test_init_writes_nothing_where_a_link_of_the_checkout_leads(
+    name: str, local: Shell, tmp_path_factory: pytest.TempPathFactory, *, dangling: bool
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "file.yaml"
+    if not dangling:
+        elsewhere.write_text("repos:\n")
+    (local.directory / name).symlink_to(elsewhere)
+
+    ran = local("init")
+
+    assert (ran.status, HOOK_ID in ran.stderr) == ((2, False) if name == "apm-s3.toml" else (0, True))
+    assert elsewhere.exists() != dangling
+    assert dangling or elsewhere.read_text() == "repos:\n"
