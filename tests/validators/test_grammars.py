@@ -19,7 +19,7 @@ from apm_s3.validators._grammars.values import (
     regex_error,
     regex_message,
 )
-from apm_s3.validators._tools.prometheus.kubernetes import field_selector_problem, label_selector_problem
+from apm_s3.validators._tools.prometheus.discovery import field_selector_problem, label_selector_problem
 
 MS = 10**6
 

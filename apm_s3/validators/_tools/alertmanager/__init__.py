@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import Context, Source, take_issues
+from apm_s3.validators._tools.alertmanager.receivers import check_bundle, check_templates
 from apm_s3.validators._tools.alertmanager.schema import CONFIG, config_schema
-from apm_s3.validators._tools.alertmanager.templates import check_bundle, check_templates
 from apm_s3.validators._tools.web import KEYS as WEB_KEYS
 from apm_s3.validators._tools.web import check_web_config
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from apm_s3.validators._checking import BadGlob, Context, check_glob
 from apm_s3.validators._decoding import Mismatch, Struct
-from apm_s3.validators._tools.alertmanager.inline import check_inline_templates
-from apm_s3.validators._tools.alertmanager.routes import check_references, check_root
+from apm_s3.validators._tools.alertmanager.receivers import check_inline_templates
+from apm_s3.validators._tools.alertmanager.routing import check_references, check_root
 
 _EXCLUSIVE = (
     "slack_api_url", "slack_app_token", "opsgenie_api_key", "victorops_api_key", "telegram_bot_token",

@@ -1,18 +1,121 @@
-"""Receivers: required and mutually exclusive settings of each integration.
+"""Receivers of Alertmanager, and the templates that they use.
 
+https://prometheus.io/docs/alerting/latest/notification_examples/#defining-reusable-templates.
+
+https://prometheus.io/docs/alerting/latest/configuration/#receiver-integration-settings.
+
+Alertmanager parses them only when it sends a notification: a configuration with a broken template loads, but its
+notifications fail. So they are warnings:
 https://prometheus.io/docs/alerting/latest/configuration/#receiver-integration-settings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator
 
-from apm_s3.validators._checking import Context, Version
+from apm_s3._tools import MAIN_FILES
+from apm_s3.reports import Issue, Severity
+from apm_s3.validators._checking import Context, Member, Source, Version, matching, notice_absent_files, patterns_in
 from apm_s3.validators._decoding import Hook, Mismatch, Struct, known_in
-from apm_s3.validators._grammars.gotemplate import template_problem
+from apm_s3.validators._grammars.gotemplate import TemplateNames, template_names, template_problem
 from apm_s3.validators._grammars.values import BadUrl, Url, parse_url
-from apm_s3.validators._reading.nodes import SCALAR, is_null
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, Unreadable, is_null, position
 from apm_s3.validators._tools.prometheus_common import at_most_one
+
+_DEFAULT = re.compile(r"__\w+|(?:\w+\.)*default(?:\.\w+)*", re.ASCII)
+"""Names of Alertmanager's own templates: `slack.default.title`, `__subject`."""
+
+
+def check_templates(source: Source, context: Context) -> None:
+    """Report where a template file does not parse."""
+    text = source.readable_text()
+    problem = template_problem(text, known_in(context, TEMPLATE_FUNCTIONS))
+    if problem is not None:
+        message, offset = problem
+        line, column = position(text, offset)
+        context.add(Issue(Severity.ERROR, "", line, column, "template", f"invalid template: {message}"))
+
+
+def check_bundle(members: list[Member]) -> None:
+    """Report patterns without a matching file, files without a matching pattern, and undefined templates."""
+    for member in members:
+        if member.kind == "web":
+            notice_absent_files(member, members)
+    configs = [member for member in members if member.kind == "config"]
+    main = next((member for member in configs if member.name.rpartition("/")[2] == MAIN_FILES["alertmanager"]), None)
+    main = main or next(iter(configs), None)
+    if main is None:
+        return
+    notice_absent_files(main, members)
+    _check_patterns(main, members)
+    files = [member for member in members if member.kind == "templates"]
+    names = {file.name: template_names(file.text, TEMPLATE_FUNCTIONS) for file in files}
+    defined = {name for each in names.values() for name in each.defined}
+    for file in files:
+        _check_file(file, names[file.name], defined)
+    _check_receivers(main, defined)
+
+
+def _check_patterns(main: Member, members: list[Member]) -> None:
+    matched: dict[Member, None] = {}
+    patterns = list(patterns_in(main.root, "templates"))
+    for pattern in patterns:
+        found = matching(main, pattern, members)
+        if found == [] and not pattern.text.startswith("/"):
+            message = f"{pattern.text[:80]!r} does not match any file in this bundle"
+            main.context.warn(pattern.node, pattern.path, "missing-file", message)
+        matched.update(dict.fromkeys(found or ()))
+    for member in matched:
+        if member.kind != "templates":
+            # Alertmanager parses it, whatever its name is.
+            member.kind = "templates"
+            _parse(member)
+    for member in members:
+        if member.kind == "templates" and not member.used and main.is_readable:
+            message = f"no entry of templates in {main.name} matches this file, so Alertmanager will not load it"
+            member.context.add(Issue(Severity.WARNING, "", 1, 1, "unused-file", message))
+
+
+def _parse(member: Member) -> None:
+    try:
+        check_templates(Source(member.raw, member.name), member.context)
+    except Unreadable:
+        message = "templates matches this file, but it is not text"
+        member.context.add(Issue(Severity.ERROR, "", 1, 1, "file-kind", message))
+
+
+def _check_file(file: Member, names: TemplateNames, defined: set[str]) -> None:
+    for name, offset in _undefined(names, defined):
+        line, column = position(file.text, offset)
+        hint = file.context.hint(name, defined)
+        file.context.add(Issue(Severity.WARNING, "", line, column, "undefined-reference", _message(name), hint))
+
+
+def _check_receivers(main: Member, defined: set[str]) -> None:
+    root = main.root
+    entry = root.entries.get("receivers") if root is not None and root.kind == MAPPING else None
+    for index, receiver in enumerate(entry[1].items if entry is not None and entry[1].kind == SEQUENCE else ()):
+        if receiver.kind != MAPPING:
+            continue
+        for text, node, path in templates_of(receiver, ((None, "receivers"), index)):
+            own = template_names(text, TEMPLATE_FUNCTIONS)
+            for name, offset in _undefined(own, defined | own.defined):
+                hint = main.context.hint(name, defined)
+                main.context.add(
+                    main.context.issue_inside(
+                        *(node, path, offset, "undefined-reference", _message(name), hint), severity=Severity.WARNING
+                    )
+                )
+
+
+def _undefined(names: TemplateNames, defined: Iterable[str]) -> list[tuple[str, int]]:
+    return [(name, at) for name, at in names.used if name not in defined and not _DEFAULT.fullmatch(name)]
+
+
+def _message(name: str) -> str:
+    return f"template {name[:80]!r} is not defined in this bundle"
+
 
 PLACEHOLDER = "<secret>"
 """What Alertmanager prints instead of a secret, and accepts as one."""
@@ -287,3 +390,51 @@ HOOKS: dict[str, tuple[Callable[[Struct, Context], None], ...]] = {
     "notify/webhook.WebhookConfig": (needs_pair("url"), check_webhook),
 }
 """The checks by type of integration."""
+
+
+_PLAIN = frozenset((
+    "api_type", "auth_identity", "auth_password", "auth_secret", "auth_username", "hello", "http_config", "mrkdwn_in",
+    "parse_mode", "sigv4", "smarthost", "threading", "tls_config",
+))  # fmt: skip
+"""Settings of an integration that are not templates; paths of files are not templates either."""
+
+_LOADED = frozenset((("webhook_configs", "url"), ("responders", "type")))
+"""Templates that are parsed when the configuration is loaded; their types check them."""
+
+
+def check_inline_templates(receiver: Struct, context: Context) -> None:
+    """Warn about templates in the settings of a receiver that do not parse."""
+    functions = known_in(context, TEMPLATE_FUNCTIONS)
+    for text, node, path in templates_of(receiver.node, receiver.path):
+        problem = template_problem(text, functions)
+        if problem is not None and not _is_loaded(path):
+            message = f"invalid template, so this receiver's notifications will fail: {problem[0]}"
+            issue = context.issue_inside(node, path, problem[1], "template", message, severity=Severity.WARNING)
+            context.add(issue)
+
+
+def templates_of(receiver: Node, path: Path) -> Iterator[tuple[str, Node, Path]]:
+    """Yield the templates in the settings of a receiver, each with its node and path."""
+    for field, (_, integrations) in receiver.entries.items():
+        if field.endswith("_configs"):
+            yield from _texts(integrations, (path, field))
+
+
+def _texts(node: Node, path: Path) -> Iterator[tuple[str, Node, Path]]:
+    if node.kind == SCALAR:
+        if "{{" in node.text:
+            yield node.text, node, path
+    elif node.kind == MAPPING:
+        for name, (_, value) in node.entries.items():
+            if name not in _PLAIN and not name.endswith("_file"):
+                yield from _texts(value, (path, name))
+    else:
+        for index, item in enumerate(node.items):
+            yield from _texts(item, (path, index))
+
+
+def _is_loaded(path: Path) -> bool:
+    if path is None or path[0] is None or path[0][0] is None:
+        return False
+    (above, _), name = path[0], path[1]
+    return above is not None and (above[1], name) in _LOADED

@@ -6,10 +6,9 @@ import re
 
 from apm_s3.validators._checking import Context, Source, take_issues
 from apm_s3.validators._reading.documents import Format
-from apm_s3.validators._tools.grafana.bundle import check_bundle, mention_names
 from apm_s3.validators._tools.grafana.dashboard import check_dashboard
 from apm_s3.validators._tools.grafana.ini import check_ini
-from apm_s3.validators._tools.grafana.provisioning import check_provisioning
+from apm_s3.validators._tools.grafana.provisioning import check_bundle, check_provisioning, mention_names
 
 __all__ = ["FORMATS", "KINDS", "READ_TOGETHER", "check", "check_bundle", "infer_kind"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from apm_s3.validators._checking import Context
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, resolve_plain
-from apm_s3.validators._tools.grafana.values import field, is_absent, objects
+from apm_s3.validators._tools.grafana.ini import field, is_absent, objects
 
 _UID = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 _UID_LENGTH = 40

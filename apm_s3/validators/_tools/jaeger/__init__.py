@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from apm_s3.validators._checking import Context, Member, Source, check_top_level, take_issues
-from apm_s3.validators._tools.jaeger.collector import check_collector, is_variable
+from apm_s3.validators._tools.jaeger.collector import check_collector, check_jaeger, is_variable
 from apm_s3.validators._tools.jaeger.sampling import check_sampling, check_ui
-from apm_s3.validators._tools.jaeger.storage import check_jaeger
 
 KINDS = ("config", "sampling", "ui")
 READ_TOGETHER = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import Context, Member, Source, take_issues
-from apm_s3.validators._tools.loki.environment import expand
+from apm_s3.validators._tools.loki.config import expand
 from apm_s3.validators._tools.loki.schema import CONFIG, RULES, config_schema, rules_schema
 
 KINDS = ("config", "rules")

@@ -1,6 +1,11 @@
-"""The rules of Loki's Validate methods: schema periods, object stores, and the rules of each module.
+"""Loki's configuration and rule files.
+
+The environment is not known here: a variable is replaced by its default, or by nothing.
+https://grafana.com/docs/loki/latest/configure/#use-environment-variables-in-the-configuration.
 
 https://grafana.com/docs/loki/latest/configure/.
+
+https://grafana.com/docs/loki/latest/alert/.
 """
 
 from __future__ import annotations
@@ -9,8 +14,18 @@ import re
 from datetime import UTC, date, datetime
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import Mismatch, Struct
+from apm_s3.validators._decoding import Mismatch, Struct, Table, check_rule_query
 from apm_s3.validators._grammars.values import SECOND
+from apm_s3.validators._query.logql import parse
+from apm_s3.validators._tools.prometheus.rules import check_groups
+
+_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::[-=]?(?P<default>[^{}\n]*))?\}")
+
+
+def expand(text: str) -> str:
+    """Return `text` as Loki reads it with an empty environment. Line numbers do not change."""
+    return _VARIABLE.sub(lambda match: match["default"] or "", text)
+
 
 _DAY = 24 * 3600 * SECOND
 _THANOS_STORES = ("s3", "gcs", "azure", "swift", "filesystem", "alibabacloud", "bos")
@@ -221,3 +236,36 @@ def _check_choice(struct: Struct, name: str, allowed: tuple[str, ...], context: 
     value = struct.get(name)
     if value is not None and value not in allowed:
         struct.unknown(context, name, name, str(value), allowed)
+
+
+RULE_TYPES: Table = {
+    "model/rulefmt.RuleGroups": {"groups": "[]model/rulefmt.RuleGroup", "namespace": "string"},
+    "model/rulefmt.RuleGroup": {
+        "name": "string",
+        "interval": "int64:common/model.Duration",
+        "query_offset": "int64:common/model.Duration",
+        "limit": "int",
+        "labels": "{}string",
+        "rules": "[]model/rulefmt.Rule",
+        "remote_write": "any",
+        "source_tenants": "[]string",
+    },
+    "model/rulefmt.Rule": {
+        "record": "string",
+        "alert": "string",
+        "expr": "string",
+        "for": "int64:common/model.Duration",
+        "keep_firing_for": "int64:common/model.Duration",
+        "labels": "{}string",
+        "annotations": "{}string",
+    },
+}
+
+
+def check_rules(file: Struct, context: Context) -> None:
+    """Check the groups of a rule file."""
+    check_groups(file, context, _check_logql)
+
+
+def _check_logql(rule: Struct, expression: str, context: Context) -> None:
+    check_rule_query(rule, expression, "LogQL", parse, context)

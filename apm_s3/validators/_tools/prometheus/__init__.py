@@ -54,8 +54,8 @@ def check_bundle(members: list[Member]) -> None:
 
 
 _CHECKS = {
-    "rules": ("rules.files", "check_rule_file"),
-    "targets": ("targets.files", "check_target_file"),
-    "tests": ("rules.unit_tests", "check_unit_tests"),
+    "rules": ("rules", "check_rule_file"),
+    "targets": ("bundle", "check_target_file"),
+    "tests": ("rules", "check_unit_tests"),
 }
 """Where each check is. They are loaded when needed: the parser of PromQL, which most need, takes long to load."""

@@ -1,11 +1,16 @@
-"""References between the files of a Prometheus bundle, as `promtool check config` checks them in a folder."""
+"""The files of a Prometheus bundle: what the main file names, and target files.
+
+https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_sd_config.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from posixpath import dirname
+from typing import Any
 
 from apm_s3._tools import MAIN_FILES
+from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import (
     Context,
     Member,
@@ -16,12 +21,195 @@ from apm_s3.validators._checking import (
     matching,
     notice_absent_files,
     patterns_in,
+    take_issues,
 )
+from apm_s3.validators._decoding import INVALID, Struct, wrong_type
 from apm_s3.validators._reading.documents import unreadable_issue
-from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Entry, Node, Path, Unreadable, mapping, scalar
-from apm_s3.validators._tools.prometheus.rules.files import check_rule_file
-from apm_s3.validators._tools.prometheus.schema import CONFIG, config_schema
-from apm_s3.validators._tools.prometheus.targets.bundle import check_target_files
+from apm_s3.validators._reading.nodes import (
+    MAPPING,
+    SCALAR,
+    SEQUENCE,
+    Entry,
+    Node,
+    Path,
+    Unreadable,
+    is_null,
+    mapping,
+    scalar,
+)
+from apm_s3.validators._tools.prometheus.config import check_alertmanager_groups, check_group, check_groups_of_job
+from apm_s3.validators._tools.prometheus.rules import check_rule_file
+from apm_s3.validators._tools.prometheus.schema import CONFIG, TARGETS, config_schema
+
+_FIELDS = ("targets", "labels")
+
+
+def is_json(name: str | None) -> bool:
+    """Return whether Prometheus reads a file of this name as JSON."""
+    return name is not None and name.lower().endswith(".json")
+
+
+def check_target_file(source: Source, context: Context) -> None:
+    """Report the problems of one file."""
+    for group, node, path in _groups(source, context):
+        if group is None:
+            context.error(node, path, "null-section", "empty or null target group")
+
+
+def groups_of(source: Source, context: Context) -> list[Struct]:
+    """Return the valid target groups in a file."""
+    return [group for group, _, _ in _groups(source, context) if isinstance(group, Struct)]
+
+
+def _groups(source: Source, context: Context) -> Iterator[tuple[Any, Node, Path]]:
+    as_json = is_json(source.name)
+    if as_json and source.has_mark:
+        context.add(Issue(Severity.ERROR, "", 1, 1, "json-syntax", "JSON cannot begin with a byte order mark"))
+        return
+    document = source.document("json", last_wins=True) if as_json else source.document("yaml", library="v2")
+    root = take_issues(document, context)
+    if root is None:
+        return
+    decode = _decode_json if as_json else config_schema().codec(f"[]{TARGETS}")
+    for index, group in enumerate(_listed(decode(root, None, context))):
+        yield group, root.items[index], (None, index)
+
+
+def _listed(decoded: Any) -> list[Any]:
+    return decoded if isinstance(decoded, list) else []
+
+
+# -- JSON as Go's encoding/json decodes it: field names in any case, text only from strings, null for anything
+
+
+def _decode_json(root: Node, path: Path, context: Context) -> Any:
+    if _is_null(root):
+        return None
+    if root.kind != SEQUENCE:
+        return wrong_type(root, path, context, "a list of target groups")
+    return [_group(node, (path, index), context) for index, node in enumerate(root.items)]
+
+
+def _group(node: Node, path: Path, context: Context) -> Any:
+    if _is_null(node):
+        return None
+    if node.kind != MAPPING:
+        return wrong_type(node, path, context, "an object with targets and labels")
+    values: dict[str, Any] = {}
+    named = mapping(node.line, node.column)
+    for name, (key, value) in node.entries.items():
+        field = next((field for field in _FIELDS if name.casefold() == field), None)
+        if field is None:
+            message = f"unknown field {name[:80]!r}; known fields: {', '.join(_FIELDS)}"
+            context.error(key, (path, name), "unknown-field", message, context.hint(name, _FIELDS))
+            continue
+        named.entries[field] = (key, value)
+        decode = _targets if field == "targets" else _labels
+        values[field] = decode(value, (path, name), context)
+    failed = frozenset(name for name, value in values.items() if value is INVALID)
+    kept = {name: value for name, value in values.items() if value is not INVALID}
+    group = Struct(TARGETS, named, path, kept, failed)
+    check_group(group, context)
+    return group
+
+
+def _targets(node: Node, path: Path, context: Context) -> Any:
+    if _is_null(node):
+        return None
+    if node.kind != SEQUENCE:
+        return wrong_type(node, path, context, "a list of targets")
+    return [_text(item, (path, index), context) for index, item in enumerate(node.items)]
+
+
+def _labels(node: Node, path: Path, context: Context) -> Any:
+    if _is_null(node):
+        return None
+    if node.kind != MAPPING:
+        return wrong_type(node, path, context, "an object of labels")
+    entries: dict[str, Entry] = node.entries
+    return {name: _text(value, (path, name), context) for name, (_, value) in entries.items()}
+
+
+def _text(node: Node, path: Path, context: Context) -> Any:
+    if _is_null(node):
+        return ""
+    if node.kind != SCALAR or node.plain:
+        return wrong_type(node, path, context, "text in quotes")
+    return node.text
+
+
+def _is_null(node: Node) -> bool:
+    return node.kind == SCALAR and node.plain and node.text == "null"
+
+
+def check_target_files(main: Member, files: list[Member], members: list[Member]) -> None:
+    """Report missing target files, and targets that their job cannot scrape.
+
+    A missing file is a warning, because another program may write it later.
+    """
+    configs = [(member, _config(member)) for member in (main, *files) if member.kind == "config"]
+    settings = next((config.struct("global") for member, config in configs if member is main and config), None)
+    for member, config in configs:
+        if config is None:
+            continue
+        for _, job in config.structs("scrape_configs"):
+            for found in _files_of(job, member, main, members):
+                if member.is_good:
+                    check_groups_of_job(job, settings, _target_groups(found), found.context)
+        alerting = config.struct("alerting")
+        for _, target in alerting.structs("alertmanagers") if alerting is not None else ():
+            for found in _files_of(target, member, main, members):
+                if member.is_good:
+                    check_alertmanager_groups(target, _target_groups(found), found.context)
+
+
+def _config(member: Member) -> Struct | None:
+    root: Node | None = member.root
+    config = config_schema().decode(CONFIG, root, Context(member.context.target)) if root is not None else None
+    return config if isinstance(config, Struct) else None
+
+
+def _files_of(owner: Struct, member: Member, main: Member, members: list[Member]) -> Iterator[Member]:
+    """Yield the files of the bundle that a job's discovery reads."""
+    for _, sd in owner.structs("file_sd_configs"):
+        for index, text in sd.strings("files"):
+            node, path = sd.place("files", index)
+            # Relative names are resolved from the folder of the file that contains them.
+            found = matching(member, Pattern(text, node, path), members)
+            if found == [] and not text.startswith("/"):
+                message = f"no file in this bundle matches {text[:80]!r}"
+                member.context.warn(node, path, "missing-file", message)
+            for file in found or ():
+                if _holds_targets(file, main):
+                    yield file
+
+
+def _holds_targets(file: Member, main: Member) -> bool:
+    if file.kind == "targets":
+        return True
+    if file.kind is None:
+        file.kind = "targets"
+        try:
+            check_target_file(Source(file.raw, file.name), file.context)
+        except Unreadable as exc:
+            file.context.add(unreadable_issue(exc))
+        return True
+    if file is not main and (_is_nothing(file.root) if file.start is not None else not is_json(file.name)):
+        return False
+    message = f"file_sd_configs of {main.name} match this file, but it is not a list of target groups"
+    file.context.error(file.start or scalar("", 1, 1, plain=True), None, "file-kind", message)
+    return False
+
+
+def _is_nothing(root: Node | None) -> bool:
+    return root is None or (root.kind == SCALAR and is_null(root))
+
+
+def _target_groups(file: Member) -> list[Struct]:
+    try:
+        return groups_of(Source(file.raw, file.name), Context(file.context.target))
+    except Unreadable:
+        return []
 
 
 def check_bundle(members: list[Member]) -> None:

@@ -1,21 +1,565 @@
-"""The whole configuration: rules across its sections."""
+"""Prometheus's main configuration: global settings, scrape jobs, remote read and write."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Iterator
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import Struct
-from apm_s3.validators._tools.prometheus.gates import UTF8_NAMES
-from apm_s3.validators._tools.prometheus.relabel import check_relabel
-from apm_s3.validators._tools.prometheus.remote import check_names, check_otlp_with_global
-from apm_s3.validators._tools.prometheus.scrape import (
-    check_escaping_of_global,
-    check_jobs,
-    check_no_nulls,
-    is_legacy,
+from apm_s3.validators._decoding import Mismatch, Struct
+from apm_s3.validators._grammars.values import MINUTE, SECOND, Url, is_label_name, is_utf8, parse_duration
+from apm_s3.validators._tools.prometheus.discovery import apply_rules, check_relabel, rule_program
+from apm_s3.validators._tools.prometheus.gates import (
+    ADDRESSES_WITHOUT_PORT,
+    IDENTITY_OF_THE_SYSTEM,
+    QUEUE_BOUNDS,
+    UTF8_NAMES,
+    WITHOUT_ALERTMANAGER_V1,
 )
-from apm_s3.validators._tools.prometheus.targets.relabelled import check_alertmanager_targets, check_targets
+
+_UNKNOWN = "the targets of a job were not relabelled: a regular expression is too large"
+_NO_PORT = re.compile(r"[^:\[\]]*|\[[^\]]*\]")
+_MAX_STEPS = 50_000
+_SLOW = 50
+
+
+def check_targets(job: Struct, settings: Struct | None, broken: set[int], context: Context) -> None:
+    """Report the static targets of a scrape configuration that Prometheus would not scrape.
+
+    `broken` has the ids of relabelling rules that have been reported.
+    """
+    check_groups_of_job(job, settings, [group for _, group in job.structs("static_configs")], context, broken)
+
+
+def check_groups_of_job(
+    job: Struct,
+    settings: Struct | None,
+    groups: list[Struct],
+    context: Context,
+    broken: Collection[int] = (),
+) -> None:
+    """Report the targets in `groups` that Prometheus would not scrape for `job`."""
+    rules = _usable_rules(job, broken)
+    if rules is None or not _affordable(groups, rules, context):
+        return
+    defaults = _scrape_labels(job, settings)
+    for group, shared, at, target in _targets(groups):
+        labels = apply_rules({**defaults, **shared, "__address__": target}, rules)
+        check = _problem if rules or shared else _address_problem
+        problem = check(labels) if labels is not None else None
+        if labels is not None and problem is None and context.is_before(ADDRESSES_WITHOUT_PORT):
+            problem = _scheme_problem(labels)
+        if problem:
+            group.error(context, ("targets", at), "target-address", problem)
+
+
+def check_alertmanager_targets(owner: Struct, broken: set[int], context: Context) -> None:
+    """Report the static Alertmanagers whose address is a URL after relabelling."""
+    check_alertmanager_groups(owner, [group for _, group in owner.structs("static_configs")], context, broken)
+
+
+def check_alertmanager_groups(
+    owner: Struct, groups: list[Struct], context: Context, broken: Collection[int] = ()
+) -> None:
+    """Report the Alertmanagers in `groups` whose address is a URL after relabelling."""
+    rules = _usable_rules(owner, broken)
+    if rules is None or not _affordable(groups, rules, context):
+        return
+    given = {"__scheme__": owner.get("scheme") or "http", "__alerts_path__": owner.get("path_prefix") or "/"}
+    for group, shared, at, target in _targets(groups):
+        labels = apply_rules({**given, **shared, "__address__": target}, rules)
+        if labels is not None and (problem := _url_problem(labels)):
+            group.error(context, ("targets", at), "target-address", problem)
+
+
+def _targets(groups: list[Struct]) -> Iterator[tuple[Struct, dict[str, str], int, str]]:
+    """Yield each target with its group, the labels of the group, and its index."""
+    for group in groups:
+        labels = group.get("labels") or {}
+        shared = {name: value for name, value in labels.items() if isinstance(value, str) and value}
+        for at, target in group.strings("targets"):
+            yield group, shared, at, target
+
+
+def _usable_rules(owner: Struct, broken: Collection[int]) -> list[Struct] | None:
+    """Return the relabelling rules, None if one of them is invalid."""
+    rules = owner.get("relabel_configs") or []
+    if "relabel_configs" in owner.failed or not all(isinstance(rule, Struct) for rule in rules):
+        return None
+    if any(id(rule) in broken for rule in rules):
+        return None
+    return list(rules)
+
+
+def _affordable(groups: list[Struct], rules: list[Struct], context: Context) -> bool:
+    targets = sum(len(group.get("targets") or ()) for group in groups)
+    if not targets:
+        return False
+    programs = [rule_program(rule) for rule in rules]
+    if None in programs:
+        context.skip(_UNKNOWN)
+        return False
+    steps = 1 + sum(1 if program and program.is_quick else _SLOW for program in programs)
+    if targets * steps > _MAX_STEPS:
+        context.skip(f"the targets of a job were not relabelled: {targets} targets by {len(rules)} rules")
+        return False
+    return True
+
+
+def _scrape_labels(job: Struct, settings: Struct | None) -> dict[str, str]:
+    def inherited(name: str, default: int) -> int:
+        return job.get(name) or (settings.get(name) if settings else None) or default
+
+    interval = inherited("scrape_interval", DEFAULT_INTERVAL)
+    timeout = min(inherited("scrape_timeout", DEFAULT_TIMEOUT), interval)
+    labels = {
+        "job": job.get("job_name") or "",
+        "__scrape_interval__": f"{interval // 10**6}ms",
+        "__scrape_timeout__": f"{timeout // 10**6}ms",
+        "__metrics_path__": job.get("metrics_path", "/metrics") or "",
+        "__scheme__": job.get("scheme", "http") or "",
+    }
+    for name, values in (job.get("params") or {}).items():
+        if isinstance(values, list) and values:
+            labels[f"__param_{name}"] = values[0] if isinstance(values[0], str) else ""
+    return {name: value for name, value in labels.items() if value}
+
+
+def _problem(labels: dict[str, str]) -> str | None:
+    problem = _address_problem(labels)
+    if problem:
+        return problem
+    times = {}
+    for name in ("interval", "timeout"):
+        try:
+            times[name] = parse_duration(labels.get(f"__scrape_{name}__", ""))
+        except Mismatch as exc:
+            return f"after relabelling the scrape {name} is {exc.message}"
+        if times[name] == 0:
+            return f"after relabelling the scrape {name} is 0"
+    return (
+        "after relabelling the timeout is greater than the interval" if times["timeout"] > times["interval"] else None
+    )
+
+
+def _scheme_problem(labels: dict[str, str]) -> str | None:
+    """Check the port: before Prometheus 3, an address without a port got that of its scheme."""
+    known = labels.get("__scheme__", "") in ("", "http", "https")
+    if known or not _NO_PORT.fullmatch(labels["__address__"]):
+        return None
+    return f"the target has no port, and the scheme {labels['__scheme__'][:40]!r} has no default port"
+
+
+def _address_problem(labels: dict[str, str]) -> str | None:
+    address = labels.get("__address__", "")
+    return _url_problem(labels) if address else "after relabelling the target has no address"
+
+
+def _url_problem(labels: dict[str, str]) -> str | None:
+    address = labels.get("__address__", "")
+    return address_message(address) if "/" in address else None
+
+
+PROTOCOLS = (
+    *("PrometheusProto", "PrometheusText0.0.4", "PrometheusText1.0.0"),
+    *("OpenMetricsText0.0.1", "OpenMetricsText1.0.0"),
+)
+_VALIDATION_SCHEMES = ("", "legacy", "utf8")
+_ESCAPING_SCHEMES = ("allow-utf-8", "underscores", "dots", "values")
+DEFAULT_INTERVAL, DEFAULT_TIMEOUT = MINUTE, 10 * SECOND
+
+
+def parse_validation_scheme(text: str) -> str:
+    """Parse `legacy`, `utf8`, or nothing.
+
+    Raises:
+        Mismatch: unknown scheme.
+    """
+    if text not in _VALIDATION_SCHEMES:
+        raise Mismatch.unknown("metric name validation scheme", text, _VALIDATION_SCHEMES[1:])
+    return text
+
+
+def check_global(settings: Struct, context: Context) -> None:
+    """Check the rules of GlobalConfig.UnmarshalYAML."""
+    interval = settings.get("scrape_interval") or DEFAULT_INTERVAL
+    if "scrape_interval" not in settings.failed and (settings.get("scrape_timeout") or 0) > interval:
+        message = "the global scrape_timeout is greater than the scrape_interval"
+        settings.error(context, "scrape_timeout", "timeout-over-interval", message)
+    _check_protocols(settings, context)
+    check_label_names(
+        settings, "external_labels", context, legacy=is_legacy(settings, None) or context.is_before(UTF8_NAMES)
+    )
+    for name, value in (settings.get("external_labels") or {}).items():
+        if isinstance(value, str) and not is_utf8(value):
+            settings.error(context, ("external_labels", name), "label-value", "a label value must be UTF-8")
+
+
+def check_group(group: Struct, context: Context) -> None:
+    """Check the labels of a target group."""
+    check_label_names(group, "labels", context, legacy=context.is_before(UTF8_NAMES))
+
+
+def check_label_names(struct: Struct, field: str, context: Context, *, legacy: bool) -> None:
+    """Report the keys of a mapping of labels that are not valid label names."""
+    for name in struct.get(field) or ():
+        if field == "labels" and not name and "" not in struct.place(field)[0].entries:
+            # Go checks the names of a LabelSet when it decodes them, unless they are null.
+            continue
+        if not is_label_name(name, legacy=legacy):
+            message = (
+                f"{name[:80]!r} is not a valid label name ([a-zA-Z_][a-zA-Z0-9_]*)" if name else "a label name is empty"
+            )
+            struct.error(context, (field, name), "label-name", message, at_key=True)
+
+
+def check_scrape_config(job: Struct, context: Context) -> None:
+    """Check one scrape configuration by itself."""
+    if job.empty("job_name"):
+        job.error(context, "job_name", "required-field", "job_name is empty")
+    _check_protocols(job, context)
+    fallback = job.get("fallback_scrape_protocol")
+    if fallback and fallback not in PROTOCOLS:
+        job.unknown(context, "fallback_scrape_protocol", "scrape protocol", fallback, PROTOCOLS)
+    for field in ("relabel_configs", "metric_relabel_configs"):
+        check_no_nulls(job, field, "relabelling rule", context)
+    check_static_targets(job, context)
+
+
+def check_static_targets(owner: Struct, context: Context) -> None:
+    """Check that no discovery entry is null, and that static targets without relabelling are addresses, not URLs."""
+    for field in owner.values:
+        if field == "static_configs" or field.endswith("_sd_configs"):
+            check_no_nulls(owner, field, f"section in {field}", context)
+    if owner.get("relabel_configs"):
+        return
+    for index, group in owner.structs("static_configs"):
+        for at, target in group.strings("targets"):
+            if "/" in target:
+                message = address_message(target)
+                owner.error(context, ("static_configs", index, "targets", at), "target-address", message)
+
+
+def address_message(target: str) -> str:
+    """Explain why a URL is not a valid target, without showing a password in it."""
+    shown = re.sub(r"//[^/]*@", "//…@", target)[:80]
+    return f"{shown!r} is not host:port; a target has no scheme and no path"
+
+
+def check_no_nulls(owner: Struct, field: str, what: str, context: Context) -> None:
+    """Report null entries in a list."""
+    for index, item in enumerate(owner.get(field) or ()):
+        if item is None:
+            owner.error(context, (field, index), "null-section", f"empty or null {what}")
+
+
+def _check_protocols(owner: Struct, context: Context) -> None:
+    protocols = owner.get("scrape_protocols")
+    if protocols is None:
+        return
+    if not protocols:
+        message = f"scrape_protocols cannot be empty; allowed values: {', '.join(PROTOCOLS)}"
+        owner.error(context, "scrape_protocols", "required-field", message)
+    seen: set[str] = set()
+    for index, protocol in owner.strings("scrape_protocols"):
+        if protocol not in PROTOCOLS:
+            owner.unknown(context, ("scrape_protocols", index), "scrape protocol", protocol, PROTOCOLS)
+        elif protocol in seen:
+            owner.error(context, ("scrape_protocols", index), "duplicate-name", f"{protocol} is listed twice")
+        seen.add(protocol)
+
+
+def is_legacy(owner: Struct | None, above: Struct | None) -> bool:
+    """Return whether `owner`, or else the struct `above` it, selects the legacy naming scheme."""
+    own = (owner.get("metric_name_validation_scheme") if owner else None) or ""
+    inherited = (above.get("metric_name_validation_scheme") if above else None) or ""
+    return (own or inherited) == "legacy"
+
+
+def check_jobs(jobs: Iterable[Struct], settings: Struct | None, context: Context) -> None:
+    """Check scrape configurations with the `global` section, and for unique names."""
+    names: set[str] = set()
+    for job in jobs:
+        _check_timeout(job, settings, context)
+        _check_escaping(job, settings, context)
+        name = job.get("job_name")
+        if name and name in names:
+            message = f"there is more than one scrape configuration with the job name {name[:80]!r}"
+            job.error(context, "job_name", "duplicate-name", message)
+        names.add(name)
+
+
+def _check_timeout(job: Struct, settings: Struct | None, context: Context) -> None:
+    if settings is not None and settings.failed & {"scrape_interval"}:
+        return
+    inherited = (settings.get("scrape_interval") if settings else None) or DEFAULT_INTERVAL
+    interval = job.get("scrape_interval") or inherited
+    if "scrape_interval" not in job.failed and (job.get("scrape_timeout") or 0) > interval:
+        message = "the scrape_timeout is greater than the scrape_interval (of the job or the global one)"
+        job.error(context, "scrape_timeout", "timeout-over-interval", message)
+
+
+def _check_escaping(job: Struct, settings: Struct | None, context: Context) -> None:
+    legacy = is_legacy(job, settings)
+    scheme = job.get("metric_name_escaping_scheme") or ""
+    if not scheme and not job.get("metric_name_validation_scheme") and settings is not None:
+        scheme = settings.get("metric_name_escaping_scheme") or ""
+        where: tuple[Struct, str] = (settings, "metric_name_escaping_scheme")
+    else:
+        where = (job, "metric_name_escaping_scheme")
+    if scheme and scheme not in _ESCAPING_SCHEMES:
+        where[0].unknown(context, where[1], "metric name escaping scheme", scheme, _ESCAPING_SCHEMES)
+    elif scheme == "allow-utf-8" and legacy:
+        message = "UTF-8 metric names are requested, but the validation scheme is legacy"
+        where[0].error(context, where[1], "cross-section", message)
+
+
+def check_escaping_of_global(settings: Struct, context: Context) -> None:
+    """Check the escaping scheme of `global`, and that it is compatible with its validation scheme."""
+    scheme = settings.get("metric_name_escaping_scheme") or ""
+    if scheme and scheme not in _ESCAPING_SCHEMES:
+        field = "metric_name_escaping_scheme"
+        settings.unknown(context, field, "metric name escaping scheme", scheme, _ESCAPING_SCHEMES)
+
+
+_RESERVED_HEADERS = frozenset(
+    (
+        *("host", "content-encoding", "content-length", "content-type", "user-agent", "connection", "keep-alive"),
+        *("proxy-authenticate", "proxy-authorization", "www-authenticate", "accept-encoding", "x-amz-date"),
+        *("x-prometheus-remote-write-version", "x-prometheus-remote-read-version"),
+        *("x-amz-security-token", "x-amz-content-sha256"),
+    )
+)
+_MESSAGES = ("prometheus.WriteRequest", "io.prometheus.write.v2.Request")
+_TRANSLATIONS = (
+    *("UnderscoreEscapingWithSuffixes", "UnderscoreEscapingWithoutSuffixes"),
+    *("NoUTF8EscapingWithSuffixes", "NoTranslation"),
+)
+_UTF8_TRANSLATIONS = ("NoUTF8EscapingWithSuffixes", "NoTranslation")
+_AUTH = ("basic_auth", "authorization", "oauth2", "sigv4", "azuread", "google_iam")
+_CLOUDS = ("AzureChina", "AzureGovernment", "AzurePublic")
+_AZURE_METHODS = ("managed_identity", "oauth", "sdk", "workload_identity", "certificate")
+_UUID = re.compile(r"(?:urn:uuid:)?\{?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\}?|[0-9a-fA-F]{32}")
+_TENANT = re.compile(r"[0-9a-zA-Z.-]+")
+_QUEUE_DEFAULTS = {"max_shards": 50, "min_shards": 1, "max_samples_per_send": 2000, "capacity": 10000}
+_BACKOFFS = {"min_backoff": 30 * 10**6, "max_backoff": 5 * SECOND}
+
+
+def parse_alertmanager_version(text: str) -> str:
+    """Parse the version of Alertmanager's API.
+
+    Raises:
+        Mismatch: Prometheus does not support it.
+    """
+    if text not in ("v1", "v2"):
+        raise Mismatch("enum", f"unknown Alertmanager API version {text[:40]!r}; only v2 is supported")
+    return text
+
+
+def parse_translation(text: str) -> str:
+    """Parse the strategy for translating OTLP names.
+
+    Raises:
+        Mismatch: unknown strategy.
+    """
+    if text not in (*_TRANSLATIONS, ""):
+        raise Mismatch.unknown("translation strategy", text, _TRANSLATIONS)
+    return text
+
+
+def parse_client_type(text: str) -> str:
+    """Parse the protocol for sending traces.
+
+    Raises:
+        Mismatch: it is neither http nor grpc.
+    """
+    if text not in ("http", "grpc"):
+        raise Mismatch.unknown("client_type", text, ("http", "grpc"))
+    return text
+
+
+def check_remote_write(target: Struct, context: Context) -> None:
+    """Check the rules of RemoteWriteConfig.UnmarshalYAML."""
+    _check_url(target, context)
+    check_no_nulls(target, "write_relabel_configs", "relabelling rule", context)
+    check_headers(target, context)
+    message = target.get("protobuf_message", _MESSAGES[0])
+    if "protobuf_message" not in target.failed and message not in _MESSAGES:
+        target.unknown(context, "protobuf_message", "protobuf_message", message or "", _MESSAGES)
+    used = _ways_to_authenticate(target)
+    if len(used) > 1:
+        target.error(context, used[1], "auth-exclusive", f"at most one of {', '.join(_AUTH)} may be set")
+
+
+def _ways_to_authenticate(target: Struct) -> list[str]:
+    """Return the fields that set authentication; a bearer token counts as authorization."""
+    used = [name for name in _AUTH if target.has(name)]
+    if not {"authorization", "basic_auth", "oauth2"} & set(used):
+        used = [name for name in ("bearer_token", "bearer_token_file") if target.get(name)][:1] + used
+    return used
+
+
+def check_remote_read(target: Struct, context: Context) -> None:
+    """Check the rules of RemoteReadConfig.UnmarshalYAML."""
+    _check_url(target, context)
+    check_headers(target, context)
+    check_label_names(target, "required_matchers", context, legacy=context.is_before(UTF8_NAMES))
+
+
+def _check_url(target: Struct, context: Context) -> None:
+    if "url" not in target.failed and not target.has("url"):
+        target.error(context, "url", "required-field", "the url is empty")
+    url = target.get("url")
+    if isinstance(url, Url) and url.scheme not in ("http", "https"):
+        message = "Prometheus cannot use this URL: it must begin with http:// or https://"
+        target.warn(context, "url", "url", message)
+
+
+def check_headers(target: Struct, context: Context) -> None:
+    """Check that `headers` has no header that Prometheus sets itself."""
+    for name in target.get("headers") or ():
+        if name.lower() == "authorization":
+            message = "set authorization with basic_auth, authorization or another such field, not as a header"
+            target.error(context, ("headers", name), "reserved-header", message)
+        elif name.lower() in _RESERVED_HEADERS:
+            target.error(context, ("headers", name), "reserved-header", f"{name!r} is a reserved header")
+
+
+def check_queue(queue: Struct, context: Context) -> None:
+    """Check that numbers are above 0, and minimums below maximums."""
+    if context.is_before(QUEUE_BOUNDS):
+        return
+    for name, default in _QUEUE_DEFAULTS.items():
+        if name not in queue.failed and queue.get(name, default) <= 0:
+            queue.error(context, name, "out-of-range", f"{name} must be above 0")
+    if queue.get("min_shards", 1) > queue.get("max_shards", 50) > 0 and not {"min_shards", "max_shards"} & queue.failed:
+        queue.error(context, "min_shards", "out-of-range", "min_shards is greater than max_shards")
+    low, high = (queue.get(name, default) or 0 for name, default in _BACKOFFS.items())
+    if high < low and not _BACKOFFS.keys() & queue.failed:
+        queue.error(context, "max_backoff", "out-of-range", "max_backoff is less than min_backoff")
+
+
+def check_sigv4(sigv4: Struct, context: Context) -> None:
+    """Check that both keys or none are set, and that an external id has a role."""
+    if sigv4.empty("access_key") != sigv4.empty("secret_key") and not {"access_key", "secret_key"} & sigv4.failed:
+        where = "secret_key" if sigv4.empty("access_key") else "access_key"
+        sigv4.error(context, where, "required-field", "access_key and secret_key must be set together")
+    if not sigv4.empty("external_id") and sigv4.empty("role_arn"):
+        sigv4.error(context, "external_id", "required-field", "external_id needs role_arn")
+
+
+def check_azuread(azure: Struct, context: Context) -> None:
+    """Check that there is one way to authenticate, and the format of ids."""
+    cloud = azure.get("cloud") or "AzurePublic"
+    if cloud not in _CLOUDS:
+        azure.unknown(context, "cloud", "cloud", cloud, _CLOUDS)
+    used = [name for name in _AZURE_METHODS if azure.has(name)]
+    if len(used) != 1 and not azure.failed:
+        where = used[1] if used else "azuread"
+        azure.error(context, where, "auth-exclusive", f"exactly one of {', '.join(_AZURE_METHODS)} must be set")
+    for name in used:
+        method = azure.struct(name)
+        if method is not None:
+            _check_azure_method(method, name, context)
+
+
+def _check_azure_method(method: Struct, name: str, context: Context) -> None:
+    required = {
+        "oauth": ("client_id", "client_secret", "tenant_id"),
+        "workload_identity": ("client_id", "tenant_id"),
+        "certificate": ("client_id", "certificate_path", "tenant_id"),
+    }.get(name, ())
+    if name == "managed_identity" and context.is_before(IDENTITY_OF_THE_SYSTEM):
+        required = ("client_id",)
+    for field in required:
+        if method.empty(field):
+            method.error(context, field, "required-field", f"{name} needs {field}")
+    client, tenant = method.get("client_id") or "", method.get("tenant_id") or ""
+    if client and not _UUID.fullmatch(client):
+        method.error(context, "client_id", "format", "client_id is not a UUID")
+    if tenant and not _TENANT.fullmatch(tenant):
+        method.error(context, "tenant_id", "format", "tenant_id has characters other than letters, digits, '.' and '-'")
+
+
+def check_alertmanager(target: Struct, context: Context) -> None:
+    """Check the rules of AlertmanagerConfig.UnmarshalYAML."""
+    if target.get("api_version") == "v1" and not context.is_before(WITHOUT_ALERTMANAGER_V1):
+        target.error(context, "api_version", "enum", "Alertmanager API v1 was removed in Prometheus 3; use v2")
+    used = _ways_to_authenticate(target)
+    if "sigv4" in used and len(used) > 1:
+        target.error(
+            context, "sigv4", "auth-exclusive", "sigv4 cannot be used with basic_auth, authorization or oauth2"
+        )
+    for field in ("relabel_configs", "alert_relabel_configs"):
+        check_no_nulls(target, field, "relabelling rule", context)
+    check_static_targets(target, context)
+
+
+def check_alerting(alerting: Struct, context: Context) -> None:
+    """Check that there are no null entries."""
+    check_no_nulls(alerting, "alert_relabel_configs", "relabelling rule", context)
+    # Prometheus does not check this, and crashes.
+    check_no_nulls(alerting, "alertmanagers", "section in alertmanagers", context)
+
+
+def check_otlp(otlp: Struct, context: Context) -> None:
+    """Check the rules of OTLPConfig.UnmarshalYAML."""
+    every = bool(otlp.get("promote_all_resource_attributes"))
+    if every and otlp.get("promote_resource_attributes"):
+        message = "promote_resource_attributes cannot be used with promote_all_resource_attributes"
+        otlp.error(context, "promote_resource_attributes", "exclusive-fields", message)
+    if otlp.get("ignore_resource_attributes") and not every:
+        message = "ignore_resource_attributes needs promote_all_resource_attributes"
+        otlp.error(context, "ignore_resource_attributes", "required-field", message)
+    for field in ("promote_resource_attributes", "ignore_resource_attributes"):
+        seen: set[str] = set()
+        for index, attribute in otlp.strings(field):
+            name = attribute.strip()
+            if not name:
+                otlp.error(context, (field, index), "required-field", "an attribute is empty")
+            elif name in seen:
+                otlp.error(context, (field, index), "duplicate-name", f"attribute {name[:80]!r} is listed twice")
+            seen.add(name)
+
+
+def check_otlp_with_global(otlp: Struct, settings: Struct | None, context: Context) -> None:
+    """Check that translations that keep UTF-8 names are not used with the legacy scheme."""
+    if otlp.get("translation_strategy") in _UTF8_TRANSLATIONS and is_legacy(None, settings):
+        message = "this translation strategy keeps UTF-8 names, but the global validation scheme is legacy"
+        otlp.error(context, "translation_strategy", "cross-section", message)
+
+
+def check_tsdb(tsdb: Struct, context: Context) -> None:
+    """Check the limits of retention, and the chunk encoding."""
+    if (retention := tsdb.struct("retention")) is not None:
+        if (retention.get("size") or 0) < 0:
+            retention.error(context, "size", "out-of-range", "the retention size cannot be negative")
+        if not 0 <= (retention.get("percentage") or 0) <= 100:
+            retention.error(context, "percentage", "out-of-range", "the retention percentage must be from 0 to 100")
+    chunks = tsdb.struct("chunk_encoding")
+    if chunks is not None and chunks.get("floats") not in (None, "", "xor", "xor2"):
+        chunks.error(context, "floats", "enum", "chunk_encoding.floats must be xor or xor2")
+
+
+def check_tracing(tracing: Struct, context: Context) -> None:
+    """Check the rules of TracingConfig.UnmarshalYAML."""
+    check_headers(tracing, context)
+    if tracing.empty("endpoint"):
+        tracing.error(context, "endpoint", "required-field", "tracing needs an endpoint")
+    if tracing.get("compression") not in (None, "", "gzip"):
+        tracing.error(context, "compression", "enum", "unknown compression; use gzip")
+
+
+def check_names(targets: list[Struct], what: str, context: Context) -> None:
+    """Check that names are unique."""
+    names: set[str] = set()
+    for target in targets:
+        name = target.get("name")
+        if name and name in names:
+            message = f"there is more than one {what} configuration with the name {name[:80]!r}"
+            target.error(context, "name", "duplicate-name", message)
+        names.add(name)
+
 
 _FILE_PATTERN = re.compile(r"[^*]*(?:\*[^/]*)?", re.DOTALL)
 _SECTIONS = {

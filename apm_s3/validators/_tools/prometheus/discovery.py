@@ -1,16 +1,394 @@
-"""Service discovery: the rules of each mechanism, from https://prometheus.io/docs/prometheus/latest/configuration/configuration/."""
+"""Relabelling and service discovery in Prometheus's configuration."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import Hook, Struct
-from apm_s3.validators._grammars.values import BadUrl, Url, parse_url
-from apm_s3.validators._tools.prometheus.gates import REGION_FROM_THE_INSTANCE
-from apm_s3.validators._tools.prometheus.kubernetes import check_kubernetes
+from apm_s3.validators._decoding import Hook, Mismatch, Struct
+from apm_s3.validators._grammars.values import (
+    BadUrl,
+    Url,
+    anchored_program,
+    is_label_name,
+    is_label_template,
+    parse_url,
+)
+from apm_s3.validators._query.re2_match import Match, Program
+from apm_s3.validators._tools.prometheus.gates import REGION_FROM_THE_INSTANCE, SELECTORS_OF_OTHER_ROLES
 from apm_s3.validators._tools.prometheus_common import at_most_one, check_http_client
+
+ACTIONS = (
+    *("replace", "keep", "drop", "keepequal", "dropequal", "hashmod", "labelmap", "labeldrop", "labelkeep"),
+    *("lowercase", "uppercase"),
+)
+_NEED_TARGET = ("replace", "keepequal", "dropequal", "hashmod", "lowercase", "uppercase")
+_NO_REPLACEMENT = ("lowercase", "uppercase", "keepequal", "dropequal")
+_RELABEL_DEFAULTS = {"separator": ";", "replacement": "$1", "modulus": 0}
+
+
+def parse_action(text: str) -> str:
+    """Parse an action in any case.
+
+    Raises:
+        Mismatch: unknown action.
+    """
+    if text.lower() not in ACTIONS:
+        raise Mismatch.unknown("relabel action", text, ACTIONS)
+    return text.lower()
+
+
+def parse_label_name(text: str) -> str:
+    """Parse a label name.
+
+    Raises:
+        Mismatch: empty, or not UTF-8.
+    """
+    if not is_label_name(text):
+        raise Mismatch("label-name", "a label name cannot be empty")
+    return text
+
+
+def check_relabel(rule: Struct, context: Context, *, legacy: bool) -> bool:
+    """Check the rules of relabel.Config.Validate; `legacy` allows only label names of the legacy alphabet.
+
+    Return False if the rule is invalid, so that it cannot be applied.
+    """
+    before = context.count
+    _check(rule, context, legacy)
+    return not rule.failed and context.count == before
+
+
+def _check(rule: Struct, context: Context, legacy: bool) -> None:
+    action = rule.get("action", "replace")
+    if action in (None, ""):
+        rule.error(context, "action", "enum", "the action cannot be empty")
+        return
+    if "action" in rule.failed:
+        return
+    for index, name in rule.strings("source_labels"):
+        if legacy and name and not is_label_name(name, legacy=True):
+            rule.error(context, ("source_labels", index), "label-name", f"{name[:80]!r} is not a valid label name")
+    if action == "hashmod" and rule.empty("modulus"):
+        rule.error(context, "modulus", "required-field", "action hashmod needs a modulus above 0")
+    if action in _NEED_TARGET and rule.empty("target_label"):
+        rule.error(context, "target_label", "required-field", f"action {action} needs a target_label")
+    else:
+        _check_target(rule, action, context, legacy)
+    _check_forbidden(rule, action, context)
+
+
+def _check_target(rule: Struct, action: str, context: Context, legacy: bool) -> None:
+    target = rule.get("target_label") or ""
+    if action in _NEED_TARGET and "target_label" not in rule.failed:
+        template = action == "replace" and "$" in target
+        fits = is_label_template(target, legacy=legacy) if template else is_label_name(target, legacy=legacy)
+        if not fits:
+            message = f"action {action} needs a label name, and {target[:80]!r} is not a valid one"
+            rule.error(context, "target_label", "label-name", message)
+    replacement = rule.get("replacement", "$1") or ""
+    if action == "labelmap" and not is_label_template(replacement, legacy=legacy):
+        message = f"action labelmap needs a label name, and {replacement[:80]!r} cannot become one"
+        rule.error(context, "replacement", "label-name", message)
+
+
+def _check_forbidden(rule: Struct, action: str, context: Context) -> None:
+    if action in ("keepequal", "dropequal"):
+        extra = [name for name in _RELABEL_DEFAULTS if not _is_default(rule, name)] + ["regex"] * rule.given("regex")
+        allowed = "source_labels and target_label"
+    elif action in ("labeldrop", "labelkeep"):
+        extra = [name for name in _RELABEL_DEFAULTS if not _is_default(rule, name)]
+        extra += ["source_labels"] * rule.has("source_labels") + ["target_label"] * (not rule.empty("target_label"))
+        allowed = "regex"
+    elif action in _NO_REPLACEMENT and not _is_default(rule, "replacement"):
+        extra, allowed = ["replacement"], "source_labels, separator, regex and target_label"
+    else:
+        return
+    for name in extra:
+        rule.error(context, name, "relabel-action-args", f"action {action} allows only {allowed}, not {name}")
+
+
+def _is_default(rule: Struct, name: str) -> bool:
+    return name in rule.failed or rule.get(name, _RELABEL_DEFAULTS[name]) == _RELABEL_DEFAULTS[name]
+
+
+def apply_rules(labels: dict[str, str], rules: list[Struct]) -> dict[str, str] | None:
+    """Apply `rules` to `labels`; None if a rule drops the target. Each rule must have a `rule_program`."""
+    for rule in rules:
+        kept = _apply(labels, rule)
+        if kept is None:
+            return None
+        labels = kept
+    return labels
+
+
+def rule_program(rule: Struct) -> Program | None:
+    """Return the program for the regular expression of `rule`; None if it cannot be run here."""
+    return anchored_program(rule.get("regex", "(.*)") or "")
+
+
+def _apply(labels: dict[str, str], rule: Struct) -> dict[str, str] | None:
+    action = rule.get("action", "replace")
+    separator = rule.get("separator", ";")
+    value = separator.join(labels.get(name, "") for name in rule.get("source_labels") or ())
+    target = rule.get("target_label") or ""
+    regex = rule_program(rule)
+    if regex is None:
+        raise ValueError("the rule cannot be applied")
+    if action in ("keep", "drop"):
+        return labels if bool(regex.search(value)) == (action == "keep") else None
+    if action in ("keepequal", "dropequal"):
+        return labels if (labels.get(target, "") == value) == (action == "keepequal") else None
+    if action == "replace":
+        return _replace(labels, rule, regex.search(value), target)
+    if action in ("lowercase", "uppercase"):
+        return _with(labels, target, value.lower() if action == "lowercase" else value.upper())
+    if action == "hashmod":
+        digest = hashlib.md5(value.encode("utf-8", "surrogateescape"), usedforsecurity=False).digest()
+        return _with(labels, target, str(int.from_bytes(digest[8:], "big") % rule.get("modulus")))
+    return _map_names(labels, rule, action, regex)
+
+
+def _replace(labels: dict[str, str], rule: Struct, match: Match | None, target: str) -> dict[str, str]:
+    if match is None:
+        return labels
+    name = expand(target, match)
+    if not is_label_name(name):
+        return labels
+    return _with(labels, name, expand(rule.get("replacement", "$1") or "", match))
+
+
+def _map_names(labels: dict[str, str], rule: Struct, action: str, regex: Program) -> dict[str, str]:
+    if action == "labeldrop":
+        return {name: value for name, value in labels.items() if not regex.search(name)}
+    if action == "labelkeep":
+        return {name: value for name, value in labels.items() if regex.search(name)}
+    mapped = dict(labels)
+    for name, value in labels.items():
+        if (match := regex.search(name)) is not None:
+            mapped = _with(mapped, expand(rule.get("replacement", "$1") or "", match), value)
+    return mapped
+
+
+def _with(labels: dict[str, str], name: str, value: str) -> dict[str, str]:
+    rest = {key: old for key, old in labels.items() if key != name}
+    return {**rest, name: value} if value else rest
+
+
+_REFERENCE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))", re.ASCII)
+
+
+def expand(template: str, match: Match) -> str:
+    """Replace `$1`, `${name}` and `$$` in `template` as Go's Regexp.Expand does: unknown groups are empty."""
+
+    def group(reference: re.Match[str]) -> str:
+        if reference[0] == "$$":
+            return "$"
+        name = reference[1] or reference[2]
+        try:
+            return match.group(int(name) if name.isdigit() else name) or ""
+        except (IndexError, KeyError, OverflowError, ValueError):
+            return ""
+
+    return _REFERENCE.sub(group, template)
+
+
+ROLES = ("node", "pod", "service", "endpoints", "endpointslice", "ingress")
+_SELECTORS = {
+    "pod": ("pod", "node"),
+    "service": ("service",),
+    "endpoints": ("pod", "service", "endpoints"),
+    "endpointslice": ("pod", "service", "endpointslice"),
+    "node": ("node",),
+    "ingress": ("ingress",),
+}
+_CLIENT_FIELDS = {
+    "basic_auth": None, "authorization": None, "oauth2": None, "bearer_token": "", "bearer_token_file": "",
+    "follow_redirects": True, "enable_http2": True, "proxy_from_environment": False, "no_proxy": "",
+}  # fmt: skip
+
+
+def check_kubernetes(sd: Struct, context: Context) -> None:
+    """Check the rules of kubernetes.SDConfig.UnmarshalYAML."""
+    if sd.empty("role"):
+        sd.error(context, "role", "required-field", f"the role is missing; allowed values: {', '.join(ROLES)}")
+    elif "role" not in sd.failed and sd.get("role") not in ROLES:
+        sd.unknown(context, "role", "Kubernetes role", sd.get("role"), ROLES)
+    _check_access(sd, context)
+    _check_selectors(sd, context)
+
+
+def _check_access(sd: Struct, context: Context) -> None:
+    api_server = "api_server" in sd.failed or sd.has("api_server")
+    kubeconfig = not sd.empty("kubeconfig_file")
+    custom = _custom_client_field(sd)
+    if api_server and kubeconfig:
+        sd.error(context, "kubeconfig_file", "exclusive-fields", "kubeconfig_file cannot be used with api_server")
+    if kubeconfig and custom:
+        message = f"settings of the HTTP client ({custom}) cannot be used with kubeconfig_file"
+        sd.error(context, custom, "exclusive-fields", message)
+    elif not api_server and custom:
+        message = f"settings of the HTTP client ({custom}) need api_server"
+        sd.error(context, custom, "required-field", message)
+    namespaces = sd.struct("namespaces")
+    if namespaces is not None and namespaces.get("own_namespace"):
+        for name, used in (("kubeconfig_file", kubeconfig), ("api_server", api_server)):
+            if used:
+                message = f"own_namespace cannot be used with {name}: it is for discovery inside the cluster"
+                namespaces.error(context, "own_namespace", "exclusive-fields", message)
+
+
+def _custom_client_field(sd: Struct) -> str | None:
+    """Return a field of the HTTP client that differs from its default."""
+    for name, default in _CLIENT_FIELDS.items():
+        if name not in sd.failed and sd.given(name) and sd.get(name) != default:
+            return name
+    proxy = sd.get("proxy_url")
+    if isinstance(proxy, Url):
+        return "proxy_url"
+    for name in ("proxy_connect_header", "http_headers"):
+        if sd.has(name):
+            return name
+    tls = sd.struct("tls_config")
+    return "tls_config" if tls is not None and any(tls.values.values()) else None
+
+
+def _check_selectors(sd: Struct, context: Context) -> None:
+    seen: set[str] = set()
+    for index, selector in enumerate(sd.get("selectors") or ()):
+        where: tuple[str | int, ...] = ("selectors", index)
+        role = (selector.get("role") or "") if isinstance(selector, Struct) else ""
+        allowed = _allowed_selectors(sd, context)
+        if role in seen:
+            sd.error(
+                context, (*where, "role"), "duplicate-name", f"there is more than one selector for the role {role!r}"
+            )
+        elif role not in allowed:
+            message = (
+                f"role {sd.get('role')!r} has no selectors for {role[:40]!r}; allowed values: {', '.join(allowed)}"
+            )
+            sd.error(context, (*where, "role"), "enum", message, context.hint(role, allowed))
+        seen.add(role)
+        if isinstance(selector, Struct):
+            _check_selector(selector, context)
+
+
+def _allowed_selectors(sd: Struct, context: Context) -> tuple[str, ...]:
+    role = sd.get("role") or ""
+    if role == "pod" and context.is_before(SELECTORS_OF_OTHER_ROLES):
+        return ("pod",)
+    return _SELECTORS.get(role, ROLES)
+
+
+def _check_selector(selector: Struct, context: Context) -> None:
+    for field, problem in (("field", field_selector_problem), ("label", label_selector_problem)):
+        reason = problem(selector.get(field) or "")
+        if reason:
+            selector.error(context, field, "selector", f"invalid {field} selector: {reason}")
+
+
+def field_selector_problem(text: str) -> str | None:
+    """Return why `text` is not a field selector (`metadata.name=a,status.phase!=Running`), or None."""
+    for term in re.split(r"(?<!\\),", text):
+        if not term:
+            continue
+        value = next((term[match.end() :] for match in [re.search(r"!=|==|=", term)] if match), None)
+        if value is None:
+            return f"{term[:60]!r} has no operator (=, == or !=)"
+        if re.search(r"(?<!\\)(?:\\\\)*[,=]", value) or re.search(r"\\[^\\,=]|(?<!\\)(?:\\\\)*\\$", value):
+            return f"the value in {term[:60]!r} has a character that must be escaped"
+    return None
+
+
+_LABEL_TOKEN = re.compile(r"\s*(?:(?P<op>==|!=|[=!<>(),])|(?P<word>[^\s=!<>(),]+))")
+_KEY = re.compile(
+    r"(?:(?P<prefix>[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)/)?(?P<name>[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)"
+)
+_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+
+
+def label_selector_problem(text: str) -> str | None:
+    """Return why `text` is not a label selector (`app=web,tier in (a, b),!legacy`), or None."""
+    tokens = [match["op"] or match["word"] for match in _LABEL_TOKEN.finditer(text.strip())]
+    try:
+        _Selector(tokens).parse()
+    except ValueError as exc:
+        return str(exc)
+    return None
+
+
+class _Selector:
+    """The grammar of k8s.io/apimachinery/pkg/labels."""
+
+    def __init__(self, tokens: list[str]) -> None:
+        self._tokens = tokens
+        self._at = 0
+
+    def _peek(self) -> str:
+        return self._tokens[self._at] if self._at < len(self._tokens) else ""
+
+    def _take(self) -> str:
+        token = self._peek()
+        self._at += 1
+        return token
+
+    def parse(self) -> None:
+        if not self._tokens:
+            return
+        while True:
+            self._requirement()
+            end = self._take()
+            if not end:
+                return
+            if end != ",":
+                raise ValueError(f"found {end[:40]!r}, expected ',' or the end")
+            if self._peek() in ("", ","):
+                raise ValueError("found ',' at the end")
+
+    def _requirement(self) -> None:
+        negated = self._peek() == "!"
+        if negated:
+            self._take()
+        key = self._take()
+        match = _KEY.fullmatch(key)
+        if match is None or len(match["name"]) > 63 or len(match["prefix"] or "") > 253:
+            raise ValueError(f"{key[:60]!r} is not a valid label key")
+        if negated or self._peek() in ("", ","):
+            return
+        operator = self._take()
+        if operator in ("=", "==", "!="):
+            self._value("" if self._peek() in ("", ",") else self._take())
+        elif operator in ("in", "notin"):
+            self._values()
+        elif operator in ("<", ">"):
+            self._number(self._take())
+        else:
+            raise ValueError(f"found {operator[:40]!r}, expected an operator")
+
+    def _value(self, value: str) -> None:
+        if len(value) > 63 or not _VALUE.fullmatch(value):
+            raise ValueError(f"{value[:60]!r} is not a valid label value")
+
+    def _number(self, value: str) -> None:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
+            raise ValueError("'<' and '>' need a whole number")
+
+    def _values(self) -> None:
+        if self._take() != "(":
+            raise ValueError("'in' and 'notin' must be followed by '('")
+        if self._peek() == ")":
+            self._take()
+            return
+        while True:
+            self._value("" if self._peek() in (",", ")") else self._take())
+            end = self._take()
+            if end == ")":
+                return
+            if end != ",":
+                raise ValueError("expected ',' or ')' in the list of values")
+
 
 _FILE_PATTERN = re.compile(r"[^*]*(?:\*[^/]*)?\.(?:json|yml|yaml|JSON|YML|YAML)", re.DOTALL)
 

@@ -7,7 +7,7 @@ from functools import cache
 from apm_s3.validators._decoding import Hook, Schema, load_table
 from apm_s3.validators._grammars.values import parse_regex, parse_size
 from apm_s3.validators._tools import prometheus_common
-from apm_s3.validators._tools.prometheus import relabel, remote, scrape
+from apm_s3.validators._tools.prometheus import config, discovery
 from apm_s3.validators._tools.prometheus.config import check_config
 from apm_s3.validators._tools.prometheus.discovery import discovery_hooks
 from apm_s3.validators._tools.prometheus.gates import GATES, VALUES, with_http_client
@@ -19,20 +19,20 @@ TARGETS = "targetgroup.Group"
 
 
 _HOOKS: dict[str, tuple[Hook, ...]] = {
-    "prometheus/config.GlobalConfig": (scrape.check_global,),
-    "prometheus/config.ScrapeConfig": (scrape.check_scrape_config, check_http_client),
-    "prometheus/config.AlertingConfig": (remote.check_alerting,),
-    "prometheus/config.AlertmanagerConfig": (remote.check_alertmanager, check_http_client),
-    "prometheus/config.RemoteWriteConfig": (remote.check_remote_write, check_http_client),
-    "prometheus/config.RemoteReadConfig": (remote.check_remote_read, check_http_client),
-    "prometheus/config.QueueConfig": (remote.check_queue,),
-    "prometheus/config.OTLPConfig": (remote.check_otlp,),
-    "prometheus/config.TSDBConfig": (remote.check_tsdb,),
-    "prometheus/config.TracingConfig": (remote.check_tracing,),
+    "prometheus/config.GlobalConfig": (config.check_global,),
+    "prometheus/config.ScrapeConfig": (config.check_scrape_config, check_http_client),
+    "prometheus/config.AlertingConfig": (config.check_alerting,),
+    "prometheus/config.AlertmanagerConfig": (config.check_alertmanager, check_http_client),
+    "prometheus/config.RemoteWriteConfig": (config.check_remote_write, check_http_client),
+    "prometheus/config.RemoteReadConfig": (config.check_remote_read, check_http_client),
+    "prometheus/config.QueueConfig": (config.check_queue,),
+    "prometheus/config.OTLPConfig": (config.check_otlp,),
+    "prometheus/config.TSDBConfig": (config.check_tsdb,),
+    "prometheus/config.TracingConfig": (config.check_tracing,),
     "prometheus/config.Config": (check_config,),
-    "prometheus/sigv4.SigV4Config": (remote.check_sigv4,),
-    "remote/azuread.AzureADConfig": (remote.check_azuread,),
-    "targetgroup.Group": (scrape.check_group,),
+    "prometheus/sigv4.SigV4Config": (config.check_sigv4,),
+    "remote/azuread.AzureADConfig": (config.check_azuread,),
+    "targetgroup.Group": (config.check_group,),
 }
 
 
@@ -45,13 +45,13 @@ def config_schema() -> Schema:
         scalars={
             **prometheus_common.SCALARS,
             "alecthomas/units.Base2Bytes": parse_size,
-            "common/model.LabelName": relabel.parse_label_name,
-            "common/model.ValidationScheme": scrape.parse_validation_scheme,
-            "model/relabel.Action": relabel.parse_action,
+            "common/model.LabelName": discovery.parse_label_name,
+            "common/model.ValidationScheme": config.parse_validation_scheme,
+            "model/relabel.Action": discovery.parse_action,
             "model/relabel.Regexp": parse_regex,
-            "prometheus/config.AlertmanagerAPIVersion": remote.parse_alertmanager_version,
-            "prometheus/config.TracingClientType": remote.parse_client_type,
-            "prometheus/otlptranslator.TranslationStrategyOption": remote.parse_translation,
+            "prometheus/config.AlertmanagerAPIVersion": config.parse_alertmanager_version,
+            "prometheus/config.TracingClientType": config.parse_client_type,
+            "prometheus/otlptranslator.TranslationStrategyOption": config.parse_translation,
         },
         hooks={**prometheus_common.HOOKS, **discovery_hooks(table), **_HOOKS},
         gates=with_http_client(name for name, fields in table.items() if "follow_redirects" in fields),
@@ -63,7 +63,7 @@ def config_schema() -> Schema:
 def rules_schema() -> Schema:
     """Return the types of rule files, read with yaml.v3."""
     # The main file has no PromQL, so it is checked without loading the parser.
-    from apm_s3.validators._tools.prometheus.rules.groups import check_groups  # noqa: PLC0415
+    from apm_s3.validators._tools.prometheus.rules import check_groups  # noqa: PLC0415
 
     hooks = {RULES: (check_groups,)}
     return Schema(load_table("prometheus"), scalars=prometheus_common.SCALARS, hooks=hooks, gates=GATES, yaml=3)

@@ -1,19 +1,24 @@
-"""Matchers of routes and inhibition rules, in the three modes that Alertmanager can run in.
+"""Matchers, time intervals and the tree of routes of Alertmanager.
 
 `utf8-strict` uses the UTF-8 grammar, `classic` the older one. `fallback`, the default, tries the UTF-8 grammar first
 and then the classic one: https://prometheus.io/docs/alerting/latest/configuration/#utf-8-in-alertmanager.
+
+https://prometheus.io/docs/alerting/latest/configuration/#time_interval-0.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+from zoneinfo import available_timezones
 
 from apm_s3.reports import Severity
-from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import INVALID, decode_string
-from apm_s3.validators._grammars.values import regex_error, regex_message
+from apm_s3.validators._checking import Context, did_you_mean
+from apm_s3.validators._decoding import INVALID, Mismatch, Struct, decode_string
+from apm_s3.validators._grammars.values import is_label_name, regex_error, regex_message
 from apm_s3.validators._query.kit import BadLiteral, source_offset, unquote
 from apm_s3.validators._reading.nodes import Node, Path
 
@@ -277,3 +282,229 @@ def _classic_value(raw: str, start: int) -> str:
     if opened:
         raise BadMatcher("a closing double quote is missing", start)
     return "".join(value)
+
+
+_TIME = re.compile(r"(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)", re.ASCII)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+_SHORTEST_MONTH = 28
+
+
+def check_times(times: Struct, context: Context) -> None:
+    """Check that `start_time` and `end_time` are both set, and in order."""
+    values = []
+    for name in ("start_time", "end_time"):
+        text = times.get(name) or ""
+        if name in times.failed:
+            return
+        if not text:
+            times.error(context, name, "required-field", "start_time and end_time must both be set")
+            return
+        if not _TIME.fullmatch(text):
+            times.error(context, name, "time", f"invalid time: {text[:20]!r}; write it as 09:00, up to 24:00")
+            return
+        values.append(text)
+    if values[0] >= values[1]:
+        times.error(context, "start_time", "time-order", "the start time must be before the end time")
+
+
+def parse_weekdays(text: str) -> str:
+    """Parse `monday` or `monday:friday`.
+
+    Raises:
+        Mismatch: it is not valid.
+    """
+    begin, end = _range(text, _weekday)
+    if begin > end:
+        raise Mismatch("range-order", "the start day is after the end day; a week begins on sunday")
+    return text
+
+
+def parse_months(text: str) -> str:
+    """Parse `march`, `3` or `march:5`.
+
+    Raises:
+        Mismatch: it is not valid.
+    """
+    begin, end = _range(text, _month)
+    if begin > end:
+        raise Mismatch("range-order", "the start month is after the end month")
+    return text
+
+
+def parse_years(text: str) -> str:
+    """Parse `2026` or `2026:2028`.
+
+    Raises:
+        Mismatch: it is not valid.
+    """
+    begin, end = _range(text, lambda part: _number(part, "year"))
+    if begin > end:
+        raise Mismatch("range-order", "the start year is after the end year")
+    return text
+
+
+def parse_days_of_month(text: str) -> str:
+    """Parse `1`, `1:5` or, from the end of the month, `-3:-1`.
+
+    Raises:
+        Mismatch: it is not valid.
+    """
+    begin, end = _range(text, lambda part: _number(part, "day of the month"))
+    for day in (begin, end):
+        if day == 0 or not -31 <= day <= 31:
+            raise Mismatch("out-of-range", f"{day} is not a day of the month; use 1 to 31 or -31 to -1")
+    if begin < 0 < end:
+        raise Mismatch("range-order", "the end day must be negative if the start day is")
+    first, last = (_SHORTEST_MONTH + day if day < 0 else day for day in (begin, end))
+    if first > last:
+        raise Mismatch("range-order", f"end day {end} is always before start day {begin}")
+    return text
+
+
+def parse_location(text: str) -> str:
+    """Parse a name from the time zone database, `UTC` or `Local`.
+
+    Raises:
+        Mismatch: unknown time zone.
+    """
+    known = _zones()
+    if text in ("", "UTC", "Local") or not known or text in known:
+        return text
+    raise Mismatch("time-zone", f"unknown time zone {text[:40]!r}; write it as Europe/Berlin")
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """Return the time zones known on this machine; empty without a time zone database."""
+    return frozenset(available_timezones())
+
+
+def _range(text: str, member: Callable[[str], int]) -> tuple[int, int]:
+    parts = text.lower().split(":")
+    if len(parts) > 2:
+        raise Mismatch("range", f"invalid range: {text[:40]!r}; write it as first:last")
+    values = []
+    for index, part in enumerate(parts):
+        try:
+            values.append(member(part))
+        except Mismatch as exc:
+            exc.offset = len(parts[0]) + 1 if index else 0
+            raise
+    return values[0], values[-1]
+
+
+def _weekday(text: str) -> int:
+    if text not in _WEEKDAYS:
+        raise Mismatch(
+            "weekday", f"{text[:40]!r} is not a weekday; write it in full: monday", did_you_mean(text, _WEEKDAYS)
+        )
+    return _WEEKDAYS.index(text)
+
+
+def _month(text: str) -> int:
+    if text in _MONTHS:
+        return _MONTHS.index(text) + 1
+    if not _NUMBER.fullmatch(text):
+        raise Mismatch("month", f"{text[:40]!r} is not a month; write it as march or 3", did_you_mean(text, _MONTHS))
+    # Alertmanager does not require 1 to 12: any other month never matches.
+    return int(text)
+
+
+def _number(text: str, what: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise Mismatch("number", f"{text[:40]!r} is not a {what}")
+    return int(text)
+
+
+_EVERYTHING = "..."
+
+
+def check_route(route: Struct, context: Context) -> None:
+    """Check the rules of Route.UnmarshalYAML."""
+    _check_label_maps(route, ("match", "match_re"), context)
+    _check_group_by(route, context)
+    for name in ("group_interval", "repeat_interval"):
+        if route.get(name) == 0:
+            route.error(context, name, "out-of-range", f"{name} cannot be zero")
+    for index, child in enumerate(route.get("routes") or ()):
+        if child is None:
+            route.error(context, ("routes", index), "null-entry", "a route is empty")
+
+
+def check_inhibit_rule(rule: Struct, context: Context) -> None:
+    """Check the rules of InhibitRule.UnmarshalYAML."""
+    _check_label_maps(rule, ("source_match", "source_match_re", "target_match", "target_match_re"), context)
+    for index, name in rule.strings("equal"):
+        if not is_label_name(name, legacy=is_classic(context)):
+            rule.error(context, ("equal", index), "label-name", _no_label(name))
+
+
+def check_root(route: Struct, context: Context) -> None:
+    """Check what the root route must and must not have."""
+    if route.empty("receiver"):
+        route.error(context, "receiver", "root-route", "the root route must name a default receiver")
+    for name in ("match", "match_re", "matchers"):
+        if route.get(name):
+            route.error(context, name, "root-route", "the root route must not have matchers")
+    for name in ("mute_time_intervals", "active_time_intervals"):
+        if route.get(name):
+            route.error(context, name, "root-route", f"the root route must not have {name}")
+    if route.get("continue"):
+        route.error(context, "continue", "root-route", "the root route must not have continue")
+
+
+def check_references(route: Struct, receivers: set[str], intervals: set[str], context: Context) -> None:
+    """Check that the receivers and time intervals of all routes are defined."""
+    for each in _all_routes(route):
+        name = each.get("receiver")
+        if name and name not in receivers:
+            _undefined(each, "receiver", "receiver", name, receivers, context)
+        for field in ("mute_time_intervals", "active_time_intervals"):
+            for index, interval in each.strings(field):
+                if interval not in intervals:
+                    _undefined(each, (field, index), "time interval", interval, intervals, context)
+
+
+def _undefined(
+    route: Struct, where: str | tuple[str | int, ...], what: str, name: str, known: set[str], context: Context
+) -> None:
+    node, path = route.place(*((where,) if isinstance(where, str) else where))
+    context.error(node, path, "undefined-reference", f"undefined {what} {name[:80]!r}", context.hint(name, known))
+
+
+def _all_routes(route: Struct) -> Iterator[Struct]:
+    yield route
+    for _, child in route.structs("routes"):
+        yield from _all_routes(child)
+
+
+def _check_label_maps(owner: Struct, fields: tuple[str, ...], context: Context) -> None:
+    for field in fields:
+        for name, value in (owner.get(field) or {}).items():
+            if not is_label_name(name, legacy=True):
+                message = f"{name[:80]!r} is not a valid label name here; use matchers for UTF-8 names"
+                owner.error(context, (field, name), "label-name", message, at_key=True)
+            if value is None:
+                owner.error(context, (field, name), "regex", f"the regular expression for {name[:80]!r} is missing")
+
+
+def _no_label(name: str) -> str:
+    return f"{name[:80]!r} is not a valid label name ([a-zA-Z_][a-zA-Z0-9_]*)" if name else "a label name is empty"
+
+
+def _check_group_by(route: Struct, context: Context) -> None:
+    seen: set[str] = set()
+    for index, name in route.strings("group_by"):
+        if name != _EVERYTHING and not is_label_name(name, legacy=is_classic(context)):
+            route.error(context, ("group_by", index), "label-name", _no_label(name))
+        if name in seen and name != _EVERYTHING:
+            route.error(context, ("group_by", index), "duplicate-name", f"label {name[:80]!r} is listed twice")
+        seen.add(name)
+    if _EVERYTHING in seen and len(seen) > 1:
+        message = f"{_EVERYTHING!r} groups by all labels, so it cannot be combined with other labels"
+        route.error(context, "group_by", "exclusive-fields", message)

@@ -1,0 +1,368 @@
+"""Rule files of Prometheus and their unit tests, as promtool checks them.
+
+https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/#series.
+
+https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+
+from apm_s3.validators._checking import Context, Source, Version, take_issues
+from apm_s3.validators._decoding import Gate, Schema, Struct, check_rule_query, known_in, report_query
+from apm_s3.validators._grammars.gotemplate import template_problem
+from apm_s3.validators._grammars.values import is_label_name, is_metric_name, is_utf8
+from apm_s3.validators._query.kit import QueryProblem, Selector
+from apm_s3.validators._query.promql import NO_METRIC, parse
+from apm_s3.validators._tools import prometheus_common
+from apm_s3.validators._tools.prometheus.gates import TEMPLATE_FUNCTIONS_SINCE, UTF8_NAMES
+from apm_s3.validators._tools.prometheus.schema import RULES, rules_schema
+
+
+def check_rule_file(source: Source, context: Context) -> None:
+    """Report the problems of one file."""
+    root = take_issues(source.document("yaml", library="v3"), context)
+    if root is not None:
+        rules_schema().decode(RULES, root, context)
+
+
+_OLD_FUNCTIONS = (
+    *("query", "first", "label", "value", "strvalue", "args", "reReplaceAll", "safeHtml", "match", "title"),
+    *("toUpper", "toLower", "graphLink", "tableLink", "sortByLabel", "stripPort", "stripDomain", "humanize"),
+    *("humanize1024", "humanizeDuration", "humanizePercentage", "humanizeTimestamp", "toTime", "pathPrefix"),
+    *("externalURL", "parseDuration"),
+)
+TEMPLATE_FUNCTIONS: dict[str, Version | None] = {**dict.fromkeys(_OLD_FUNCTIONS), **TEMPLATE_FUNCTIONS_SINCE}
+"""https://prometheus.io/docs/prometheus/latest/configuration/template_reference/."""
+TEMPLATE_VARIABLES = ("$labels", "$externalLabels", "$externalURL", "$value")
+
+
+ExpressionCheck = Callable[[Struct, str, Context], None]
+"""Reports problems in a rule's expression, which is not empty."""
+
+
+def check_promql(rule: Struct, expression: str, context: Context) -> None:
+    """Check that the expression is PromQL."""
+    check_rule_query(rule, expression, "PromQL", parse, context)
+
+
+def check_groups(file: Struct, context: Context, check_expression: ExpressionCheck = check_promql) -> None:
+    """Check the rules of rulefmt.RuleGroups.Validate."""
+    names: set[str] = set()
+    for _, group in file.structs("groups"):
+        if group.empty("name"):
+            group.error(context, "name", "required-field", "a group needs a name")
+        name = group.get("name")
+        if name and name in names:
+            group.error(context, "name", "duplicate-name", f"there is more than one group with the name {name[:80]!r}")
+        names.add(name)
+        _check_labels(group, context)
+        for _, rule in group.structs("rules"):
+            _check_rule(rule, context, check_expression)
+
+
+def _check_rule(rule: Struct, context: Context, check_expression: ExpressionCheck) -> None:
+    record, alert = rule.get("record"), rule.get("alert")
+    if record and alert:
+        rule.error(context, "alert", "exclusive-fields", "only one of record and alert may be set")
+    elif rule.empty("record") and rule.empty("alert"):
+        rule.error(context, "record", "required-field", "one of record and alert must be set")
+    expression = rule.get("expr")
+    if rule.empty("expr"):
+        rule.error(context, "expr", "required-field", "a rule needs an expr")
+    elif isinstance(expression, str):
+        check_expression(rule, expression, context)
+    if record:
+        _check_recording(rule, record, context)
+    _check_labels(rule, context)
+    legacy = context.is_before(UTF8_NAMES)
+    for name in rule.get("annotations") or ():
+        if not is_label_name(name, legacy=legacy):
+            rule.error(
+                context,
+                ("annotations", name),
+                "label-name",
+                f"{name[:80]!r} is not a valid annotation name",
+                at_key=True,
+            )
+    if alert:
+        functions = known_in(context, TEMPLATE_FUNCTIONS)
+        for field in ("labels", "annotations"):
+            _check_templates(rule, field, functions, context)
+
+
+def _check_recording(rule: Struct, record: str, context: Context) -> None:
+    for field in ("annotations", "for", "keep_firing_for"):
+        if rule.get(field):
+            rule.error(context, field, "exclusive-fields", f"a recording rule cannot have {field}")
+    if not is_metric_name(record, legacy=context.is_before(UTF8_NAMES)):
+        rule.error(context, "record", "name-validity", f"{record[:80]!r} is not a valid metric name")
+    elif "{" in record or "}" in record:
+        message = f"the name {record[:80]!r} has braces; was it meant for expr?"
+        rule.error(context, "record", "name-validity", message)
+
+
+def _check_labels(owner: Struct, context: Context) -> None:
+    for name, value in (owner.get("labels") or {}).items():
+        if not is_label_name(name, legacy=context.is_before(UTF8_NAMES)) or name == "__name__":
+            owner.error(
+                context,
+                ("labels", name),
+                "label-name",
+                f"{name[:80]!r} is not a valid label name in a rule",
+                at_key=True,
+            )
+        if isinstance(value, str) and not is_utf8(value):
+            owner.error(context, ("labels", name), "label-value", "a label value must be UTF-8")
+
+
+def _check_templates(rule: Struct, field: str, functions: frozenset[str], context: Context) -> None:
+    for name, text in (rule.get(field) or {}).items():
+        if isinstance(text, str) and (found := template_problem(text, functions, TEMPLATE_VARIABLES)):
+            node, path = rule.place(field, name)
+            context.add(context.issue_inside(node, path, found[1], "template", f"invalid Go template: {found[0]}"))
+
+
+QUOTED_NAMES = (3, 0)
+_KEYS_SINCE = {"custom_values": (2, 54), "counter_reset_hint": (2, 55)}
+"""Fields of histograms that 2.53 does not have: https://github.com/prometheus/prometheus/pull/14537 for the second."""
+_SERIES = re.compile(
+    r"""\s*(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)?
+    (?P<labels>\{(?:[^}"'`]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)*\})?""",
+    re.VERBOSE | re.DOTALL,
+)
+_NUMBERS = frozenset(("inf", "nan"))
+_NUMBER = r"[+-]?(?:inf|nan|0x[0-9a-f]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)"
+_HISTOGRAM = r"\{\{(?:[^}]*)\}\}"
+_ITEM = re.compile(
+    rf"(?:_(?:x[0-9]+)?|stale|{_NUMBER}(?:[+-]{_NUMBER.removeprefix('[+-]?')}x[0-9]+|x[0-9]+)?"
+    rf"|{_HISTOGRAM}(?:[+-]{_HISTOGRAM}x[0-9]+|x[0-9]+)?)(?=\s|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+_SPACE = re.compile(r"\s*")
+_WORD = re.compile(r"\{\{.*?\}\}\S*|\S+", re.DOTALL)
+_PAIR = re.compile(r"\s*([a-z_]+)\s*:\s*(\[[^\]]*\]|[a-z]+|[^\s\]\[]+)", re.IGNORECASE)
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_KEYS = ("schema", "sum", "count", "z_bucket", "z_bucket_w", "buckets", "n_buckets", "offset", "n_offset")
+_WHOLE_KEYS = frozenset(("schema", "offset", "n_offset"))
+_LISTS = frozenset(("buckets", "n_buckets", "custom_values"))
+_RESETS = ("unknown", "reset", "not_reset", "gauge")
+
+
+def check_series(text: str, release: Version | None) -> None:
+    """Check that a text is a series such as `up{job="a"}`; values may follow.
+
+    Raises:
+        QueryProblem: it is not a series.
+    """
+    match = _SERIES.match(text)
+    if match is None or not (match["name"] or match["labels"]):
+        raise QueryProblem("expected the name of a metric or labels in braces", 0, len(text))
+    name, labels = match["name"], match["labels"]
+    if not labels and text.startswith("{", match.end()) and not text.startswith("{{", match.end()):
+        raise QueryProblem("'{' is not closed, or a label's value has no closing quote", match.end(), match.end() + 1)
+    if name and (name in NO_METRIC or name.lower() in _NUMBERS):
+        raise QueryProblem(f"{name!r} is not a valid metric name", match.start("name"), match.end("name"))
+    if labels:
+        _check_series_labels(text[: match.end()], match, release)
+    if text[match.end() :].strip():
+        check_values(text, match.end(), release)
+
+
+def check_metric(text: str, release: Version | None) -> None:
+    """Check that a text is a series without values.
+
+    Raises:
+        QueryProblem: it is not.
+    """
+    match = _SERIES.fullmatch(text.rstrip())
+    if match is None:
+        raise QueryProblem("expected the name of a metric with labels in braces, and nothing more", 0, len(text))
+    if match["name"] or (match["labels"] or "{}")[1:-1].strip():
+        check_series(text, release)
+
+
+def _check_series_labels(series: str, match: re.Match[str], release: Version | None) -> None:
+    """Check labels like a selector of a query, which they are except for the operators."""
+    start = match.start("labels")
+    inner = match["labels"][1:-1].strip()
+    if not inner:
+        if not match["name"]:
+            raise QueryProblem("a series needs a name or a label", start, match.end("labels"))
+        return
+    if release is not None and release < QUOTED_NAMES and re.match(r"[\"'`]", inner):
+        raise QueryProblem("quoted names are supported since 3.0", start + 1, start + 2)
+    # Unlike in a selector, the name may be a keyword, and values may be empty.
+    tree = parse(("x" * start)[1:] + "x" + series[start:] if start else series, release)
+    found = tree.matchers if isinstance(tree, Selector) else ()
+    seen: set[str] = set()
+    for matcher in found:
+        if matcher.op != "=":
+            raise QueryProblem(f"labels of a series cannot use {matcher.op}", matcher.start, matcher.end, "write =")
+        if matcher.name in seen:
+            raise QueryProblem(f"label {matcher.name[:80]!r} is given twice", matcher.start, matcher.end)
+        seen.add(matcher.name)
+
+
+def check_values(text: str, start: int, release: Version | None) -> None:
+    """Check values such as `1 2 3`, `0+10x5`, `_x3` or `{{schema:1 count:2}}`.
+
+    Raises:
+        QueryProblem: they are not valid.
+    """
+    at = start
+    while True:
+        space = _SPACE.match(text, at)
+        at = space.end() if space else at
+        if at == len(text):
+            return
+        item = _ITEM.match(text, at)
+        if item is None:
+            word = _WORD.match(text, at)
+            end = word.end() if word else at + 1
+            message = f"{text[at:end][:40]!r} is not a valid value of a series"
+            hint = "write 1, 1x5 for six equal values, 0+10x5 for rising ones, _ for none, stale"
+            raise QueryProblem(message, at, end, hint)
+        for histogram in re.finditer(_HISTOGRAM, item[0]):
+            _check_histogram(histogram[0][2:-2], at + histogram.start() + 2, release)
+        at = item.end()
+
+
+def _check_histogram(inner: str, start: int, release: Version | None) -> None:
+    known = (*_KEYS, *(key for key, since in _KEYS_SINCE.items() if release is None or release >= since))
+    at = 0
+    while inner[at:].strip():
+        pair = _PAIR.match(inner, at)
+        if pair is None or pair[1] not in known:
+            shown = inner[at:].strip()[:40]
+            begin = start + at + len(inner[at:]) - len(inner[at:].lstrip())
+            raise QueryProblem(
+                f"{shown!r} is not a field of a histogram; known fields: {', '.join(known)}", begin, begin + 1
+            )
+        if not _fits(pair[1], pair[2]):
+            begin = start + pair.start(2)
+            raise QueryProblem(f"{pair[2][:40]!r} is not a valid value of {pair[1]}", begin, start + pair.end(2))
+        at = pair.end()
+
+
+def _fits(key: str, value: str) -> bool:
+    if key in _LISTS:
+        return value.startswith("[") and all(re.fullmatch(_NUMBER, item, re.IGNORECASE) for item in value[1:-1].split())
+    if key == "counter_reset_hint":
+        return value in _RESETS
+    pattern = _WHOLE.pattern if key in _WHOLE_KEYS else _NUMBER
+    return re.fullmatch(pattern, value, re.IGNORECASE) is not None
+
+
+_FILE = "main.unitTestFile"
+_DURATION = "int64:common/model.Duration"
+_TABLE = {
+    _FILE: {
+        "rule_files": "[]string",
+        "evaluation_interval": _DURATION,
+        "group_eval_order": "[]string",
+        "tests": "[]main.testGroup",
+        "fuzzy_compare": "bool",
+    },
+    "main.testGroup": {
+        "name": "string",
+        "interval": _DURATION,
+        "input_series": "[]main.series",
+        "alert_rule_test": "[]main.alertTestCase",
+        "promql_expr_test": "[]main.promqlTestCase",
+        "external_labels": "{}string",
+        "external_url": "string",
+        "start_timestamp": "any",
+    },
+    "main.series": {"series": "string", "values": "string"},
+    "main.alertTestCase": {"eval_time": _DURATION, "alertname": "string", "exp_alerts": "[]main.alert"},
+    "main.alert": {"exp_labels": "{}string", "exp_annotations": "{}string"},
+    "main.promqlTestCase": {"expr": "string", "eval_time": _DURATION, "exp_samples": "[]main.sample"},
+    "main.sample": {"labels": "string", "value": "float64", "histogram": "string"},
+}
+
+
+def check_unit_tests(source: Source, context: Context) -> None:
+    """Report the problems of one test file."""
+    root = take_issues(source.document("yaml", library="v2"), context)
+    if root is not None:
+        _schema().decode(_FILE, root, context)
+
+
+@cache
+def _schema() -> Schema:
+    return Schema(
+        _TABLE,
+        scalars=prometheus_common.SCALARS,
+        hooks={
+            _FILE: (_check_order,),
+            "main.series": (_check_input,),
+            "main.alertTestCase": (_check_alert_test,),
+            "main.alert": (_check_alert,),
+            "main.promqlTestCase": (_check_expression,),
+            "main.sample": (_check_sample,),
+        },
+        gates={
+            # The first releases after https://github.com/prometheus/prometheus/pull/16395 and 17636 were opened.
+            _FILE: {"fuzzy_compare": Gate(since=(3, 4))},
+            "main.testGroup": {"start_timestamp": Gate(since=(3, 9))},
+        },
+    )
+
+
+def _check_order(file: Struct, context: Context) -> None:
+    seen: set[str] = set()
+    for index, name in file.strings("group_eval_order"):
+        if name in seen:
+            message = f"group {name[:80]!r} is listed twice"
+            file.error(context, ("group_eval_order", index), "duplicate-name", message)
+        seen.add(name)
+
+
+def _check_input(series: Struct, context: Context) -> None:
+    _check_text(series, "series", check_series, context)
+    _check_text(series, "values", lambda text, release: check_values(text, 0, release), context)
+
+
+def _check_alert_test(test: Struct, context: Context) -> None:
+    if test.empty("alertname"):
+        test.error(context, "alertname", "required-field", "an alert test needs an alertname")
+
+
+def _check_alert(alert: Struct, context: Context) -> None:
+    for field in ("exp_labels", "exp_annotations"):
+        for name in alert.get(field) or ():
+            if not is_label_name(name, legacy=context.is_before(UTF8_NAMES)):
+                alert.error(
+                    context, (field, name), "label-name", f"{name[:80]!r} is not a valid label name", at_key=True
+                )
+
+
+def _check_expression(test: Struct, context: Context) -> None:
+    if test.empty("expr"):
+        test.error(context, "expr", "required-field", "an expression test needs an expr")
+    _check_text(test, "expr", parse, context, "PromQL")
+
+
+def _check_sample(sample: Struct, context: Context) -> None:
+    _check_text(sample, "labels", check_metric, context)
+    _check_text(sample, "histogram", lambda text, release: check_values(text, 0, release), context)
+
+
+def _check_text(
+    owner: Struct,
+    field: str,
+    check: Callable[[str, Version | None], object],
+    context: Context,
+    language: str = "series",
+) -> None:
+    text = owner.get(field)
+    if not isinstance(text, str) or (not text and field != "series"):
+        return
+    try:
+        check(text, context.target)
+    except QueryProblem as exc:
+        report_query(owner, field, language, exc, context)

@@ -1,1 +1,0 @@
-"""Rules: their files, groups and unit tests, and the notation of series in those."""

@@ -1,1 +1,0 @@
-"""Targets of scrapes: their files, and what relabelling leaves of them."""
