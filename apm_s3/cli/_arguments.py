@@ -32,6 +32,10 @@ ToolName = Annotated[
     str,
     typer.Argument(metavar="TOOL", help=f"{', '.join(TOOLS)}.", callback=_check_tool, autocompletion=_complete_tool),
 ]
+ToolArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[TOOL]", help=f"{', '.join(TOOLS)}.", callback=_check_tool, autocompletion=_complete_tool),
+]
 ToolOption = Annotated[
     str | None, typer.Option("--tool", help="Only this tool.", callback=_check_tool, autocompletion=_complete_tool)
 ]
@@ -53,6 +57,7 @@ DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="At the end, d
 TransferConcurrency = Annotated[int, typer.Option(min=1, help="Objects at once.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for scripts.")]
+Create = Annotated[bool, typer.Option("--create", help="Allow an environment that does not exist yet.")]
 Author = Annotated[str | None, typer.Option(help="By default git's user, or the login.")]
 Message = Annotated[str | None, typer.Option("--message", "-m", help="Why; by default an editor asks.")]
 Note = Annotated[str, typer.Option("--message", "-m", help="Why; kept in the log.")]

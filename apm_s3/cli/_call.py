@@ -152,7 +152,12 @@ class Call:
 
     # People ----------------------------------------------------------------------------------------------------------
 
-    def confirm(self, question: str, *, yes: bool, name: str | None = None) -> None:
+    @property
+    def can_ask(self) -> bool:
+        """Return whether there is a terminal to ask on."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def confirm(self, question: str, *, yes: bool = False, name: str | None = None) -> None:
         """Ask before something is destroyed or replaced.
 
         Args:
@@ -166,7 +171,7 @@ class Call:
         """
         if yes:
             return
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not self.can_ask:
             raise UsageFailed("this needs a confirmation, and there is no terminal to ask on", "add --yes in scripts")
         if name is not None:
             agreed = _ask(f"{question} Type '{name}' to go on: ") == name
@@ -320,6 +325,9 @@ async def _suggest_environment(store: ConfigStore, error: Any) -> None:
         return
     if error.environment in known:
         return
+    may_create = "create=True" in (error.hint or "")
     error.hint = did_you_mean(error.environment, known) or (
         f"the environments are {', '.join(known)}" if known else "there is none yet: apm-s3 config push creates it"
     )
+    if may_create:
+        error.hint += f"{'' if error.hint.endswith('?') else ';'} --create allows a new one"

@@ -84,7 +84,9 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "config status": Entry("_config.read:status", "Show revision, age, drift, good mark and backup of each tool."),
         "config watch": Entry("_config.watch:watch", "Print each new release as soon as it is there."),
         "config rollback": Entry("_config.write:rollback", "Return to an old revision, by default the good one."),
-        "config rm": Entry("_config.write:rm", "Remove a tool's configuration; its history is kept."),
+        "config rm": Entry(
+            "_config.write:rm", "Remove a tool's configuration, or an environment; the history is kept."
+        ),
         "config outcome": Entry("_config.write:outcome", "Find out what became of a write whose response was lost."),
         "config plan": Entry("_config.plans:plan", "Show what a deploy would change, for review."),
         "config deploy": Entry("_config.plans:deploy", "Carry out a plan of config plan, all its tools at once."),

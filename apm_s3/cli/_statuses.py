@@ -30,7 +30,7 @@ MEANINGS: Mapping[Status, str] = MappingProxyType(
         Status.FAILED: "failed",
         Status.USAGE: "wrong usage; nothing was done",
         Status.INVALID: "a configuration is invalid",
-        Status.CONFLICT: "a conflict: changed by others, frozen, outdated or blocked; nothing was changed",
+        Status.CONFLICT: "a conflict: changed by others, frozen or blocked; nothing was changed",
         Status.UNKNOWN: "the outcome is unknown: the change may have happened",
         Status.DIFFERENT: "differences or drift were found (with --exit-code)",
         Status.INTERRUPTED: "interrupted with Ctrl-C",

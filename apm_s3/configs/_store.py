@@ -200,7 +200,7 @@ class ConfigStore:
         return await self._views.environment(check_environment(environment), wanted, refresh=refresh)
 
     async def environments(self) -> tuple[str, ...]:
-        """Return the names of the environments, sorted."""
+        """Return the names of the environments, sorted, without removed ones."""
         return tuple(await self._views.environments())
 
     async def list(self, environment: str | None = None) -> tuple[Release, ...]:
@@ -352,6 +352,7 @@ class ConfigStore:
         skip_unchanged: bool = False,
         level: Level | None = None,
         warnings_as_errors: Collection[str] = (),
+        create: bool = True,
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
@@ -374,6 +375,7 @@ class ConfigStore:
             level: "external" also runs promtool or amtool. This and `warnings_as_errors` can only be stricter than the
                 environment's settings.
             warnings_as_errors: rules whose warnings count as errors; "*" means all.
+            create: False refuses a new environment, perhaps a misspelt one, in a store that has others.
             timeout: seconds for the whole call with all its requests; by default the store's deadline, plus one second
                 per 64 KiB transferred.
             write_id: an id from `new_write_id` that the caller has stored. Repeating the same upload with it returns
@@ -383,6 +385,7 @@ class ConfigStore:
             InvalidRequest: an argument is not valid, or an author or message that the environment's settings require is
                 missing; nothing was stored.
             ConfigInvalid: the configuration has errors, see its `report`; nothing was changed.
+            ConfigNotFound: see `create` and `remove`; nothing was changed.
             RevisionConflict: another writer was faster; nothing was changed.
             EnvironmentFrozen: nothing was changed.
             CommitUnknown: the outcome is not known; use `outcome` to find out.
@@ -390,7 +393,7 @@ class ConfigStore:
             StoreDamaged: stored objects contradict each other; nothing was changed.
         """
         request = ToolRequest(tool, environment, author, message, expect_revision, timeout, write_id)
-        terms = UploadTerms(force, skip_unchanged, level, warnings_as_errors)
+        terms = UploadTerms(force, skip_unchanged, level, warnings_as_errors, create)
         return await self._writer.upload(request, Given(source, files, name, remove), terms)
 
     async def upload_dir(
@@ -407,6 +410,7 @@ class ConfigStore:
         skip_unchanged: bool = False,
         level: Level | None = None,
         warnings_as_errors: Collection[str] = (),
+        create: bool = True,
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
@@ -418,7 +422,7 @@ class ConfigStore:
         Args:
             exclude: patterns of other files to omit: `*.bak` for names of files and folders, `drafts/*.yml` for paths.
                 By default notes, backup files of editors and merges, and caches.
-            skip_unchanged, level, warnings_as_errors: as in `upload`.
+            skip_unchanged, level, warnings_as_errors, create: as in `upload`.
 
         Timeout, id and cancellation are as in `upload`; the timeout does not include reading the directory.
 
@@ -427,7 +431,7 @@ class ConfigStore:
             ConfigInvalid, RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
         request = ToolRequest(tool, environment, author, message, expect_revision, timeout, write_id)
-        terms = UploadTerms(force, skip_unchanged, level, warnings_as_errors)
+        terms = UploadTerms(force, skip_unchanged, level, warnings_as_errors, create)
         return await self._writer.upload_dir(request, path, exclude, terms)
 
     async def remove(
@@ -606,6 +610,31 @@ class ConfigStore:
             CommitUnknown: the outcome is not known; repeat the call.
         """
         await self._writer.thaw(EnvironmentRequest(environment, author, message, timeout, write_id))
+
+    async def remove_environment(
+        self,
+        environment: str,
+        *,
+        author: str | None = None,
+        message: str = "",
+        timeout: float | None = None,
+        write_id: str | None = None,
+    ) -> None:
+        """Take away an environment whose configurations were removed. `thaw` brings it back, with its history.
+
+        It is listed no longer, and refuses changes as a frozen one does; its history and its log stay readable.
+
+        Args:
+            author, message: stored in the log, and told to everybody whose change is refused.
+            timeout, write_id: see `mark_good`, also for cancellation.
+
+        Raises:
+            ConfigNotFound: the environment does not exist.
+            InvalidOption: it still has a configuration, or the write id belongs to another write.
+            EnvironmentFrozen: nothing was changed.
+            CommitUnknown: the outcome is not known; repeat the call.
+        """
+        await self._writer.remove_environment(EnvironmentRequest(environment, author, message, timeout, write_id))
 
     # Deploys ---------------------------------------------------------------------------------------------------------
 

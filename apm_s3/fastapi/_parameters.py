@@ -35,6 +35,9 @@ MessageQuery = Annotated[
     str, Query(max_length=10_000, description="Why the change is made.", examples=["lower the scrape interval"])
 ]
 ForceQuery = Annotated[str | None, Query(max_length=1_000, description="The reason for storing despite errors.")]
+CreateQuery = Annotated[
+    bool, Query(description="Allow an environment that does not exist yet; needed if there are others.")
+]
 WriteIdQuery = Annotated[
     str | None, Query(max_length=100, description="From `POST .../writes`: makes repeating the request safe.")
 ]

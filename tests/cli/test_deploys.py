@@ -126,10 +126,50 @@ def test_a_lost_race_has_status_4_and_production_asks_for_its_name(staging: Shel
     staging.ok("config", "push", "prometheus")
     assert staging("config", "push", "prometheus", "--expect-revision", "0").status == 4
 
-    command = ["config", "push", "prometheus", "-e", "production", "-m", "x"]
+    command = ["config", "push", "prometheus", "-e", "production", "--create", "-m", "x"]
     assert staging(*command).status == 2
     assert staging.terminal(*command, typed="yes\n").status == 1
     assert staging.terminal(*command, typed="production\n").status == 0
+
+
+def test_a_misspelt_environment_is_created_only_after_a_question_or_with_create(staging: Shell) -> None:
+    staging.ok("config", "push", "prometheus")
+    command = ["config", "push", "prometheus", "-e", "stagign", "-m", "x"]
+
+    for extra in ([], ["--dry-run"], ["--yes"]):
+        refused = staging(*command, *extra)
+        assert (refused.status, "did you mean 'staging'? --create allows a new one" in refused.stderr) == (1, True)
+    asked = staging.terminal(*command, typed="n\n")
+    assert (asked.status, "no environment 'stagign' (did you mean 'staging'?). Create it? [y/N]" in asked.plain) == (
+        1,
+        True,
+    )
+    for planned in (
+        ["config", "plan", "staging", "stagign"],
+        ["config", "settings", "-e", "stagign", "--set", "level="],
+    ):
+        assert "--create allows a new one" in staging(*planned).stderr
+    assert {each["environment"] for each in staging.json("config", "ls", "--all")["releases"]} == {"staging"}
+
+    assert staging.terminal(*command, typed="y\n").status == 0
+    assert staging(*command[:-3], "new", "--create", "-m", "x").status == 0
+
+
+def test_an_environment_is_taken_away_and_comes_back(staging: Shell) -> None:
+    staging.ok("config", "push", "prometheus")
+    staging.ok("config", "push", "prometheus", "-e", "stagign", "--create")
+    command = ["config", "rm", "--all", "-e", "stagign"]
+
+    assert staging(*command[:3]).status == staging("config", "rm", "prometheus", "--all").status == 2
+    assert "- prometheus" in staging.ok(*command, "--dry-run")
+    assert staging.terminal(*command, "-m", "x", typed="n\n").status == 1
+    gone = staging.json(*command, "--yes", "-m", "a typing error")
+    assert (gone["removed"], gone["tools"]) == (True, ["prometheus"])
+    assert [each["environment"] for each in staging.json("config", "status", "--all")["tools"]] == ["staging"]
+    refused = staging("config", "push", "prometheus", "-e", "stagign", "--create")
+    assert (refused.status, "was removed by" in refused.stderr, "config thaw" in refused.stderr) == (4, True, True)
+    staging.ok("config", "thaw", "-e", "stagign")
+    staging.ok("config", "rollback", "prometheus", "--to", "1", "-e", "stagign")
 
 
 def test_the_tool_of_a_directory_must_be_known(staging: Shell) -> None:
@@ -241,7 +281,7 @@ def test_a_plan_file_has_no_values_of_variables_and_no_contents(staging: Shell) 
     put(staging.directory / "prometheus", {"prometheus.yml": LEAKY.replace("node", "${JOB}")})
     staging.ok("config", "push", "prometheus", "--force", "a template")
     put(staging.directory / "qa", {"prometheus.yml": GOOD, ".apm/overlay.yml": "variables: {JOB: null}\n"})
-    staging.ok("config", "push", "qa", "--tool", "prometheus", "-e", "qa")
+    staging.ok("config", "push", "qa", "--tool", "prometheus", "-e", "qa", "--create")
 
     staging.ok("config", "plan", "staging", "qa", "--var", f"JOB={SECRET}-job", "--out", "deploy.plan")
 

@@ -13,6 +13,7 @@ from apm_s3.configs._models.releases import Origin, Release, ReleaseRef
 from apm_s3.configs._protocol.commit.changes import (
     MarkGood,
     NewReleases,
+    RemoveEnvironment,
     SetFreeze,
     SetSettings,
     check_base,
@@ -54,9 +55,24 @@ def test_a_new_release_keeps_its_tools_mark_and_the_other_tools() -> None:
 )
 def test_a_frozen_environment_refuses_changes(change: NewReleases | SetSettings) -> None:
     with pytest.raises(EnvironmentFrozen, match="'production' has been frozen by ada since 2026-01-02 03:04 UTC"):
-        change(SetFreeze(FREEZE)(CURRENT))
+        change(SetFreeze("production", FREEZE)(CURRENT))
 
-    assert change(SetFreeze(None)(SetFreeze(FREEZE)(CURRENT))) == CURRENT
+    assert change(SetFreeze("production", None)(SetFreeze("production", FREEZE)(CURRENT))) == CURRENT
+
+
+def test_a_removed_environment_is_frozen_until_it_is_thawed() -> None:
+    remove = RemoveEnvironment("production", replace(FREEZE, removed=True), frozenset([LOKI.release.key]))
+    removed = remove(CURRENT)
+
+    for change in (remove, SetFreeze("production", FREEZE), NewReleases("production", (), {})):
+        with pytest.raises(EnvironmentFrozen, match="'production' was removed by ada at 2026-01-02 03:04 UTC"):
+            change(removed)
+    assert SetFreeze("production", None)(removed) == CURRENT
+
+
+def test_an_environment_with_a_release_that_was_not_looked_at_is_not_removed() -> None:
+    with pytest.raises(InvalidOption, match="still has a configuration of loki"):
+        RemoveEnvironment("production", replace(FREEZE, removed=True), frozenset())(CURRENT)
 
 
 def test_a_new_release_on_an_older_one_is_a_conflict() -> None:

@@ -158,6 +158,47 @@ async def test_a_rollback_without_a_revision_returns_to_the_one_marked_good(stor
     assert (await store.download("loki", "production")).text == LOKI
 
 
+async def test_an_upload_that_may_not_create_refuses_a_new_environment_beside_others(store: ConfigStore) -> None:
+    first = await store.upload("prometheus", "staging", PROMETHEUS, create=False)  # the first one of the store
+    with pytest.raises(ConfigNotFound, match=r"no environment 'stagign'. Did you mean staging\?"):
+        await store.upload("prometheus", "stagign", PROMETHEUS, create=False)
+
+    assert (first.revision, await store.environments()) == (1, ("staging",))
+    assert (await store.upload("prometheus", "production", PROMETHEUS)).revision == 1
+
+
+async def test_a_removed_environment_is_listed_no_longer_and_comes_back_with_its_history(store: ConfigStore) -> None:
+    await store.upload("prometheus", "staging", PROMETHEUS)
+    await store.upload("prometheus", "stagign", PROMETHEUS)
+    with pytest.raises(InvalidOption, match="still has a configuration of prometheus"):
+        await store.remove_environment("stagign")
+
+    await store.remove("prometheus", "stagign")
+    await store.remove_environment("stagign", author="Ada", message="a typing error")
+
+    assert (await store.environments(), [row.environment for row in await store.status()]) == (
+        ("staging",),
+        ["staging"],
+    )
+    for refused in (store.upload("prometheus", "stagign", PROMETHEUS), store.freeze("stagign", "again")):
+        with pytest.raises(EnvironmentFrozen, match=r"was removed by Ada at .*a typing error"):
+            await refused
+    entry = (await store.log("stagign"))[0]
+    assert (entry.action, entry.author, entry.message, dict(entry.tools)) == ("remove", "Ada", "a typing error", {})
+    await store.thaw("stagign")
+    assert (await store.rollback("prometheus", "stagign", to_revision=1)).revision == 3
+    assert await store.environments() == ("stagign", "staging")
+
+
+async def test_a_damaged_environment_is_listed(store: ConfigStore, bucket_objects: ObjectStore) -> None:
+    for environment in ("intact", "lost", "spoilt"):
+        await store.upload("prometheus", environment, PROMETHEUS)
+    await bucket_objects.put("configs/spoilt/current.json", b"garbage")
+    await bucket_objects.delete(["configs/lost/current.json"])
+
+    assert await store.environments() == ("intact", "lost", "spoilt")
+
+
 async def test_a_rollback_is_validated_by_the_rules_of_today(store: ConfigStore) -> None:
     strict = "global:\n  scrape_failure_log_file: log\n"  # since Prometheus 2.55
     await store.upload("prometheus", "production", "scrape_configs: 3\n", force="as it was")

@@ -220,7 +220,7 @@ async def test_the_first_file_of_a_configuration_needs_no_condition(client: http
     url = "/api/environments/new-one/tools/prometheus/files/prometheus.yml"
 
     assert (await client.put(url, content=PROMETHEUS, headers={"If-Match": "*"})).status_code == 412
-    assert (await client.put(url, content=PROMETHEUS)).status_code == 201
+    assert (await client.put(url, content=PROMETHEUS, params={"create": "true"})).status_code == 201
     assert (await client.get(url)).text == PROMETHEUS
 
 

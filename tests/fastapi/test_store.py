@@ -137,7 +137,7 @@ async def test_a_bundle_is_replaced_as_a_whole(client: httpx.AsyncClient, store:
     missing = await client.put(f"{TOOL}/bundle", json=document)
     put = await client.put(f"{TOOL}/bundle", json=document, headers={"If-Match": etag})
     late = await client.put(f"{TOOL}/bundle", json=document, headers={"If-Match": etag})
-    new = await client.put("/api/environments/new-one/tools/prometheus/bundle", json=document)
+    new = await client.put("/api/environments/new-one/tools/prometheus/bundle?create=true", json=document)
 
     assert [each.status_code for each in (missing, put, late, new)] == [428, 200, 412, 201]
     assert put.headers["etag"] == (await client.get(TOOL)).headers["etag"] != etag
@@ -219,6 +219,19 @@ async def test_no_content_hides_a_change_from_those_who_compare(
     assert (shown.status_code, plan.status_code) == (200, 200)
     assert shown.json()["files"][0]["changes"]
     assert plan.json()["tools"][0]["diff"]["files"][0]["changes"]
+
+
+@pytest.mark.parametrize("path", ["files/prometheus.yml", "bundle"])
+async def test_a_new_environment_beside_others_needs_create(client: httpx.AsyncClient, path: str) -> None:
+    url = f"/api/environments/prodution/tools/prometheus/{path}"
+    body: dict[str, Any] = {"json": {"files": {"prometheus.yml": PROMETHEUS}}}
+    body = body if path == "bundle" else {"content": PROMETHEUS}
+
+    refused = await client.put(url, **body)
+    created = await client.put(url, params={"create": "true"}, **body)
+
+    assert (refused.status_code, "did you mean production?" in refused.json()["detail"]) == (404, True)
+    assert created.status_code == 201
 
 
 async def test_a_known_release_is_not_sent_again(client: httpx.AsyncClient) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from apm_s3.cli._arguments import Author, DryRun, ExitCode, Message, Yes, as_tool, pairs
+from apm_s3.cli._arguments import Author, Create, DryRun, ExitCode, Message, Yes, as_tool, pairs
 from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._config.differences import show_plan
 from apm_s3.cli._config.push import Force, WriteId, change
@@ -33,7 +33,7 @@ def plan(
     ] = None,
     tool: Annotated[list[str] | None, typer.Option(help="Only this tool. Repeatable.")] = None,
     var: Variable = None,
-    create: Annotated[bool, typer.Option("--create", help="TARGET may be a new environment.")] = False,
+    create: Create = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan there, for config deploy.")] = None,
     exit_code: ExitCode = False,
 ) -> Status:

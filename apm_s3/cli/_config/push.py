@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from apm_s3._tools import Tool
-from apm_s3.cli._arguments import Author, DryRun, ExitCode, ExpectRevision, Message, Revision, ToolHint, Yes
+from apm_s3.cli._arguments import Author, Create, DryRun, ExitCode, ExpectRevision, Message, Revision, ToolHint, Yes
 from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._config.differences import show_diff
 from apm_s3.cli._output import counted
 from apm_s3.cli._statuses import Status, UsageFailed
 
 if TYPE_CHECKING:
-    from apm_s3.configs import BundleDiff, ConfigStore
+    from apm_s3.configs import BundleDiff, ConfigStore, Release
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ def push(
     expect_revision: ExpectRevision = None,
     force: Force = None,
     skip_unchanged: Annotated[bool, typer.Option("--skip-unchanged", help="No revision if nothing changed.")] = False,
+    create: Create = False,
     write_id: WriteId = None,
     author: Author = None,
     message: Message = None,
@@ -42,42 +43,60 @@ def push(
 
     The whole bundle is validated first. Production asks for its name.
 
-    Examples:
+    Example:
         apm-s3 config push ./prometheus -e staging -m "Scrape the new nodes"
-        apm-s3 config push ./prometheus -e staging --dry-run
     """
+    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
+
     call = Call.of(ctx)
     if not directory.is_dir():
         raise UsageFailed(f"'{directory}' is not a directory", "pass a directory with the configuration's files")
     environment, chosen = call.environment, tool_of(directory, tool)
     if dry_run:
-        return _dry_push(call, environment, chosen, directory, force)
+        return _dry_push(call, environment, chosen, directory, force, create=create)
     if name := in_production(environment):
         call.confirm(f"Change {chosen} in {environment}?", yes=yes, name=name)
     why = call.message(message, f"Store {directory} as {chosen} in {environment}.")
     by = call.author(author)
-    release = change(
-        call,
-        environment,
-        write_id,
-        lambda store, used: store.upload_dir(
-            chosen, environment, directory, author=by, message=why, expect_revision=expect_revision, force=force,
-            skip_unchanged=skip_unchanged, write_id=used,
-        ),
-    )  # fmt: skip
+
+    def store(*, create: bool) -> Release:
+        return change(
+            call,
+            environment,
+            write_id,
+            lambda store, used: store.upload_dir(
+                chosen, environment, directory, author=by, message=why, expect_revision=expect_revision, force=force,
+                skip_unchanged=skip_unchanged, create=create, write_id=used,
+            ),
+        )  # fmt: skip
+
+    try:
+        release = store(create=create)
+    except ConfigNotFound as exc:
+        if exc.environment != environment or create or not call.can_ask:
+            raise
+        near = (exc.hint or "").removesuffix("--create allows a new one").rstrip("; ")
+        call.confirm(f"There is no environment '{environment}' ({near}). Create it?")
+        release = store(create=True)
     for warning in release.warnings:
         call.note(f"warning: {warning}")
     call.print(release, f"{chosen} in {environment} is at revision {release.revision}")
     return Status.DONE
 
 
-def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: str | None) -> Status:
+def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: str | None, *, create: bool) -> Status:
     from apm_s3.cli._config.checking import check_all  # noqa: PLC0415 - it brings the validators
     from apm_s3.cli._config.formats import Format, render  # noqa: PLC0415 - as above
     from apm_s3.cli._subjects import Search  # noqa: PLC0415 - as above
+    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - as above
     from apm_s3.reports import Severity  # noqa: PLC0415 - as above
 
     async def work(store: ConfigStore) -> BundleDiff:
+        known = await store.environments()
+        if known and environment not in known and not create:
+            raise ConfigNotFound(
+                f"there is no environment '{environment}'", environment=environment, hint="create=True"
+            )
         rules = await _target_version(store, tool, environment)
         targets.update({} if rules is None else {tool: rules})
         return await diff_with(store, tool, environment, directory)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from apm_s3.cli._arguments import Author, DryRun, Note, pairs
+from apm_s3.cli._arguments import Author, Create, DryRun, Note, pairs
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, in_age, make_changes, make_table
 from apm_s3.cli._statuses import UsageFailed, did_you_mean
@@ -33,7 +33,7 @@ def settings(
     change: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE; an empty value removes it. Repeatable.")
     ] = None,
-    create: Annotated[bool, typer.Option("--create", help="Allow an environment that does not exist yet.")] = False,
+    create: Create = False,
     author: Author = None,
     message: Note = "",
     dry_run: DryRun = False,
@@ -70,8 +70,9 @@ async def _change(
 
     try:
         old = await store.settings(environment)
-    except ConfigNotFound:
+    except ConfigNotFound as exc:
         if not arguments["create"]:
+            exc.hint = "create=True"  # as the library says where it refuses a new one
             raise
         old = EnvironmentSettings()
     new = replace(old, **changes)

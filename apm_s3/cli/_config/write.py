@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apm_s3.cli._arguments import Author, DryRun, ExpectRevision, Message, ToolName, Yes, as_tool
+from apm_s3.cli._arguments import Author, DryRun, ExpectRevision, Message, ToolArgument, ToolName, Yes, as_tool
 from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._config.push import Force
 from apm_s3.cli._output import counted, make_changes
-from apm_s3.cli._statuses import Status
+from apm_s3.cli._statuses import Status, UsageFailed
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -104,21 +104,29 @@ def _changes(what: str, current: Release, target: Release) -> Text:
 
 def rm(
     ctx: typer.Context,
-    tool: ToolName,
+    tool: ToolArgument = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="All tools, and the environment.")] = False,
     expect_revision: ExpectRevision = None,
     author: Author = None,
     message: Message = None,
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Remove a tool's configuration; its history is kept.
+    """Remove a tool's configuration, or an environment; the history is kept.
 
-    It creates a revision without files, from which a rollback returns.
+    It creates a revision without files, from which a rollback returns. With --all, the environment is listed no longer
+    and refuses changes; config thaw brings it back.
 
-    Example:
+    Examples:
         apm-s3 config rm jaeger -e staging -m "Jaeger was turned off"
+        apm-s3 config rm --all -e stagign -m "A typing error"
     """
     call = Call.of(ctx)
+    if everything == (tool is not None) or (everything and expect_revision is not None):
+        raise UsageFailed("what to remove is not clear", "name a tool, or use --all without a tool and a revision")
+    if tool is None:
+        _remove_all(call, author, message, yes=yes, dry_run=dry_run)
+        return
     environment, chosen = call.environment, as_tool(tool)
     if dry_run:
         bundle = call.run_on_store(lambda store: store.download_bundle(chosen, environment))
@@ -140,6 +148,33 @@ def rm(
         )
     )
     call.print(release, f"removed {tool} from {environment} with revision {release.revision}")
+
+
+def _remove_all(call: Call, author: str | None, message: str | None, *, yes: bool, dry_run: bool) -> None:
+    environment = call.environment
+    tools = [release.tool for release in call.run_on_store(lambda store: store.list(environment))]
+    if dry_run:
+        summary = f"Would remove {environment}: {counted(len(tools), 'tool')}"
+        call.print(
+            {"dry_run": True, "environment": environment, "tools": tools},
+            make_changes(summary, [("-", tool) for tool in tools]),
+        )
+        return
+    call.confirm(f"Remove {environment}, with {counted(len(tools), 'tool')}?", yes=yes, name=in_production(environment))
+    why = call.message(message, f"Remove {environment}.")
+    by = call.author(author)
+
+    async def work(store: ConfigStore) -> None:
+        for tool in tools:
+            await store.remove(tool, environment, author=by, message=why)
+        await store.remove_environment(environment, author=by, message=why)
+
+    call.changes, call.go_on = True, "Run it again: it removes what is left."
+    call.run_on_store(work)
+    call.print(
+        {"environment": environment, "removed": True, "tools": tools},
+        f"removed {environment}: {', '.join(tools) or 'it had no tools'}",
+    )
 
 
 _OUTCOMES = {

@@ -18,12 +18,14 @@ class Freeze:
     """Why an environment is frozen.
 
     Attributes:
+        removed: whether the environment was removed, and is listed no longer.
         extra: fields of a newer version.
     """
 
     reason: str
     by: str | None
     since: datetime
+    removed: bool = False
     extra: Extra = field(default_factory=nothing, repr=False)
 
 

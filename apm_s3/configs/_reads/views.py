@@ -23,7 +23,8 @@ from apm_s3.configs._protocol.reading.archive import Archive
 from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.configs._protocol.reading.reader import PARALLEL, Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.errors import ApmS3Error, ConfigNotFound
+from apm_s3.errors import ApmS3Error, ConfigNotFound, FormatTooNew, StoreDamaged
+from apm_s3.validators._hints import did_you_mean
 
 
 class Views:
@@ -158,11 +159,32 @@ class Views:
         return file, held
 
     async def environments(self) -> list[str]:
-        """Return the names of the environments."""
+        """Return the names of the environments, damaged ones too, but not removed ones."""
         async with aclosing(self._objects.list_folders("configs/")) as folders:
             names = [name async for name in folders if _is_environment(name)]
-        found = await run_all((self._reader.current(name) for name in names), limit=PARALLEL)
-        return [name for name, snapshot in zip(names, found, strict=True) if snapshot is not None]
+        there = await run_all((self._is_there(name) for name in names), limit=PARALLEL)
+        return [name for name, is_there in zip(names, there, strict=True) if is_there]
+
+    async def _is_there(self, name: str) -> bool:
+        try:
+            snapshot = await self._reader.current(name)
+            if snapshot is None:
+                await self._reader.check_empty(name)
+                return False
+        except (StoreDamaged, FormatTooNew):
+            return True
+        return snapshot.current.freeze is None or not snapshot.current.freeze.removed
+
+    async def check_may_begin(self, environment: str) -> None:
+        """Refuse a new environment in a store that has others.
+
+        Raises:
+            ConfigNotFound: it has others.
+        """
+        others = [name for name in await self.environments() if name != environment]
+        if others:
+            hint = f"{did_you_mean(environment, others) or 'check its name;'} create=True creates a new one"
+            raise ConfigNotFound(f"there is no environment '{environment}'", environment=environment, hint=hint)
 
     async def releases(self, environment: str | None) -> list[Release]:
         """Return the current release of each tool."""

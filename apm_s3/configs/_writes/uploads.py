@@ -54,6 +54,7 @@ class UploadTerms:
     skip_unchanged: bool
     level: Level | None
     warnings_as_errors: Collection[str]
+    create: bool = True
 
 
 @dataclass(slots=True)
@@ -87,6 +88,7 @@ class Upload:
             ConfigInvalid: a file is invalid under any settings.
         """
         check_type("skip_unchanged", terms.skip_unchanged, bool)
+        check_type("create", terms.create, bool)
         gone, whole = _removed(what.remove, what.files), what.files is not None
         given = await gather_sources(request.tool, what.source, what.files, what.name)
         if not given and not gone:

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
 from apm_s3.configs._content.directories import read_directory
 from apm_s3.configs._content.sources import (
@@ -23,7 +24,13 @@ from apm_s3.configs._models.log import Note
 from apm_s3.configs._models.releases import Origin, Release
 from apm_s3.configs._models.settings import EnvironmentSettings, SettingsChange
 from apm_s3.configs._protocol.commit.calls import Call
-from apm_s3.configs._protocol.commit.changes import Change, MarkGood, SetFreeze, SetSettings
+from apm_s3.configs._protocol.commit.changes import (
+    Change,
+    MarkGood,
+    RemoveEnvironment,
+    SetFreeze,
+    SetSettings,
+)
 from apm_s3.configs._protocol.commit.committer import Committer
 from apm_s3.configs._protocol.documents.log import read_entry
 from apm_s3.configs._protocol.documents.settings import encode_settings
@@ -73,8 +80,14 @@ class Writer:
     async def _upload(self, call: Call, request: ToolRequest, what: Given, terms: UploadTerms) -> Release:
         upload = await Upload.read(self._reader, request, what, terms)
         expect: dict[str, int | None] = {request.tool: request.expect_revision}
+
+        async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            if not begun.etag and not terms.create:
+                await self._views.check_may_begin(request.environment)
+            return await upload.make(begun, bases)
+
         made = await self._publisher.publish(
-            request.environment, upload.make, expect, call=call, same=upload.is_made_by, beside=upload.look
+            request.environment, make, expect, call=call, same=upload.is_made_by, beside=upload.look
         )
         release = made[0] if made else upload.unchanged
         if release is None:
@@ -180,7 +193,7 @@ class Writer:
 
         async def freeze(begun: Snapshot) -> tuple[Change, Note]:
             at = datetime.fromtimestamp(begun.server_time, UTC)
-            return SetFreeze(Freeze(request.message, request.author, at)), note
+            return SetFreeze(request.environment, Freeze(request.message, request.author, at)), note
 
         await self._change(request, freeze, note)
 
@@ -189,9 +202,23 @@ class Writer:
         note = request.note("thaw", {})
 
         async def thaw(_: Snapshot) -> tuple[Change, Note]:
-            return SetFreeze(None), note
+            return SetFreeze(request.environment, None), note
 
         await self._change(request, thaw, note)
+
+    async def remove_environment(self, request: EnvironmentRequest) -> None:
+        request.check()
+        environment = request.environment
+        note = request.note("remove", {"reason": request.message})
+
+        async def remove(begun: Snapshot) -> tuple[Change, Note]:
+            at = datetime.fromtimestamp(begun.server_time, UTC)
+            freeze = Freeze(request.message, request.author, at, removed=True)
+            newest = await run_all(self._reader.newest(begun, tool) for tool in begun.current.tools)
+            gone = (release.ref for release in newest if release is not None and release.removed)
+            return RemoveEnvironment(environment, freeze, frozenset(ref.key for ref in gone if ref is not None)), note
+
+        await self._change(request, remove, note)
 
     async def _change(
         self,

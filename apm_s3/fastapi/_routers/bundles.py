@@ -17,10 +17,10 @@ from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import CONDITION, KNOWN, PRIVATE, expect_bundle, not_modified, revision_header
 from apm_s3.fastapi._masking import mask_files, refuse_masked
 from apm_s3.fastapi._models import ReleaseModel, ReportModel, bundle_etag
-from apm_s3.fastapi._parameters import EnvironmentPath, MessageQuery, RevisionQuery, ToolPath, WriteIdQuery
+from apm_s3.fastapi._parameters import CreateQuery, EnvironmentPath, MessageQuery, RevisionQuery, ToolPath, WriteIdQuery
 from apm_s3.fastapi._permissions import Action
 from apm_s3.fastapi._problems import ProblemError
-from apm_s3.fastapi._routers.files import release_response
+from apm_s3.fastapi._routers.files import release_response, upload
 from apm_s3.fastapi._routes import Endpoint
 from apm_s3.fastapi._streams import Stream
 
@@ -72,7 +72,12 @@ def archive_response(bundle: Bundle, files: dict[str, bytes], kind: Format, head
 
 
 async def put_bundle(
-    request: Request, call: CallDep, environment: EnvironmentPath, tool: ToolPath, given: BundleBody
+    request: Request,
+    call: CallDep,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    given: BundleBody,
+    create: CreateQuery = False,
 ) -> Response:
     """Replace the whole bundle. `If-Match` has the ETag of the release; a new configuration needs none."""
     if given.write_id is not None:
@@ -81,7 +86,8 @@ async def put_bundle(
     old = await _current_files(call, tool, environment)
     for name, text in given.files.items():
         refuse_masked(name, _encoded(name, text), old.get(name, b""))
-    release = await call.configs.upload(
+    release = await upload(
+        call,
         tool,
         environment,
         files={name: _encoded(name, text) for name, text in given.files.items()},
@@ -89,6 +95,7 @@ async def put_bundle(
         message=given.message,
         expect_revision=expected.revision,
         force=given.force,
+        create=create,
         timeout=call.timeout,
         write_id=given.write_id,
     )
@@ -178,7 +185,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "PUT", _BUNDLE, put_bundle, "Put a bundle", Action.WRITE,
-        errors=(409, 412, 413, 423, 428), body=BundleBody, limit=MAX_BUNDLE_JSON, example=_examples.RELEASE,
+        errors=(404, 409, 412, 413, 423, 428), body=BundleBody, limit=MAX_BUNDLE_JSON, example=_examples.RELEASE,
         options={
             "response_class": Response,
             "openapi_extra": {"parameters": CONDITION},

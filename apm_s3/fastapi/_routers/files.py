@@ -12,7 +12,7 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from apm_s3._tools import MAIN_FILES, Tool
-from apm_s3.configs import ConfigFile, ConfigStore
+from apm_s3.configs import ConfigFile, ConfigStore, Release
 from apm_s3.configs._content.overlays import is_internal
 from apm_s3.configs._content.sources import MAX_FILE
 from apm_s3.configs._models.releases import masking_inputs
@@ -31,6 +31,7 @@ from apm_s3.fastapi._conditions import (
 from apm_s3.fastapi._masking import Inputs, mask_file, masked_etag, parsed, refuse_masked
 from apm_s3.fastapi._models import ReleaseModel, ReportModel
 from apm_s3.fastapi._parameters import (
+    CreateQuery,
     EnvironmentPath,
     ForceQuery,
     MessageQuery,
@@ -41,9 +42,10 @@ from apm_s3.fastapi._parameters import (
     raw_body,
     read_query,
 )
-from apm_s3.fastapi._permissions import Action
+from apm_s3.fastapi._permissions import Action, Permission
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import Endpoint
+from apm_s3.validators._hints import did_you_mean
 
 _MEDIA_TYPES = {"yml": "application/yaml", "yaml": "application/yaml", "json": "application/json"}
 
@@ -134,6 +136,7 @@ async def put_file(
     force: ForceQuery = None,
     write_id: WriteIdQuery = None,
     skip_unchanged: Annotated[bool, Query(description="Create no revision if nothing would change.")] = False,
+    create: CreateQuery = False,
 ) -> Response:
     """Store one file; the others of the bundle are kept. The bundle is validated first.
 
@@ -150,7 +153,8 @@ async def put_file(
         # A client that forgot the body would empty the file.
         raise ProblemError(422, "request-invalid", "There is no body; an empty file needs Content-Length: 0.")
     refuse_masked(name, body, b"" if old is None else old.raw)
-    release = await call.configs.upload(
+    release = await upload(
+        call,
         tool,
         environment,
         body,
@@ -160,6 +164,7 @@ async def put_file(
         expect_revision=expected.revision,
         force=force,
         skip_unchanged=skip_unchanged,
+        create=create,
         timeout=call.timeout,
         write_id=write_id,
     )
@@ -170,6 +175,18 @@ async def put_file(
     etags = await _etags_for(call, made, masking_inputs(release, name))
     headers = {**revision_header(release), **({"ETag": etags[0]} if etags else {})}
     return release_response(ReleaseModel.of(release, secrets=sees), created=created, headers=headers)
+
+
+async def upload(call: Call, tool: Tool, environment: str, *content: bytes, **options: Any) -> Release:
+    """Upload for a caller; a refusal to create an environment names only those that the caller may read."""
+    try:
+        return await call.configs.upload(tool, environment, *content, **options)
+    except ConfigNotFound as exc:
+        if exc.tool is None:
+            names = await call.configs.environments()
+            known = [name for name in names if await call.allows(Permission(Action.READ, name, None))]
+            exc.hint = f"{did_you_mean(environment, known) or 'check its name;'} create=true creates a new one"
+        raise
 
 
 async def delete_file(
@@ -263,7 +280,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "PUT", _FILE, put_file, "Put a file", Action.WRITE,
-        errors=(409, 412, 413, 423, 428), limit=MAX_FILE, example=_examples.RELEASE,
+        errors=(404, 409, 412, 413, 423, 428), limit=MAX_FILE, example=_examples.RELEASE,
         options={
             "response_class": Response,
             "openapi_extra": {"parameters": CONDITION, "requestBody": raw_body("The content, stored byte for byte.")},

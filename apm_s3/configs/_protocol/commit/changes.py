@@ -57,10 +57,12 @@ def check_thawed(environment: str, current: Current) -> None:
     freeze = current.freeze
     if freeze is not None:
         by = f" by {freeze.by}" if freeze.by else ""
+        at = f"{freeze.since:%Y-%m-%d %H:%M} UTC"
+        told = f"was removed{by} at {at}" if freeze.removed else f"has been frozen{by} since {at}"
         raise EnvironmentFrozen(
-            f"'{environment}' has been frozen{by} since {freeze.since:%Y-%m-%d %H:%M} UTC: {freeze.reason}",
+            f"'{environment}' {told}{': ' if freeze.reason else ''}{freeze.reason}",
             environment=environment,
-            hint="nothing was changed; thaw it first, or wait",
+            hint=f"nothing was changed; {'thaw brings it back' if freeze.removed else 'thaw it first, or wait'}",
         )
 
 
@@ -98,9 +100,46 @@ def check_expected(tool: str, environment: str, state: ToolState | None, expecte
 class SetFreeze:
     """Freeze or thaw the environment."""
 
+    environment: str
     freeze: Freeze | None
 
     def __call__(self, current: Current) -> Current:
+        """Return the document with the freeze.
+
+        Raises:
+            EnvironmentFrozen: the environment was removed, and would be listed again.
+        """
+        if self.freeze is not None and current.freeze is not None and current.freeze.removed:
+            check_thawed(self.environment, current)
+        return replace(current, freeze=self.freeze)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveEnvironment:
+    """Freeze the environment as removed, if none of its tools has a configuration.
+
+    Attributes:
+        removed: the releases that were found to have no files.
+    """
+
+    environment: str
+    freeze: Freeze
+    removed: frozenset[str]
+
+    def __call__(self, current: Current) -> Current:
+        """Return the document with the freeze.
+
+        Raises:
+            EnvironmentFrozen: the environment is frozen, or was removed.
+            InvalidOption: a tool has a configuration.
+        """
+        check_thawed(self.environment, current)
+        for tool, state in current.tools.items():
+            if state.release.key not in self.removed:
+                raise InvalidOption(
+                    f"'{self.environment}' still has a configuration of {tool}",
+                    hint=f"remove it first: remove({tool!r}, {self.environment!r})",
+                )
         return replace(current, freeze=self.freeze)
 
 

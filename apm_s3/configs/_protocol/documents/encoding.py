@@ -40,6 +40,7 @@ def encode_current(current: Current) -> bytes:
                 "reason": current.freeze.reason,
                 "by": current.freeze.by,
                 "since": format_time(current.freeze.since),
+                **({"removed": True} if current.freeze.removed else {}),
                 **current.freeze.extra,
             },
             "tools": {
@@ -90,7 +91,8 @@ def decode_current(body: bytes, *, environment: str, where: str) -> Current:
 
 
 def _decode_freeze(fields: Fields) -> Freeze:
-    return Freeze(fields.take("reason", str), fields.take_optional("by", str), fields.take_time("since"), fields.rest())
+    reason, by, since = fields.take("reason", str), fields.take_optional("by", str), fields.take_time("since")
+    return Freeze(reason, by, since, fields.take_optional("removed", bool) is True, fields.rest())
 
 
 def _decode_state(fields: Fields) -> ToolState:
