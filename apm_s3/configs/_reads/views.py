@@ -24,7 +24,7 @@ from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.configs._protocol.reading.reader import PARALLEL, Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import ApmS3Error, ConfigNotFound, FormatTooNew, StoreDamaged
-from apm_s3.validators._hints import did_you_mean
+from apm_s3.validators._checking import did_you_mean
 
 
 class Views:

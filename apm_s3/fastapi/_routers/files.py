@@ -45,7 +45,7 @@ from apm_s3.fastapi._parameters import (
 from apm_s3.fastapi._permissions import Action, Permission
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import Endpoint
-from apm_s3.validators._hints import did_you_mean
+from apm_s3.validators._checking import did_you_mean
 
 _MEDIA_TYPES = {"yml": "application/yaml", "yaml": "application/yaml", "json": "application/json"}
 
