@@ -30,6 +30,7 @@ MASKERS = re.compile(r"apm_s3\.(_redaction|validators\._secrets(\.\w+)?|fastapi\
 ALLOCATES = re.compile(
     r"bytearray|mmap\.mmap|(\w+\.)*(Semaphore|readexactly|f?truncate|posix_fallocate|ljust|rjust|zfill|decompress|decompressobj)"
 )
+BODIES = {"request.body", "request.json", "request.form", "request.stream"}
 READERS = {"file", "reader", "stream", "_stream", "buffer", "stdin", "stdout", "stderr"}
 
 Found = tuple[str, str]
@@ -61,7 +62,7 @@ def kind_of(node: ast.AST) -> str | None:
     if OPENS.fullmatch(called) or opens_path(node):
         return "file"
     sized = ALLOCATES.fullmatch(called) and given and not is_constant(given[0])
-    return "number" if sized or reads_counted(node) else None
+    return "number" if sized or called in BODIES or reads_counted(node) else None
 
 
 def is_repeated(what: ast.expr, times: ast.expr) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar, get_args
@@ -13,11 +15,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from apm_s3.configs import EnvironmentSettings
-from apm_s3.fastapi._problems import ProblemError
+from apm_s3.fastapi._problems import MAX_ISSUES, ProblemError
 from apm_s3.validators._checking import MatcherMode
 from apm_s3.validators._validation.validate import Level
 
 GivenT = TypeVar("GivenT", bound="Given")
+
+
+MAX_TOKENS = 60_000
+"""Maximum number of strings, brackets and commas in a document: a bundle has at most 10 000 files, each with three."""
+
+MAX_DEPTH = 20
+
+_INLINE = 16 * 1024
+"""Bytes that are parsed in the event loop, in less than a millisecond."""
+
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
+_OPENS, _CLOSES = frozenset("[{"), frozenset("]}")
 
 
 def _reader(model: type[GivenT]) -> Callable[[Request], Awaitable[GivenT]]:
@@ -30,20 +44,44 @@ def _reader(model: type[GivenT]) -> Callable[[Request], Awaitable[GivenT]]:
         if not _is_json(request.headers.get("content-type", "")):
             raise _refusal("content_type", "The Content-Type must be application/json.")
         raw = await request.body()
-        try:
-            raw.decode()
-        except UnicodeDecodeError as exc:
-            raise ProblemError(400, "bad-request", "The body is not UTF-8.") from exc
-        try:
-            return model.model_validate(json.loads(raw))
-        except json.JSONDecodeError as exc:
-            raise _refusal("json_invalid", f"JSON decode error: {exc.msg}", exc.pos) from exc
-        except (RecursionError, ValueError) as exc:
-            if not isinstance(exc, ValidationError):
-                raise ProblemError(400, "bad-request", "The body cannot be parsed.") from exc
-            raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in exc.errors()]) from exc
+        return _parsed(model, raw) if len(raw) <= _INLINE else await asyncio.to_thread(_parsed, model, raw)
 
     return read
+
+
+def _parsed(model: type[GivenT], raw: bytes) -> GivenT:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ProblemError(400, "bad-request", "The body is not UTF-8.") from exc
+    _check_shape(text)
+    try:
+        return model.model_validate(json.loads(text))
+    except json.JSONDecodeError as exc:
+        raise _refusal("json_invalid", f"JSON decode error: {exc.msg}", exc.pos) from exc
+    except ValidationError as exc:
+        found = exc.errors(include_url=False, include_context=False, include_input=False)[:MAX_ISSUES]
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in found]) from None
+    except ValueError as exc:
+        raise ProblemError(400, "bad-request", "The body cannot be parsed.") from exc
+
+
+def _check_shape(text: str) -> None:
+    """Refuse a document whose parts are too many or too deep, before it is parsed.
+
+    The parser holds the interpreter until its end: a thread alone would not keep the event loop free.
+
+    Raises:
+        ProblemError: it is refused.
+    """
+    depth = 0
+    for count, token in enumerate(_TOKEN.finditer(text), start=1):
+        first = text[token.start()]
+        depth += (first in _OPENS) - (first in _CLOSES)
+        if depth > MAX_DEPTH:
+            raise ProblemError(400, "bad-request", f"The body is nested deeper than {MAX_DEPTH} levels.")
+        if count > MAX_TOKENS:
+            raise ProblemError(400, "bad-request", f"The body has more than {MAX_TOKENS} strings, brackets and commas.")
 
 
 def _is_json(content_type: str) -> bool:

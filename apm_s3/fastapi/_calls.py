@@ -17,6 +17,11 @@ from apm_s3.fastapi._dependencies import get_configs
 from apm_s3.fastapi._permissions import Action, Permission, Principal
 from apm_s3.fastapi._problems import ProblemError
 
+MAX_QUERY = 160 * 1024
+"""Maximum bytes of a query: a message of 10 000 characters has up to twelve for each."""
+
+MAX_PARAMETERS = 50
+
 _KEY = "apm_s3.call"
 
 
@@ -108,6 +113,10 @@ def make_authorise(action: Action, path: str, *, by_tools: bool, timeout: float,
     has_environment, has_tool = "{environment}" in path, "{tool}" in path
 
     async def authorise(request: Request, principal: object, configs: ConfigStore) -> Call:
+        query = request.scope["query_string"]
+        if len(query) > MAX_QUERY or query.count(b"&") >= MAX_PARAMETERS:
+            text = f"The query has more than {MAX_QUERY} bytes, or more than {MAX_PARAMETERS} parameters."
+            raise ProblemError(422, "request-invalid", text)
         if not isinstance(principal, Principal):
             raise UsageError(
                 f"the authorize dependency returned {type(principal).__name__}, not a Principal",
@@ -123,7 +132,7 @@ def make_authorise(action: Action, path: str, *, by_tools: bool, timeout: float,
         environment = request.path_params["environment"] if has_environment else None
         tools: list[str | None] = [request.path_params["tool"] if has_tool else None]
         if by_tools:
-            tools = [*request.query_params.getlist("tool")] or [None]
+            tools = [*dict.fromkeys(request.query_params.getlist("tool"))] or [None]
         for tool in tools:
             permission = Permission(action, environment, tool)
             if not await call.allows(permission):

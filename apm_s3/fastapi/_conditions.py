@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
@@ -41,10 +42,10 @@ def etags_of(request: Request, header: str) -> ETags | None:
     text = ",".join(lines)
     if text.strip() == "*":
         return ETags(any=True)
-    found = _ETAG.findall(text)[:_MAX_ETAGS]
+    found = list(islice(_ETAG.finditer(text), _MAX_ETAGS))
     return ETags(
-        tuple(tag for weak, tag in found if not weak),
-        tuple(tag for weak, tag in found if weak),
+        tuple(each[2] for each in found if not each[1]),
+        tuple(each[2] for each in found if each[1]),
     )
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from apm_s3.configs import Bundle, ConfigFile
 from apm_s3.configs._content.overlays import is_internal
 from apm_s3.configs._models.releases import format_of, masking_inputs
+from apm_s3.errors import ConfigInvalid
 from apm_s3.fastapi._calls import Call
 from apm_s3.fastapi._problems import ProblemError
+from apm_s3.reports import ValidationReport
 from apm_s3.validators import parse_document
 from apm_s3.validators._secrets.known import KnownSecrets, Searched
 from apm_s3.validators._secrets.shapes import MASK
 from apm_s3.validators._secrets.texts import decode, mask_text
+from apm_s3.validators._validation.offload import run_large
 
 Inputs = Sequence[tuple[str, str]]
 """Names and hashes of files."""
@@ -79,16 +82,17 @@ async def mask_file(call: Call, file: ConfigFile, inputs: Inputs | None = None) 
     others = [
         await call.configs.download(file.tool, file.environment, name, revision=file.revision) for name, _ in inputs
     ]
-    masked = (await asyncio.to_thread(_mask, file.name, text, others)).encode()
+    inputs_too = [(each.name, each.raw) for each in others]
+    masked = (await run_large(partial(_mask, file.name, text, inputs_too), len(file.raw))).encode()
     _masked.put(key, masked)
     return masked
 
 
-def _mask(name: str, text: str, others: Sequence[ConfigFile]) -> str:
+def _mask(name: str, text: str, others: Sequence[tuple[str, bytes]]) -> str:
     if not others:
         return mask_text(name, text)
     searched = Searched(name, text)
-    texts = [(each.name, decode(each.raw)) for each in others]
+    texts = [(each, decode(raw)) for each, raw in others]
     told = [searched, *(Searched(each, other) for each, other in texts if other is not None)]
     return KnownSecrets(secret for each in told for secret in each.secrets()).masked(searched)
 
@@ -135,4 +139,15 @@ async def parsed(name: str, raw: bytes) -> Any:
     Raises:
         ConfigInvalid: it cannot be parsed.
     """
-    return await asyncio.to_thread(parse_document, raw, format_of(name))
+    found = await run_large(partial(_parsed, raw, format_of(name)), len(raw))
+    if isinstance(found, ConfigInvalid):
+        raise found
+    return found[0]
+
+
+def _parsed(raw: bytes, form: Any) -> tuple[Any] | ConfigInvalid:
+    # A process that ends with an exception counts as failed.
+    try:
+        return (parse_document(raw, form),)
+    except ConfigInvalid:
+        return ConfigInvalid("it cannot be parsed", report=ValidationReport("", str(form), None, ()))

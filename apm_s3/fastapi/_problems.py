@@ -274,7 +274,8 @@ def _request_issue(found: Mapping[str, Any]) -> dict[str, Any]:
     where: Sequence[Any] = found.get("loc") or [None]
     source, *steps = where
     line = steps.pop(0) if source == "body" and found.get("type") == "json_invalid" and steps else None
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps if step is not None)
+    # A name that somebody made up may be megabytes long.
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step:.100}" for step in steps if step is not None)
     issue = {
         "in": "request" if source is None else str(source),
         "path": path.removeprefix("."),

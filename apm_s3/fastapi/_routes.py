@@ -33,6 +33,7 @@ from apm_s3.fastapi._models import ProblemModel
 from apm_s3.fastapi._permissions import Action
 from apm_s3.fastapi._problems import (
     MEDIA_TYPE,
+    RETRY_AFTER,
     ProblemError,
     problem,
     problem_of_error,
@@ -40,6 +41,7 @@ from apm_s3.fastapi._problems import (
     problem_of_validation,
     problem_type,
 )
+from apm_s3.validators._validation.offload import BOUNDED, Busy
 
 _log = logging.getLogger("apm_s3.fastapi")
 
@@ -55,6 +57,11 @@ _PATIENCE = 0.05
 """Seconds after which a request is watched for a client that goes away: most are answered by then."""
 
 _PRIVATE = [(name.lower().encode(), value.encode()) for name, value in PRIVATE.items()]
+
+_LATER = {"Retry-After": str(RETRY_AFTER)}
+
+MAX_BODIES = 256 * 1024**2
+"""Maximum bytes of the bodies of all requests at the same time, in this process."""
 
 _GONE = 499
 """The status in access logs for a client that went away (nginx's)."""
@@ -117,6 +124,7 @@ _PROBLEM_TEXTS: Mapping[int, str] = {
     415: "The body is compressed, or encoded in another way: it is taken byte for byte.",
     422: "The request or the configuration is not valid; `issues` has paths and lines.",
     423: "The environment is frozen.",
+    429: "Too much is waiting: repeat it, as Retry-After says.",
     428: "A change of something that exists needs If-Match.",
     500: "The stored data is damaged, or the service is set up incorrectly.",
     501: "The storage does not support this, or the data was written by a newer version.",
@@ -130,6 +138,7 @@ _EXAMPLES: Mapping[int, str] = {
     412: "condition-failed",
     422: "config-invalid",
     423: "environment-frozen",
+    429: "busy",
     428: "condition-required",
     500: "store-damaged",
     501: "format-too-new",
@@ -181,6 +190,7 @@ def add_endpoints(
             *_ALWAYS,
             *(_OF_TOKENS if is_guarded else ()),
             *(_OF_BODIES if each.limit else ()),
+            *(() if each.method == "GET" else (429,)),
         }
         own = dict(each.options)
         if each.body is not None:
@@ -279,34 +289,43 @@ class ProblemRoute(APIRoute):
         """Wrap FastAPI's handler, so that the errors of dependencies are problems too."""
         handle = super().get_route_handler()
         limit, deadline, external_tools = self.limit, self.deadline, self.external_tools
+        is_change = "GET" not in (self.methods or ())
 
         async def answer(request: Request) -> Response:
-            token = runs_programs.set(external_tools)
+            tokens = runs_programs.set(external_tools), BOUNDED.set(is_change)
             try:
-                response = await refused_or_answered(request)
+                response = await _refused_or_answered(handle, request, limit, deadline)
             finally:
-                runs_programs.reset(token)
+                runs_programs.reset(tokens[0])
+                BOUNDED.reset(tokens[1])
             headers = response.raw_headers
             for name, line in _PRIVATE:
                 if not any(name == given for given, _ in headers):
                     headers.append((name, line))
             return response
 
-        async def refused_or_answered(request: Request) -> Response:
-            try:
-                return await _supervised(handle, request, limit, deadline)
-            except ApmS3Error as exc:
-                return _problem_of(exc, request)
-            except ProblemError as exc:
-                return problem(exc.status, exc.name, exc.detail, **exc.members)
-            except RequestValidationError as exc:
-                return problem_of_validation(exc.errors())
-            except HTTPException as exc:
-                return problem_of_http(exc.status_code, exc.detail, exc.headers)
-            except ClientDisconnect:
-                return Response(status_code=_GONE)
-
         return answer
+
+
+async def _refused_or_answered(
+    handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request, limit: int, deadline: float
+) -> Response:
+    try:
+        return await _supervised(handle, request, limit, deadline)
+    except ApmS3Error as exc:
+        return _problem_of(exc, request)
+    except ProblemError as exc:
+        return problem(exc.status, exc.name, exc.detail, **exc.members)
+    except RequestValidationError as exc:
+        return problem_of_validation(exc.errors())
+    except HTTPException as exc:
+        return problem_of_http(exc.status_code, exc.detail, exc.headers)
+    except Busy:
+        return problem(429, "busy", "Too many validations are waiting. Try again later.", headers=_LATER)
+    except MemoryError:
+        return problem(503, "out-of-memory", "There is not enough memory for this. Try again later.", headers=_LATER)
+    except ClientDisconnect:
+        return Response(status_code=_GONE)
 
 
 def _route_class(limit: int, deadline: float, allow: str, external_tools: bool) -> type[ProblemRoute]:
@@ -318,10 +337,18 @@ async def _supervised(
     handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request, limit: int, deadline: float
 ) -> Response:
     """Handle a request; stop the work when the deadline passes or the client goes away."""
-    body = None
-    if limit:
-        body = _Body(request, limit)
-        request = Request(request.scope, body.receive)
+    if not limit:
+        return await _watched(handle, request, None, deadline)
+    body = _Body(request, limit)
+    try:
+        return await _watched(handle, Request(request.scope, body.receive), body, deadline)
+    finally:
+        body.release()
+
+
+async def _watched(
+    handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request, body: _Body | None, deadline: float
+) -> Response:
     work = handle(request)
     try:
         waits_for = work.send(None)
@@ -402,12 +429,19 @@ class _Watch:
 
 
 class _Body:
-    """The body of a request: whole, of limited size, and without an encoding."""
+    """The body of a request: whole, of limited size, and without an encoding.
+
+    Attributes:
+        held: the bytes of all bodies in this process.
+    """
+
+    held: ClassVar[int] = 0
 
     def __init__(self, request: Request, limit: int) -> None:
         self._receive = request.receive
         self._limit = limit
         self._left = limit
+        self._held = 0
         self._refusal = self._refused(request)
         self._ended = asyncio.Event()
         self._gone = False
@@ -427,12 +461,21 @@ class _Body:
             self._gone = True
             self._ended.set()
             return message
-        self._left -= len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        self._left -= size
         if self._left < 0:
             raise self._too_large()
+        if _Body.held + size > MAX_BODIES:
+            raise HTTPException(429, "The bodies of too many requests are waiting. Try again later.", _LATER)
+        self._held += size
+        _Body.held += size
         if not message.get("more_body", False):
             self._ended.set()
         return message
+
+    def release(self) -> None:
+        """Stop counting its bytes."""
+        _Body.held -= self._held
 
     async def ended(self) -> None:
         """Wait until the whole body was read."""

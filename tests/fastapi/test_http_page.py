@@ -42,7 +42,7 @@ def test_the_guide_has_every_route_permission_and_status() -> None:
     assert re.findall(r"^\| `([A-Z]+)` \| ", GUIDE, re.MULTILINE) == [action.name for action in Action]
     rows = re.findall(r"^\| (\d{3}(?:, \d{3})*) \| ", GUIDE, re.MULTILINE)
     explained = {int(status) for row in rows for status in row.split(", ")}
-    raised = {400, 401, 403, 405, 412, 415, 428, *STATUSES.values()}
+    raised = {400, 401, 403, 405, 412, 415, 428, 429, *STATUSES.values()}
     assert explained == raised
     assert all(problem_response(status)["description"] for status in raised - {405})
     assert len(_feed.ENDPOINTS) == 4

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 
 from apm_s3._cache.entries import Entry
@@ -25,6 +25,7 @@ from apm_s3.configs._protocol.reading.reader import PARALLEL, Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import ApmS3Error, ConfigNotFound, FormatTooNew, StoreDamaged
 from apm_s3.validators._checking import did_you_mean
+from apm_s3.validators._validation.offload import run_large
 
 
 class Views:
@@ -233,11 +234,15 @@ class Views:
 
 
 async def compare(old: tuple[str, Mapping[str, bytes]], new: tuple[str, Mapping[str, bytes]]) -> BundleDiff:
-    """Compare two bundles, each with its label, in a thread. Files made by overlays only tell what is a secret."""
+    """Compare two bundles, each with its label, outside the event loop.
+
+    Files made by overlays only tell what is a secret.
+    """
     (old_label, before), (new_label, after) = old, new
-    shown = ({name: raw for name, raw in side.items() if not is_internal(name)} for side in (before, after))
+    shown = [{name: raw for name, raw in side.items() if not is_internal(name)} for side in (before, after)]
     inputs = [each for side in (before, after) for each in side.items() if is_reserved(each[0])]
-    return await asyncio.to_thread(diff_bundles, *shown, old_label=old_label, new_label=new_label, inputs=inputs)
+    compared = partial(diff_bundles, *shown, old_label=old_label, new_label=new_label, inputs=inputs)
+    return await run_large(compared, sum(len(raw) for side in shown for raw in side.values()))
 
 
 def _is_environment(name: str) -> bool:

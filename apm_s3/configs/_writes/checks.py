@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 
 from apm_s3._logs import LOGGER
 from apm_s3._naming import OVERLAY
@@ -21,6 +22,7 @@ from apm_s3.validators._checking import PLAIN_SECRET, report_main_file, report_s
 from apm_s3.validators._secrets.known import Searched
 from apm_s3.validators._secrets.reports import Concealer
 from apm_s3.validators._secrets.texts import decode, find_secrets
+from apm_s3.validators._validation.offload import run_beside, run_large
 from apm_s3.validators._validation.validate import Level
 
 _MAX_WARNINGS = 200
@@ -112,7 +114,7 @@ async def report_bundle(tool: Tool, files: Mapping[str, bytes], rules: Validatio
 
 async def _applied(report: ValidationReport, files: Mapping[str, bytes], rules: ValidationRules) -> ValidationReport:
     if rules.covers(PLAIN_SECRET):
-        report = await asyncio.to_thread(report_secrets, report, files)
+        report = await run_large(partial(report_secrets, report, files), sum(map(len, files.values())))
     return rules.applied(report)
 
 
@@ -138,7 +140,7 @@ def _concealed(report: ValidationReport, files: Mapping[str, bytes]) -> Validati
 
 
 async def _overlay_issues(raw: bytes) -> tuple[Issue, ...]:
-    return check_overlay(raw) if len(raw) <= _INLINE else await asyncio.to_thread(check_overlay, raw)
+    return check_overlay(raw) if len(raw) <= _INLINE else await run_beside(partial(check_overlay, raw), len(raw))
 
 
 def only_unreadable(report: ValidationReport) -> ValidationReport:
@@ -174,10 +176,14 @@ async def keep_checks(
     Args:
         known: releases whose warnings already cover the files that they share.
     """
-    if sum(map(len, files.values())) <= _INLINE:
-        secrets = _secrets(files, known)
+    size = sum(map(len, files.values()))
+    if size <= _INLINE:
+        secrets, searched = _known_secrets(files, known)
+        found = find_secrets(searched)
     else:
-        secrets = await asyncio.to_thread(_secrets, files, known)
+        secrets, searched = await asyncio.to_thread(_known_secrets, files, known)
+        found = await run_large(partial(find_secrets, searched), sum(map(len, searched.values())))
+    secrets += map(str, found)
     issues = [(report, issue) for report in reports for issue in (*report.errors, *report.warnings)]
     skipped = list(dict.fromkeys(f"skipped: {reason}" for report in reports for reason in report.unchecked))
     lines = [*(issue.render(report.name) for report, issue in issues), *skipped, *secrets]
@@ -196,8 +202,8 @@ def _log_once(skipped: Sequence[str]) -> None:
             LOGGER.warning("%s", line)
 
 
-def _secrets(files: Mapping[str, bytes], known: Sequence[Release]) -> list[str]:
-    """Return the plain-text secrets, one line each. Known files are not searched again: 2 MB take a second."""
+def _known_secrets(files: Mapping[str, bytes], known: Sequence[Release]) -> tuple[list[str], dict[str, bytes]]:
+    """Return the plain-text secrets of known files, one line each, and the files to search: 2 MB take a second."""
     told: list[str] = []
     searched: dict[str, bytes] = {}
     for name, raw in files.items():
@@ -211,4 +217,4 @@ def _secrets(files: Mapping[str, bytes], known: Sequence[Release]) -> list[str]:
             searched[name] = raw
         else:
             told += [line for line in same.warnings if line.startswith(f"{name}:") and line.endswith(" in plain text")]
-    return told + [str(secret) for secret in find_secrets(searched)]
+    return told, searched

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
@@ -44,6 +44,7 @@ from apm_s3.configs._writes.uploads import Given, Upload, UploadTerms, left_out
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._checking import report_secrets
+from apm_s3.validators._validation.offload import run_large
 
 
 class Writer:
@@ -61,7 +62,7 @@ class Writer:
             raise InvalidOption("there is nothing to validate", hint="pass source or files")
         reports = await report_files(tool, given, whole=what.files is not None)
         report = reports[0] if reports else await report_bundle(tool, given)
-        return await asyncio.to_thread(report_secrets, report, given)
+        return await run_large(partial(report_secrets, report, given), sum(map(len, given.values())))
 
     async def upload(self, request: ToolRequest, what: Given, terms: UploadTerms) -> Release:
         request.check(terms.force)

@@ -352,7 +352,9 @@ class _Tracer(_Composer):
         try:
             super()._expand(event)
         except Unreadable as exc:
-            if not self._trace.tolerant:
+            self._written += 1
+            # A list of nothing but aliases is read no further than one of nothing but values.
+            if not self._trace.tolerant or self._written > MAX_EXPANSION:
                 raise
             self._failure = self._failure or exc
             super()._attach(node)

@@ -2,7 +2,7 @@
 
 A thread is not enough for megabytes: the garbage collector walks all nodes of a document in one go while it holds the
 interpreter lock (100 ms for 2 MB of YAML). A process reads its work from stdin and writes the result to stdout. If it
-cannot be started or fails, a thread does the work.
+cannot be started or fails, a thread does the work, unless the system killed it: this process would be the next one.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import gc
 import os
 import pickle
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from typing import TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from apm_s3._processes import ROOT, clean_environment, isolated_python
 from apm_s3._tasks import run_all
@@ -27,6 +30,9 @@ THREAD_BYTES = 256 * 1024
 SHARE_BYTES = 1024**2
 """The work that justifies another process: half a second, twice the time to start one."""
 
+LARGE_BYTES = 512 * 1024
+"""The largest texts that a thread searches for secrets or compares, which is quicker than a validation."""
+
 MAX_SHARE = 32 * 1024**2
 """The maximum input of a process: pickling it blocks the event loop for about 20 ms."""
 
@@ -38,13 +44,114 @@ MAX_PROCESSES = 4
 _MAIN = "from apm_s3.validators._validation.offload import serve; serve()"
 
 
+MAX_BYTES_AT_ONCE = 16 * 1024**2
+"""Sources that are worked on at the same time; a larger one is alone. Each byte takes up to 80 bytes of memory."""
+
+MAX_ADMITTED, MAX_ADMITTED_BYTES = 64, 64 * 1024**2
+"""Validations that may have begun or wait, and their sources, where `BOUNDED` is set."""
+
+BOUNDED: ContextVar[bool] = ContextVar("apm_s3_bounded_validations", default=False)
+"""Whether a validation beyond that is refused, as in a service, which cannot choose its callers."""
+
+
+class Busy(Exception):
+    """Too much work is waiting: it was refused before it began. Only where `BOUNDED` is set."""
+
+
+class Gate:
+    """Shares processors among all work of an event loop, in the order in which it came."""
+
+    def __init__(self, processors: int) -> None:
+        self._slots = processors
+        self._bytes = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._admitted = 0
+        self._admitted_bytes = 0
+
+    @contextmanager
+    def admit(self, size: int) -> Iterator[None]:
+        """Count a validation of `size` bytes, all of whose work is done inside.
+
+        Raises:
+            Busy: there are too many, and `BOUNDED` is set.
+        """
+        full = self._admitted >= MAX_ADMITTED or self._admitted_bytes + size > MAX_ADMITTED_BYTES
+        if full and self._admitted and BOUNDED.get():
+            raise Busy
+        self._admitted += 1
+        self._admitted_bytes += size
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+            self._admitted_bytes -= size
+
+    @asynccontextmanager
+    async def slot(self, size: int) -> AsyncIterator[None]:
+        """Wait until a processor is free, and memory for `size` bytes of sources."""
+        if self._waiting or not self._fits(size):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append((size, turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._give_back(size)
+                else:
+                    with suppress(ValueError):
+                        self._waiting.remove((size, turn))
+                    self._wake()
+                raise
+        else:
+            self._take(size)
+        try:
+            yield
+        finally:
+            self._give_back(size)
+
+    def _fits(self, size: int) -> bool:
+        return self._slots > 0 and (self._bytes == 0 or self._bytes + size <= MAX_BYTES_AT_ONCE)
+
+    def _take(self, size: int) -> None:
+        self._slots -= 1
+        self._bytes += size
+
+    def _give_back(self, size: int) -> None:
+        self._slots += 1
+        self._bytes -= size
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and self._fits(self._waiting[0][0]):
+            size, turn = self._waiting.popleft()
+            if not turn.done():
+                self._take(size)
+                turn.set_result(None)
+
+
+_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, Gate] = WeakKeyDictionary()
+
+
+def gate() -> Gate:
+    """Return the gate of the running event loop."""
+    loop = asyncio.get_running_loop()
+    found = _gates.get(loop)
+    return _gates.setdefault(loop, Gate(_processors())) if found is None else found
+
+
 async def run_beside(work: Callable[[], T], size: int) -> T:
-    """Run `work` and return its result. Above `THREAD_BYTES` of sources, it must be picklable."""
-    if size > THREAD_BYTES:
-        answer = await _in_process(work)
-        if answer is not None:
-            return cast("T", await asyncio.to_thread(pickle.loads, answer))
-    return await asyncio.to_thread(work)
+    """Run `work` and return its result, as soon as a processor is free. Above `THREAD_BYTES`, it must be picklable."""
+    async with gate().slot(size):
+        if size > THREAD_BYTES:
+            answer = await _in_process(work)
+            if answer is not None:
+                return cast("T", await asyncio.to_thread(pickle.loads, answer))
+        return await asyncio.to_thread(work)
+
+
+async def run_large(work: Callable[[], T], size: int) -> T:
+    """Run work on texts of `size` bytes that are no validation: in a thread up to `LARGE_BYTES`, or as `run_beside`."""
+    return await (run_beside(work, size) if size > LARGE_BYTES else asyncio.to_thread(work))
 
 
 async def run_shared(
@@ -91,6 +198,8 @@ async def _in_process(work: Callable[[], object]) -> bytes | None:
         # After a cancellation, nobody waits for the result.
         if process.returncode is None:
             process.kill()
+    if process.returncode is not None and process.returncode < 0:
+        raise MemoryError(f"a process of this library was killed by signal {-process.returncode}: give it more memory")
     return answer if process.returncode == 0 else None
 
 

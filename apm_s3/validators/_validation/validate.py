@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol, cast, get_args
 
 from apm_s3._tools import TOOLS, Tool
 from apm_s3.errors import InvalidOption
-from apm_s3.reports import ValidationReport, other_file
+from apm_s3.reports import Issue, Severity, ValidationReport, other_file
 from apm_s3.validators._checking import (
+    MAX_ISSUES,
     ConfigSource,
     Context,
     FileResult,
@@ -29,6 +30,9 @@ from apm_s3.validators._reading.nodes import Node, Unreadable
 
 Level = Literal["full", "external"]
 _LEVELS = get_args(Level)
+
+MAX_KEPT = 10_000
+"""Issues of single files, after which a bundle's further files keep only their first ones."""
 _MODES = get_args(MatcherMode)
 
 
@@ -144,8 +148,28 @@ def validate_bundle(
 
 
 def check_files(tool: str, files: Mapping[str, bytes], terms: Terms) -> dict[str, FileResult]:
-    """Check each file by itself, and return the results by name."""
-    return {name: _check_file(tool_module(tool), tool, name, raw, terms) for name, raw in files.items()}
+    """Check each file by itself, and return the results by name.
+
+    After `MAX_KEPT` issues, a file keeps only the first of each severity, so that small files with nothing but mistakes
+    do not fill the memory.
+    """
+    results, count = {}, 0
+    for name, raw in files.items():
+        result = _check_file(tool_module(tool), tool, name, raw, terms)
+        count += len(result.issues)
+        results[name] = result if count <= MAX_KEPT else replace(result, issues=_first(result.issues, 1))
+    return results
+
+
+def _first(issues: Iterable[Issue], count: int) -> tuple[Issue, ...]:
+    """Return the first issues of each severity, in their order."""
+    left = dict.fromkeys(Severity, count)
+    kept = []
+    for issue in issues:
+        if left[issue.severity]:
+            left[issue.severity] -= 1
+            kept.append(issue)
+    return tuple(kept)
 
 
 def _check_file(module: ToolValidator, tool: str, name: str, raw: bytes, terms: Terms) -> FileResult:
@@ -174,8 +198,8 @@ def check_together(
         skipped.update(dict.fromkeys(member.context.skipped))
     for member in members:
         _conceal(member)
-    issues = [issue for member in members for issue in member.issues()]
-    return ValidationReport(tool, "bundle", None, tuple(issues), tuple(skipped))
+    issues = _first((issue for member in members for issue in member.issues()), MAX_ISSUES)
+    return ValidationReport(tool, "bundle", None, issues, tuple(skipped))
 
 
 def _conceal(member: Member) -> None:

@@ -16,8 +16,9 @@ from apm_s3._tools import Tool
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._checking import ConfigSource, MatcherMode, read_capped
 from apm_s3.validators._validation.cache import ResultCache, keys_of
-from apm_s3.validators._validation.offload import run_beside, run_shared
+from apm_s3.validators._validation.offload import gate, run_beside, run_shared
 from apm_s3.validators._validation.validate import (
+    MAX_KEPT,
     Level,
     Terms,
     ToolValidator,
@@ -62,9 +63,11 @@ async def validate_config_async(
     )
     if level == "full" and _is_light(tool, source):
         return run()
-    # In a thread, because the first use imports the tool's package.
-    await asyncio.to_thread(_prepare, tool, kind, terms)
-    return await run_beside(run, len(source) if isinstance(source, str | bytes | bytearray) else 0)
+    size = len(source) if isinstance(source, str | bytes | bytearray) else 0
+    with gate().admit(size):
+        # In a thread, because the first use imports the tool's package.
+        await asyncio.to_thread(_prepare, tool, kind, terms)
+        return await run_beside(run, size)
 
 
 async def validate_bundle_async(
@@ -82,16 +85,23 @@ async def validate_bundle_async(
     """
     if level == "full" and _is_light(tool, b"".join(files.values()) if len(files) == 1 else None):
         return validate_bundle(tool, files, target_version=target_version, level=level, matchers=matchers)
-    terms = Terms(target_version, level, matchers)
+    with gate().admit(sum(map(len, files.values()))):
+        return await _validate_heavy(tool, files, Terms(target_version, level, matchers))
+
+
+async def _validate_heavy(tool: Tool, files: Mapping[str, bytes], terms: Terms) -> ValidationReport:
+    level = terms.level
     module = await asyncio.to_thread(_prepare, tool, None, terms)
     # promtool and amtool always run again, as the result depends on which of them are installed.
-    keys = await asyncio.to_thread(keys_of, tool, files, target_version, matchers) if level == "full" else {}
+    keys = (
+        await asyncio.to_thread(keys_of, tool, files, terms.target_version, terms.matchers) if level == "full" else {}
+    )
     results = _cache.find(keys)
     fresh = await run_shared(
         lambda share: partial(check_files, tool, share, terms),
         {name: raw for name, raw in files.items() if name not in results},
     )
-    if level == "full":
+    if level == "full" and sum(len(each.issues) for each in fresh.values()) < MAX_KEPT:
         _cache.keep(keys, fresh)
     results |= fresh
     read = sum(len(files[name]) for name, result in results.items() if result.kind in module.READ_TOGETHER)
