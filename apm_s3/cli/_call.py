@@ -191,9 +191,11 @@ class Call:
 
         Raises:
             Abort: the message is empty.
+            UsageFailed: a setting of the store is missing, or not trusted.
         """
         from apm_s3.cli._notes import find_message  # noqa: PLC0415 - only changes need it
 
+        self.store_of()  # refused before anybody writes a message, if a setting is missing or not trusted
         return find_message(given, about)
 
     def progress(self) -> ProgressLine:

@@ -37,7 +37,7 @@ def trust(
         apm-s3 trust apm-s3.toml
     """
     call = Call.of(ctx)
-    path = file.absolute()
+    path = file.parent.resolve() / file.name
     project = read_project(path) if path.is_file() else None
     if project is None:
         raise UsageFailed(f"{path} is no project file", "name an apm-s3.toml, or a pyproject.toml with [tool.apm-s3]")

@@ -79,7 +79,8 @@ def test_a_trusted_file_is_used_until_a_byte_of_it_changes(shell: Shell) -> None
     file = write(shell.directory, text)
     assert refused(shell("config", "backups"), file, "bucket")
 
-    told = shell.json("trust", "apm-s3.toml")
+    (shell.directory / "below").mkdir()
+    told = shell.json("trust", "below/../apm-s3.toml")
     assert (told["path"], told["settings"]["bucket"]) == (str(file), bucket)
     assert shell.json("config", "backups") == {"backups": []}
 
@@ -230,3 +231,15 @@ def test_a_session_token_goes_over_plain_http_only_where_the_user_asks_for_it(sh
     shell.environ["APM_S3_TOKEN_OVER_HTTP"] = "1"
     presigned = ["object", "presign", "s3://bucket/key", *place]
     assert "X-Amz-Security-Token=token" in shell.ok(*presigned)
+
+
+def test_nobody_is_asked_for_a_message_before_a_file_without_trust_is_refused(shell: Shell) -> None:
+    del shell.environ["APM_S3_BUCKET"]
+    shell.environ["EDITOR"] = "touch edited; false"
+    write(shell.directory / "prometheus", "global: {}\n", "prometheus.yml")
+    write(shell.directory, 'bucket = "theirs"\n')
+
+    ran = shell.terminal("config", "push", "prometheus", "-e", "staging")
+
+    assert (ran.status, "is not trusted" in ran.plain) == (2, True)
+    assert not (shell.directory / "edited").exists()

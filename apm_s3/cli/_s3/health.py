@@ -61,6 +61,7 @@ def _words(message: str, bucket: str) -> str:
     shown = f"see apm-s3 bucket plan {bucket} --purpose configs"
     setting = f"apm-s3 bucket ensure {bucket} --versioning" if "expected Versioning(" in message else shown
     message = message.replace("use set_setting, or another `expected`", setting).replace("set Encryption()", shown)
+    message = message.replace("that of create_apm_bucket denies", "that of --purpose denies")
     message = message.replace("there is no such bucket: create it", f"there is no such bucket: {_CREATE} {bucket}")
     message = re.sub(r"\b[A-Z]\w+\((.*?)\)", r"\1", message)
     return re.sub(r"^[a-z]+(?:_[a-z]+)+: ", "", message).replace("Check endpoint_url,", "Check --endpoint-url,")
