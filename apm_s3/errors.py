@@ -186,10 +186,12 @@ class ApmS3Error(Exception):
         retryable: whether repeating the same call may succeed.
         attempts: how many times the request was sent.
         unresolved: whether an earlier attempt may have been carried out, or may still be carried out.
+        changed_nothing: whether only reads were sent, or what no reader sees, whatever this kind of error leaves open.
     """
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
     retryable: bool = False
+    changed_nothing: bool = False
     default_hint: ClassVar[str] = ""
 
     def __init__(
@@ -216,7 +218,11 @@ class ApmS3Error(Exception):
 
         If it is False, nothing was changed. Earlier attempts of the same call count as well.
         """
-        return self.unresolved
+        return not self.changed_nothing and (self.unresolved or self._is_undecided())
+
+    def _is_undecided(self) -> bool:
+        """Return whether an error of this kind leaves open if the last attempt was carried out."""
+        return False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)
@@ -353,10 +359,8 @@ class TransportError(ApmS3Error):
         if sent is not None:
             self.sent = sent
 
-    @property
-    def may_have_happened(self) -> bool:
-        """True, unless the request was certainly not sent."""
-        return self.unresolved or self.sent
+    def _is_undecided(self) -> bool:
+        return self.sent
 
     def _facts(self) -> str:
         return f" (endpoint {self.endpoint})" if self.endpoint and self.endpoint not in self.problem else ""
@@ -431,10 +435,8 @@ class S3Error(ApmS3Error):
         self.region = region
         self.server_time = server_time
 
-    @property
-    def may_have_happened(self) -> bool:
-        """True if S3 failed on its side, or only reported a conflict with another request."""
-        return self.unresolved or self.status >= 500 or self.undecided
+    def _is_undecided(self) -> bool:
+        return self.status >= 500 or self.undecided
 
     def _facts(self) -> str:
         facts = [self.code.value]
@@ -607,10 +609,8 @@ class UnsupportedByServer(S3Error):
     code = ErrorCode.UNSUPPORTED
     default_hint = "use a server that has this part of S3"
 
-    @property
-    def may_have_happened(self) -> bool:
-        """False, although the status is 501."""
-        return self.unresolved
+    def _is_undecided(self) -> bool:
+        return False  # although the status is 501
 
 
 class RequestRejected(S3Error):
@@ -656,10 +656,8 @@ class IntegrityError(ApmS3Error):
     retryable = True
     default_hint = "repeat the call; if this happens often, suspect the network or the server"
 
-    @property
-    def may_have_happened(self) -> bool:
-        """True: the response was damaged, not the request."""
-        return True
+    def _is_undecided(self) -> bool:
+        return True  # the response was damaged, not the request
 
 
 class DigestRejected(S3Error, IntegrityError):
@@ -669,10 +667,8 @@ class DigestRejected(S3Error, IntegrityError):
     retryable = True
     default_hint = "repeat the call; if this happens often, suspect the network or a proxy"
 
-    @property
-    def may_have_happened(self) -> bool:
-        """False: S3 refused to store the object."""
-        return self.unresolved
+    def _is_undecided(self) -> bool:
+        return False  # S3 refused to store the object
 
 
 class ObjectChanged(IntegrityError):

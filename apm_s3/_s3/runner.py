@@ -16,6 +16,7 @@ from apm_s3.errors import (
     ApmS3Error,
     ConditionalConflict,
     DeadlineExceeded,
+    IntegrityError,
     ManagerClosed,
     NotModified,
     PreconditionFailed,
@@ -52,14 +53,16 @@ class _Call(Watch, Generic[T]):
 
     __slots__ = (
         "attempt", "attempts", "bucket", "bytes_sent", "expected", "failure", "key", "limit", "operation", "queued",
-        "recovered", "replayable", "report", "sent_at", "started", "storage_class", "trace", "unresolved", "verdict",
-        "waited",
+        "recovered", "repeated", "replayable", "report", "sent_at", "started", "storage_class", "trace", "unresolved",
+        "verdict", "waited",
     )  # fmt: skip
 
     attempt: Attempt[T]
     verdict: Verdict[T] | None
     waited: float
     """Seconds that it waited for a slot of the pool. Not set if it never waited."""
+    repeated: bool
+    """Whether its last two responses were malformed in the same way. Not set before the first failure."""
 
     def __init__(
         self, operation: str, bucket: str | None, key: str | None, limit: float, loop: asyncio.AbstractEventLoop | None
@@ -337,9 +340,12 @@ class Runner:
         )
 
     def _may_retry(self, call: _Call[T], error: ApmS3Error) -> bool:
-        return call.replayable and may_pass(error)
+        return call.replayable and may_pass(error) and not getattr(call, "repeated", False)
 
     def _note(self, call: _Call[T], error: ApmS3Error) -> None:
+        # A response that is malformed in the same way twice was not damaged on its way: it will not change.
+        damaged = isinstance(error, IntegrityError) and not isinstance(error, S3Error)
+        call.repeated = damaged and call.failure is not None and call.failure.problem == error.problem
         call.failure = error
         if isinstance(error, Throttled) or (isinstance(error, ServiceUnavailable) and error.status == 503):
             self._pool.slowed(call.sent_at)

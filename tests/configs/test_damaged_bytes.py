@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from apm_s3.cli._errors import tell
+from apm_s3.cli._statuses import Status
 from apm_s3.configs import ConfigStore, EnvironmentSettings
-from apm_s3.errors import ApmS3Error, StoreDamaged
+from apm_s3.configs._protocol.s3_objects import S3Objects
+from apm_s3.errors import ApmS3Error, ConnectionLost, ObjectChanged, StoreDamaged
 from apm_s3.models import FileInfo, FileVersion
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
@@ -243,3 +247,48 @@ async def test_intact_blobs_that_are_taken_over_are_not_read(
 
     other = ConfigStore(memory, require_conditional_writes=False)
     assert (await other.upload("loki", ENV, files={**FILES, "rules/b.yaml": RULES})).revision == 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "key"), [("read", "/current.json"), ("list", "/releases/"), ("put", "-{id}"), ("put", "-{id}.json")]
+)
+async def test_an_error_before_the_commit_was_sent_claims_no_change(
+    memory: Damaging, store: ConfigStore, verb: Literal["read", "list", "put"], key: str
+) -> None:
+    await fill(store, 1)
+    write_id = store.new_write_id(ENV)
+    memory.will_fail(verb, ConnectionLost("cut"), key=key.replace("{id}", write_id))
+
+    with pytest.raises(ConnectionLost) as caught:
+        await store.upload("loki", ENV, LOKI, write_id=write_id)
+
+    assert not caught.value.may_have_happened
+    assert tell(caught.value, changes=True).status is Status.FAILED
+
+
+class Replacing:
+    """A manager whose first reads are cut, and whose object is replaced before they go on."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.info = FileInfo("b", "k", 4)
+
+    @asynccontextmanager
+    async def download_file(self, bucket: str, key: str, options: object) -> AsyncIterator[Replacing]:
+        yield self
+
+    async def read(self) -> bytes:
+        self.times -= 1
+        if self.times >= 0:
+            raise ObjectChanged("the object was replaced")
+        return b"good"
+
+
+async def test_an_object_that_is_replaced_while_it_is_read_is_read_again() -> None:
+    manager: Any = Replacing(2)
+    assert (await S3Objects(manager, "b").read("k"))[1] == b"good"
+
+    manager = Replacing(3)
+    with pytest.raises(ObjectChanged) as caught:
+        await S3Objects(manager, "b").read("k")
+    assert not caught.value.may_have_happened  # it was a read

@@ -431,3 +431,11 @@ async def test_a_failing_hook_affects_nothing_else() -> None:
     world.runner._hooks = (broken, world.events.append)
     assert await world.run(Script()) == "done"
     assert len(world.events) == 1
+
+
+async def test_a_response_that_is_malformed_in_the_same_way_twice_is_not_requested_again() -> None:
+    world, script = World(), Script(IntegrityError("not XML"), IntegrityError("not XML"))
+    with pytest.raises(IntegrityError):
+        await world.run(script)
+    assert script.calls == 2
+    assert await world.run(Script(IntegrityError("byte 1"), IntegrityError("byte 2"))) == "done"

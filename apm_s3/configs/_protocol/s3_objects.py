@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractContextManager, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 from typing import Any, Protocol, Unpack, cast
 
 from apm_s3._paging import ListingProgress
@@ -12,13 +12,16 @@ from apm_s3._s3_responses import s3_error
 from apm_s3._tools import TOOLS
 from apm_s3.configs._protocol import objects
 from apm_s3.configs._protocol.objects import PutOptions
-from apm_s3.errors import BatchError, ObjectTooLarge
+from apm_s3.errors import ApmS3Error, BatchError, IntegrityError, ObjectTooLarge
 from apm_s3.events import labels
 from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage
 from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
 from apm_s3.options._writes import HashedUpload
 
 _PLACE = re.compile(rf"(?:.*/)?(?:configs|live|backups)/([^/]+)/(?:({'|'.join(TOOLS)})/)?")
+
+_TRIES = 3
+"""How often an object is read whose bytes are damaged, or that is replaced while it is read."""
 
 
 class Manager(Protocol):
@@ -91,8 +94,15 @@ class S3Objects:
             version_id=options.get("version_id"),
             expected_bucket_owner=self._owner,
         )
-        with _labelled(key):
-            async with self._s3.download_file(self.bucket, key, read) as download:
+        for _ in range(_TRIES - 1):
+            # What came is damaged or, after a broken connection, the object was replaced.
+            with suppress(IntegrityError):
+                return await self._read(key, read, limit)
+        return await self._read(key, read, limit)
+
+    async def _read(self, key: str, options: ReadOptions, limit: int | None) -> tuple[FileInfo, bytes]:
+        with _labelled(key), _reading():
+            async with self._s3.download_file(self.bucket, key, options) as download:
                 info: FileInfo = download.info
                 if limit is not None and info.size > limit:
                     raise ObjectTooLarge(size=info.size, limit=limit, bucket=self.bucket, key=key)
@@ -100,7 +110,7 @@ class S3Objects:
         return info, body
 
     async def head(self, key: str) -> FileInfo:
-        with _labelled(key):
+        with _labelled(key), _reading():
             # With `CacheSettings.objects`, this would be cached, and what is found here decides about writes.
             options = ReadOptions(expected_bucket_owner=self._owner)
             return await self._s3.head_file(self.bucket, key, options, refresh=True)
@@ -154,16 +164,18 @@ class S3Objects:
     async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
         files = self._s3.iter_files(self.bucket, prefix, start_after=start_after, expected_bucket_owner=self._owner)
         async with aclosing(cast("AsyncGenerator[FileInfo, None]", files)) as listing:
-            async for info in listing:
-                yield info
+            with _reading():
+                async for info in listing:
+                    yield info
 
     async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
         token = None
         progress = ListingProgress("list_files", self.bucket)
         while True:
-            page = await self._s3.list_files(
-                self.bucket, prefix, delimiter="/", token=token, expected_bucket_owner=self._owner
-            )
+            with _reading():
+                page = await self._s3.list_files(
+                    self.bucket, prefix, delimiter="/", token=token, expected_bucket_owner=self._owner
+                )
             token = page.next_token
             progress.check(token, page.prefixes[0] if page.prefixes else None)
             for folder in page.prefixes:
@@ -174,9 +186,20 @@ class S3Objects:
     async def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
         versions = self._s3.iter_versions(self.bucket, key, expected_bucket_owner=self._owner)
         async with aclosing(cast("AsyncGenerator[FileVersion, None]", versions)) as listing:
-            async for version in listing:
-                if version.key == key:
-                    yield version
+            with _reading():
+                async for version in listing:
+                    if version.key == key:
+                        yield version
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Say of the errors inside that nothing was changed, whatever else their kinds leave open."""
+    try:
+        yield
+    except ApmS3Error as error:
+        error.changed_nothing = True
+        raise
 
 
 def _labelled(key: str) -> AbstractContextManager[None]:

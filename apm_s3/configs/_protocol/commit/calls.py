@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from apm_s3.configs._models.log import RawEntry
 from apm_s3.configs._protocol.documents import keys
-from apm_s3.errors import DeadlineExceeded, InvalidOption
+from apm_s3.errors import ApmS3Error, DeadlineExceeded, InvalidOption
 from apm_s3.settings import SLOWEST_RATE
 
 T = TypeVar("T")
@@ -51,6 +51,7 @@ class Call:
         deadline: by the event loop's clock.
         earlier: the log entry of a change without a release, if this or another call has made it under the call's
             write id.
+        sent: whether the commit was sent, and may have been carried out. Until then, what was stored is seen by nobody.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Call:
         self.write_id: str | None = write_id
         self.deadline: float = 0.0
         self.earlier: RawEntry | None = None
+        self.sent: bool = False
         self._seconds = default if timeout is None else timeout
         self._grows = timeout is None
         self._clean_up = clean_up
@@ -94,6 +96,8 @@ class Call:
                 sent=False,
                 hint="make the call again, or give it more time with timeout=",
             ) from exc
+        if isinstance(error, ApmS3Error) and not self.sent:
+            error.changed_nothing = True
         if isinstance(error, Exception):
             await self._clean_up(min(self.left, CLEAN_UP))
 

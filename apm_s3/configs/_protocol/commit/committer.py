@@ -189,7 +189,10 @@ class Committer:
             async def run() -> asyncio.Task[T] | None:
                 revisions = tuple(f"{release.tool} {release.revision}" for release in releases)
                 with committing({"environment": begun.environment, "revisions": revisions}):
-                    await write.run(stale=waited)
+                    try:
+                        await write.run(stale=waited)
+                    finally:
+                        call.sent = write.sent
                 call.earlier = write.entry
                 return None if then is None else self._afterwards.start(then())
 
