@@ -243,3 +243,22 @@ def test_nobody_is_asked_for_a_message_before_a_file_without_trust_is_refused(sh
 
     assert (ran.status, "is not trusted" in ran.plain) == (2, True)
     assert not (shell.directory / "edited").exists()
+
+
+@pytest.mark.parametrize("arguments", [["config", "backups"], ["config", "backups", "--backup-bucket", "other"]])
+def test_requests_to_the_bucket_name_the_account_that_must_own_it(
+    arguments: list[str], shell: Shell, memory: FaultyS3
+) -> None:
+    owners = {}
+
+    async def keep(exchange: Exchange) -> None:
+        owners[exchange.request.bucket] = exchange.request.headers.get("x-amz-expected-bucket-owner")
+        exchange.send(exchange.carry_out())
+
+    memory.s3.buckets["other"] = {}
+    memory.will(keep, times=None)
+    shell.environ["APM_S3_BUCKET_OWNER"] = "123456789012"
+    shell.ok(*arguments)
+
+    # A backup's bucket may belong to another account.
+    assert owners == ({"other": None} if "other" in arguments else {shell.environ["APM_S3_BUCKET"]: "123456789012"})
