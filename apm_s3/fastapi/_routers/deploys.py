@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import Path, Query
 from pydantic import BaseModel
@@ -18,7 +18,7 @@ from apm_s3._tools import Tool
 from apm_s3.configs import DeployPlan, Release, ToolPlan
 from apm_s3.configs._content.overlays import is_internal
 from apm_s3.configs._deploy.plans import blocked, was_touched
-from apm_s3.errors import ConfigNotFound
+from apm_s3.errors import ApmS3Error, ConfigNotFound
 from apm_s3.fastapi import _examples
 from apm_s3.fastapi._bodies import DeployBody, DeployGiven, PlanBody, PlanGiven
 from apm_s3.fastapi._calls import Call, CallDep
@@ -29,6 +29,9 @@ from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import MAX_JSON, Endpoint
 
 _DEPLOYS = "/environments/{environment}/deploys"
+
+_LOOKED_BACK = 1_000
+"""Commits among which a repeated request looks for its first one: many more than there are in a write's 15 minutes."""
 
 SourceQuery = Annotated[str, Query(max_length=63, description="The environment to deploy from.", examples=["staging"])]
 
@@ -142,14 +145,17 @@ async def deploy(
     """Carry out the plan in one commit of all its tools. Any other plan is refused, also one that is outdated."""
     if plan_id(given.hash) != plan:
         raise ProblemError(409, "plan-outdated", "The hash belongs to another plan.")
+    outdated = ProblemError(409, "plan-outdated", "The plan would be different now. Make a new plan, and review it.")
     try:
         fresh = await _plan(call, environment, source, given, tool)
-    except ConfigNotFound:
-        fresh = None
-    if fresh is None or not await _is_same(call, fresh, given):
-        done = await _made_before(call, environment, source, given, tool)
+        if not await _is_same(call, fresh, given):
+            raise outdated
+    except (ApmS3Error, ProblemError) as exc:
+        # Whatever is in the way of the plan now may have come after an earlier commit of the same request.
+        refused = exc is not outdated and isinstance(exc, ProblemError)
+        done = () if refused else await _made_before(call, environment, source, given, tool)
         if not done:
-            raise ProblemError(409, "plan-outdated", "The plan would be different now. Make a new plan, and review it.")
+            raise (outdated if isinstance(exc, ConfigNotFound) else exc) from exc.__cause__
         return await _deployed(call, environment, given.hash, done)
     await _refuse_touched(call, fresh, given)
     result = await call.configs.deploy(
@@ -212,17 +218,25 @@ async def _made_before(
     """Return the releases of an earlier commit of the same request, whose answer was lost."""
     if given.write_id is None:
         return ()
-    releases = await call.configs.list(environment)
+    # Somebody else may have changed the tools since: the log knows, not the current state.
+    try:
+        entries = await call.configs.log(environment, limit=_LOOKED_BACK)
+    except ConfigNotFound:
+        return ()
+    entry = next((each for each in entries if each.write_id == given.write_id), None)
+    found = []
+    for each in () if entry is None else entry.tools:
+        # The principal may read no others.
+        if not tools or each in tools:
+            history = await call.configs.history(cast("Tool", each), environment)
+            found += [release for release in history if release.write_id == given.write_id]
     return tuple(
         [
             each
-            for each in releases
-            if each.write_id == given.write_id
+            for each in found
             # Without access to secrets, the caller knows the plan by another hash.
-            and (each.origin.plan == given.hash or not await call.sees_secrets(environment, each.tool))
+            if (each.origin.plan == given.hash or not await call.sees_secrets(environment, each.tool))
             and (each.origin.action, each.origin.environment) == ("deploy", source)
-            # The principal may read no others.
-            and (not tools or each.tool in tools)
         ]
     )
 
