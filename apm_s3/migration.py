@@ -17,6 +17,7 @@ from apm_s3._migration.capabilities import check_capabilities, check_probe, new_
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.models import (
     Capability,
+    Compare,
     Estimate,
     IfExists,
     MigrationFailure,
@@ -59,6 +60,7 @@ async def migrate(
     target_s3: S3Manager | None = None,
     journal: Where | None = None,
     if_exists: IfExists = "skip-identical",
+    compare: Compare = "all",
     include: Patterns | None = None,
     exclude: Patterns | None = None,
     transform_key: Callable[[str], str] | None = None,
@@ -91,6 +93,10 @@ async def migrate(
         journal: the SQLite file that stores progress. Without it, a migration cannot be resumed.
         if_exists: for objects that the target already has: move them only if they differ, move them always, or fail if
             they differ.
+        compare: what makes an object identical. "all": content, content type, headers, metadata, tags, storage class
+            and locks, which takes a HEAD of both sides for each object that the listings call identical, and a request
+            for the tags of each side where there are some or the server does not count them. "content": the content
+            alone, without further requests where the listings tell; the report names it.
         include, exclude: patterns of `fnmatch` for names below the source; "*" matches "/" too.
         transform_key: maps a name below the source to a name below the target.
         delete_extra: delete from the target what the source lacks: last, and only if nothing failed. Before, the
@@ -118,6 +124,7 @@ async def migrate(
     """
     rules = MigrationRules(
         if_exists=if_exists,
+        compare=compare,
         include=include,
         exclude=exclude,
         transform_key=transform_key,
@@ -143,6 +150,7 @@ async def plan_migration(
     source_s3: S3Manager | None = None,
     target_s3: S3Manager | None = None,
     if_exists: IfExists = "skip-identical",
+    compare: Compare = "all",
     include: Patterns | None = None,
     exclude: Patterns | None = None,
     transform_key: Callable[[str], str] | None = None,
@@ -159,6 +167,7 @@ async def plan_migration(
     """
     rules = MigrationRules(
         if_exists=if_exists,
+        compare=compare,
         include=include,
         exclude=exclude,
         transform_key=transform_key,
@@ -180,6 +189,7 @@ async def verify_migration(
     source_s3: S3Manager | None = None,
     target_s3: S3Manager | None = None,
     if_exists: IfExists = "skip-identical",
+    compare: Compare = "all",
     include: Patterns | None = None,
     exclude: Patterns | None = None,
     transform_key: Callable[[str], str] | None = None,
@@ -207,6 +217,7 @@ async def verify_migration(
         raise InvalidOption(f"there is no journal '{journal}'", hint="give the journal of the migration to verify")
     rules = MigrationRules(
         if_exists=if_exists,
+        compare=compare,
         include=include,
         exclude=exclude,
         transform_key=transform_key,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from apm_s3._migration.capabilities import check_capabilities, new_probe
-from apm_s3._migration.models import IfExists, MigrationProgress, MigrationReport, OnMigrationProgress, Verify
+from apm_s3._migration.models import Compare, IfExists, MigrationProgress, MigrationReport, OnMigrationProgress, Verify
 from apm_s3._migration.rules import MigrationRules
 from apm_s3._migration.shards import S3Access, Shard, check_shardable, cut_source, merged, run_shard
 from apm_s3._migration.task import open_task
@@ -38,6 +38,7 @@ async def migrate_on_dask(
     journals: str | os.PathLike[str] | None = None,
     ranges: int | None = None,
     if_exists: IfExists = "skip-identical",
+    compare: Compare = "all",
     include: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] | None = None,
     transform_key: Callable[[str], str] | None = None,
@@ -71,6 +72,7 @@ async def migrate_on_dask(
     began = time.monotonic()
     rules = MigrationRules(
         if_exists=if_exists,
+        compare=compare,
         include=include,
         exclude=exclude,
         transform_key=transform_key,

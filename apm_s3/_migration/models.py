@@ -11,6 +11,7 @@ from apm_s3.errors import ApmS3Error, BatchError
 
 IfExists = Literal["skip-identical", "overwrite", "fail"]
 Verify = Literal["checksum", "read"]
+Compare = Literal["all", "content"]
 
 
 class Capability(NamedTuple):
@@ -154,6 +155,7 @@ class MigrationReport:
     Attributes:
         moved: objects that were copied.
         identical: objects that the target already had.
+        compare: what made them identical: "all" that is carried over, or only their "content".
         vanished: objects that were deleted from the source before they were moved.
         deleted: extra objects that were deleted from the target.
         kept: extra objects that were not deleted because something had failed.
@@ -177,6 +179,7 @@ class MigrationReport:
     kept: int = 0
     verified: int = 0
     trusted: int = 0
+    compare: Compare = "all"
     failed: int = 0
     bytes: int = 0
     failures: tuple[MigrationFailure, ...] = ()
@@ -207,7 +210,8 @@ class MigrationReport:
 
     def __str__(self) -> str:
         counts = (
-            f"{self.moved} moved ({self.bytes} bytes), {self.identical} identical, {self.vanished} vanished, "
+            f"{self.moved} moved ({self.bytes} bytes), {self.identical} identical"
+            f"{' in content' if self.compare == 'content' else ''}, {self.vanished} vanished, "
             f"{self.deleted} deleted, {self.verified} verified, "
             f"{f'{self.trusted} trusted, ' if self.trusted else ''}{self.failed} failed"
         )

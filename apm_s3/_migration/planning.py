@@ -11,7 +11,7 @@ from apm_s3._migration.listing.finding import Source, list_target
 from apm_s3._migration.models import Estimate, MigrationPlan
 from apm_s3._migration.moving.movers import LARGEST_COPY
 from apm_s3._migration.prices import GET_CLASS, PUT_CLASS, SOURCE, price
-from apm_s3._migration.rules import Sameness, compare
+from apm_s3._migration.rules import Sameness, compare, needs_asking
 from apm_s3._migration.store import Row
 from apm_s3._migration.task import Task
 from apm_s3._tasks import run_all
@@ -72,6 +72,8 @@ async def _counted(task: Task, journal: Journal) -> _Counts:
         after = rows[-1].id
         for row, found in zip(rows, await run_all((_found(task, row) for row in rows), limit=_PARALLEL), strict=True):
             counts.found[found] += 1
+            if found is Sameness.IDENTICAL and task.rules.compare == "all" and task.target_side and task.source_side:
+                counts.reads[row.storage_class or "STANDARD"] += 2
             if found is not Sameness.IDENTICAL or task.rules.if_exists == "overwrite":
                 counts.bytes_to_move += row.size
                 _count_requests(task, row, counts)
@@ -80,7 +82,7 @@ async def _counted(task: Task, journal: Journal) -> _Counts:
 
 async def _found(task: Task, row: Row) -> Sameness:
     found = compare(row.size, row.etag, row.their_size, row.their_etag)
-    if found is not Sameness.UNSURE:
+    if not needs_asking(found, task.rules, failed=row.failed):
         return found
     try:
         return Sameness.IDENTICAL if await task.mover.is_same(row) else Sameness.CHANGED

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import get_args
 
 from apm_s3._beneath import no_file
-from apm_s3._migration.models import IfExists, Verify
+from apm_s3._migration.models import Compare, IfExists, Verify
 from apm_s3._naming import check_key
 from apm_s3._s3.bulk.trees import Rules as Patterns
 from apm_s3.errors import InvalidKey, InvalidOption, JournalRefused
@@ -30,6 +30,7 @@ class MigrationRules:
 
     Attributes:
         transform_key: maps a source name to a target name; both are relative to their places.
+        compare: what must be the same for an object to count as identical.
         trust_network: whether contents may go unsigned over plain HTTP, with the digests that the source reports.
     """
 
@@ -43,6 +44,7 @@ class MigrationRules:
     verify: Verify = "checksum"
     accept: tuple[str, ...] = ()
     trust_network: bool = False
+    compare: Compare = "all"
 
     def __post_init__(self) -> None:
         if self.if_exists not in get_args(IfExists):
@@ -51,6 +53,9 @@ class MigrationRules:
         if self.verify not in get_args(Verify):
             hint = f"use {', '.join(get_args(Verify))}"
             raise InvalidOption(f"verify={self.verify!r:.40} is not valid", hint=hint)
+        if self.compare not in get_args(Compare):
+            hint = f"use {', '.join(get_args(Compare))}"
+            raise InvalidOption(f"compare={self.compare!r:.40} is not valid", hint=hint)
         if unknown := sorted(set(self.accept) - set(CAPABILITIES)):
             raise InvalidOption(
                 f"accept has an unknown name: {unknown[0]!r:.40}", hint=f"use names of {', '.join(CAPABILITIES)}"
@@ -145,6 +150,15 @@ def compare(size: int, etag: str | None, their_size: int | None, their_etag: str
     if is_md5(etag) and is_md5(their_etag):
         return Sameness.CHANGED
     return Sameness.UNSURE
+
+
+def needs_asking(found: Sameness, rules: MigrationRules, *, failed: bool) -> bool:
+    """Return whether listings leave it open if an object is identical: they say nothing of metadata and tags. Pure.
+
+    Args:
+        failed: whether it failed before, perhaps for what `rules.compare` leaves out.
+    """
+    return found is Sameness.UNSURE or (found is Sameness.IDENTICAL and (rules.compare == "all" or failed))
 
 
 def is_md5(etag: str | None) -> bool:

@@ -20,7 +20,7 @@ from apm_s3._migration.models import MigrationFailure, MigrationProgress, Migrat
 from apm_s3._migration.moving.movers import MIB, Moved, Mover
 from apm_s3._migration.moving.throttle import Schedule
 from apm_s3._migration.moving.versions import list_histories
-from apm_s3._migration.rules import Sameness, compare
+from apm_s3._migration.rules import Sameness, compare, needs_asking
 from apm_s3._migration.store import TRUSTED, Outcome, Row, State, Store, Totals
 from apm_s3._migration.task import Task
 from apm_s3._tasks import Line, stop_all
@@ -149,6 +149,7 @@ class Run:
             kept=self._end.kept,
             verified=self._end.verified,
             trusted=self._end.trusted,
+            compare=self._rules.compare,
             failed=totals.failed + totals.pending,
             bytes=totals.moved_bytes,
             failures=tuple(MigrationFailure(*one) for one in failures),
@@ -337,14 +338,14 @@ class Run:
         if rules.if_exists == "overwrite" or row.attempts:
             return False
         found = compare(row.size, row.etag, row.their_size, row.their_etag)
-        if row.their_size == _UNKNOWN or found is Sameness.UNSURE:
+        if row.their_size == _UNKNOWN or needs_asking(found, rules, failed=row.failed):
             try:
                 found = Sameness.IDENTICAL if await self._mover.is_same(row) else Sameness.CHANGED
             except (NotFound, FileNotFoundError):
                 found = Sameness.NEW
         if found is Sameness.CHANGED and rules.if_exists == "fail":
             raise Conflict(
-                "the target has a different object with this name",
+                "the target has a different object with this name (content, metadata, tags or storage class)",
                 operation="migrate",
                 key=row.target_key,
                 hint="delete it, or migrate with if_exists='overwrite'",

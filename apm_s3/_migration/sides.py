@@ -169,11 +169,8 @@ def kept_options(info: FileInfo, tags: Mapping[str, str], *, storage_class: bool
     if storage_class and info.storage_class != "STANDARD":
         options["storage_class"] = info.storage_class
     if lock:
-        mode = info.headers.get("x-amz-object-lock-mode")
-        until = info.headers.get("x-amz-object-lock-retain-until-date")
-        at = _iso_time(until)
-        if mode and at is not None and at > datetime.now(UTC):
-            options |= {"object_lock_mode": mode, "retain_until": at}
+        if retention := _retention(info):
+            options |= dict(zip(("object_lock_mode", "retain_until"), retention, strict=True))
         if info.headers.get("x-amz-object-lock-legal-hold") == "ON":
             options["legal_hold"] = True
     return options
@@ -196,7 +193,20 @@ def differences(source: FileInfo, target: FileInfo, *, lock: bool) -> list[str]:
         "x-amz-object-lock-legal-hold", "OFF"
     ):
         wrong.append("legal hold")
+    if lock and _retention(source) and _to_the_second(_retention(source)) != _to_the_second(_retention(target)):
+        wrong.append("retention")
     return wrong
+
+
+def _retention(info: FileInfo) -> tuple[str, datetime] | None:
+    """Return mode and end of a retention; None if there is none, or it has passed."""
+    mode, until = info.headers.get("x-amz-object-lock-mode"), info.headers.get("x-amz-object-lock-retain-until-date")
+    at = _iso_time(until)
+    return (mode, at) if mode and at is not None and at > datetime.now(UTC) else None
+
+
+def _to_the_second(retention: tuple[str, datetime] | None) -> tuple[str, int] | None:
+    return None if retention is None else (retention[0], int(retention[1].timestamp()))
 
 
 def _iso_time(text: str | None) -> datetime | None:

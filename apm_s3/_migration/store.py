@@ -62,7 +62,11 @@ class Found(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An object to move, with its counterpart from the target's listing."""
+    """An object to move, with its counterpart from the target's listing.
+
+    Attributes:
+        failed: whether it failed before, in this run or an earlier one.
+    """
 
     id: int
     key: str
@@ -76,6 +80,7 @@ class Row(NamedTuple):
     attempts: int
     their_size: int | None = None
     their_etag: str | None = None
+    failed: bool = False
 
 
 class Outcome(NamedTuple):
@@ -264,7 +269,7 @@ class Store:
         """Return objects to move in listing order, with their counterparts at the target."""
         rows = self._db.execute(
             "SELECT o.id, o.key, o.version, o.target_key, o.size, o.etag, o.modified, o.storage_class, o.marker, "
-            "o.attempts, t.size, t.etag FROM objects o LEFT JOIN target t ON t.key = o.target_key "
+            "o.attempts, t.size, t.etag, o.error IS NOT NULL FROM objects o LEFT JOIN target t ON t.key = o.target_key "
             "WHERE o.id > ? AND o.state = 0 ORDER BY o.id LIMIT ?",
             (after, limit),
         )

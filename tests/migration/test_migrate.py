@@ -45,6 +45,12 @@ def fill(place: Place) -> None:
     place.put("teammate", b"of others")
 
 
+def put_copy(place: Place, key: str, body: bytes, **changed: str) -> None:
+    """Store an object at the target as a migration of `fill` would, but for `changed`."""
+    carried = {"x_amz_meta_of": key.encode().hex(), "x_amz_tagging": "kind=test", **changed}
+    place.put(f"copy/{key}", body, bucket="target", **{name: value for name, value in carried.items() if value})
+
+
 def kept(place: Place, bucket: str, prefix: str) -> dict[str, dict[str, str]]:
     objects = place.server.s3.buckets[bucket]
     return {key[len(prefix) :]: found.headers for key, found in objects.items() if key.startswith(prefix)}
@@ -126,10 +132,88 @@ async def test_only_differences_are_moved(one: Place, other: Place) -> None:
     assert other.arrived("PutObject") - before == 3
 
 
+CARRIED = [
+    {"content_type": "text/html"}, {"cache_control": "max-age=1"}, {"x_amz_meta_of": "other"}, {"x_amz_meta_more": "1"},
+    {"x_amz_tagging": "kind=other"}, {"x_amz_tagging": ""}, {"x_amz_storage_class": "STANDARD_IA"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("changed", CARRIED, ids=str)
+async def test_what_is_carried_over_is_compared(
+    one: Place, other: Place, streamed: bool, changed: dict[str, str]
+) -> None:
+    fill(one)
+    target = other if streamed else one
+    for key, body in BODIES.items():
+        put_copy(target, key, body, **(changed if key == "b/c" else {}))
+    sides = {"source_s3": one.s3, "target_s3": target.s3}
+    planned = await plan_migration(SOURCE, TARGET, **sides)
+
+    content = await migrate(SOURCE, TARGET, **sides, compare="content")
+
+    assert (content.identical, content.moved, planned.changed) == (5, 0, 1)
+    assert "5 identical in content, " in str(content)
+    report = await migrate(SOURCE, TARGET, **sides)
+    assert (report.identical, report.moved, report.failed) == (4, 1, 0)
+    assert kept(target, "target", "copy/") == kept(one, "source", "team/")
+    again = await migrate(SOURCE, TARGET, **sides)
+    assert (again.identical, again.moved) == (5, 0)
+
+
+async def test_a_tag_that_only_the_target_has_is_found(one: Place) -> None:
+    one.put("team/a")
+    one.put("copy/a", bucket="target", x_amz_tagging="kind=test")
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3)
+
+    assert (report.moved, kept(one, "target", "copy/")) == (1, kept(one, "source", "team/"))
+
+
+async def test_to_compare_what_is_carried_over_takes_two_requests_an_object(one: Place, other: Place) -> None:
+    for number in range(20):
+        one.put(f"team/{number}")
+        other.put(f"copy/{number}", bucket="target")
+    sides = {"source_s3": one.s3, "target_s3": other.s3}
+
+    def heads() -> int:
+        return one.arrived("HeadObject") + other.arrived("HeadObject")
+
+    await migrate(SOURCE, TARGET, **sides, compare="content")
+    without = heads()
+    await migrate(SOURCE, TARGET, **sides)
+
+    assert heads() - without == without + 2 * 20
+
+
+@pytest.mark.parametrize("compare", ["all", "content"])
+async def test_what_failed_for_its_tags_is_not_identical_for_the_next_run(
+    one: Place, other: Place, tmp_path: Path, compare: Any
+) -> None:
+    one.put("team/a", x_amz_tagging="kind=test")
+
+    async def dropping(exchange: Exchange) -> None:
+        if exchange.request.key == "copy/a":
+            exchange.request.headers.pop("x-amz-tagging", None)
+        exchange.send(exchange.carry_out())
+
+    other.server.will(dropping, "PutObject", times=None)
+    call: dict[str, Any] = {"source_s3": one.s3, "target_s3": other.s3, "journal": tmp_path / "journal"}
+    for _ in range(2):
+        report = await migrate(SOURCE, TARGET, **call, compare=compare)
+        assert [failure.error for failure in report.failures if "dropped the tags kind" in failure.error]
+    other.server.rules.clear()
+
+    report = await migrate(SOURCE, TARGET, **call, compare=compare)
+
+    assert (report.failed, report.moved) == (0, 1)
+    assert kept(other, "target", "copy/") == kept(one, "source", "team/")
+
+
 async def test_existing_objects_can_be_overwritten_or_count_as_failures(one: Place) -> None:
     fill(one)
     one.put("copy/a", b"other", bucket="target")
-    one.put("copy/b/d", b"", bucket="target")
+    put_copy(one, "b/d", b"")
 
     failed = await migrate(SOURCE, TARGET, source_s3=one.s3, if_exists="fail")
 
@@ -255,7 +339,7 @@ async def test_names_that_escape_a_directory_are_skipped(one: Place, tmp_path: P
 
 async def test_a_plan_shows_what_would_be_done_and_writes_nothing(one: Place, other: Place) -> None:
     fill(one)
-    other.put("copy/a", b"1", bucket="target")
+    put_copy(other, "a", b"1")
     other.put("copy/b/c", b"xx", bucket="target")
     other.put("copy/extra", b"", bucket="target")
 
@@ -264,7 +348,7 @@ async def test_a_plan_shows_what_would_be_done_and_writes_nothing(one: Place, ot
     assert (plan.objects, plan.bytes) == (5, 12)
     assert (plan.new, plan.changed, plan.identical, plan.extra) == (3, 1, 1, 1)
     assert plan.bytes_to_move == 11
-    assert plan.estimate.requests == {"PUT, COPY, POST, LIST": 7, "GET, HEAD": 8}
+    assert plan.estimate.requests == {"PUT, COPY, POST, LIST": 7, "GET, HEAD": 10}
     assert 0 < plan.estimate.dollars < 0.001
     assert not {operation for operation in one.server.arrived + other.server.arrived if "Put" in operation}
     assert "3 new, 1 changed, 1 identical, 1 extra (left alone)" in str(plan)

@@ -36,6 +36,13 @@ def info(size: int = 5, headers: dict[str, str] | None = None, **fields: Any) ->
         ),
         (info(headers={"expires": "Wed, 21 Oct 2015 07:28:00 GMT"}), info(), ["expires"]),
         (info(headers={"x-amz-object-lock-legal-hold": "ON"}), info(), ["legal hold"]),
+        (info(headers=LOCKED), info(headers={"x-amz-object-lock-legal-hold": "ON"}), ["retention"]),
+        (info(headers=LOCKED), info(headers={**LOCKED, "x-amz-object-lock-mode": "GOVERNANCE"}), ["retention"]),
+        (
+            info(headers=LOCKED),
+            info(headers={**LOCKED, "x-amz-object-lock-retain-until-date": "2099-01-01T00:00:00Z"}),
+            ["retention"],
+        ),
     ],
 )
 def test_a_copy_that_lacks_a_property_is_reported_by_its_name(
@@ -56,6 +63,14 @@ def test_a_copy_that_lacks_a_property_is_reported_by_its_name(
             info(headers={"expires": "Wednesday, 21-Oct-15 07:28:00 GMT"}),
         ),
         (info(headers={"x-amz-object-lock-legal-hold": "OFF"}), info()),
+        (
+            info(headers=LOCKED),
+            info(headers={**LOCKED, "x-amz-object-lock-retain-until-date": "2100-01-01T00:00:00.000+00:00"}),
+        ),
+        (
+            info(headers={**LOCKED, "x-amz-object-lock-retain-until-date": "2001-01-01T00:00:00Z"}),
+            info(headers={"x-amz-object-lock-legal-hold": "ON"}),
+        ),
     ],
 )
 def test_a_copy_with_the_same_properties_is_complete(source: FileInfo, target: FileInfo) -> None:

@@ -96,7 +96,7 @@ async def test_a_partial_history_is_continued_and_a_different_one_left_alone(
     one, _ = managers
     source, target = await versioned(one), await versioned(one)
     await write_history(one, source)
-    await one.upload_file(target, "copy/a", b"team/a 0")
+    await one.upload_file(target, "copy/a", b"team/a 0", UploadOptions(metadata={"n": "0"}))
     await one.upload_file(target, "copy/folder-c", b"something else")
 
     report = await migrate(f"s3://{source}/team", f"s3://{target}/copy", source_s3=one, versions=True)
@@ -112,6 +112,20 @@ async def test_a_partial_history_is_continued_and_a_different_one_left_alone(
     )  # fmt: skip
     assert over.failures == ()
     assert (await history(one, target, "copy/"))["folder-c"] == [*wanted["folder-c"], (False, b"something else")]
+
+
+async def test_a_history_with_other_metadata_is_a_different_one(managers: tuple[S3Manager, S3Manager]) -> None:
+    one, _ = managers
+    source, target = await versioned(one), await versioned(one)
+    await one.upload_file(source, "team/a", b"1", UploadOptions(metadata={"n": "0"}))
+    await one.upload_file(target, "copy/a", b"1")
+    call: dict[str, Any] = {"source_s3": one, "versions": True}
+
+    content = await migrate(f"s3://{source}/team", f"s3://{target}/copy", **call, compare="content")
+    report = await migrate(f"s3://{source}/team", f"s3://{target}/copy", **call)
+
+    assert (content.identical, report.identical) == (1, 0)
+    assert "a different history" in report.failures[0].error
 
 
 async def test_no_version_is_moved_before_those_that_are_older(

@@ -112,16 +112,38 @@ class S3Mover(ABC):
         key, version = self.source.key(row.key), row.version
         theirs = await self.target.head(self.target.key(row.target_key))
         ours = await self.source.head(key, version)
-        if compare(ours.size, ours.etag, theirs.size, theirs.etag) is Sameness.IDENTICAL:
-            return True
-        return ours.size == theirs.size and told_same(ours, theirs) is True
+        found = compare(ours.size, ours.etag, theirs.size, theirs.etag)
+        if found is not Sameness.IDENTICAL and (ours.size != theirs.size or not told_same(ours, theirs)):
+            return False
+        return (self.rules.compare == "content" and not row.failed) or await self._carries(ours, version, theirs)
+
+    async def carries(self, row: Row, their_version: str) -> bool:
+        """Return whether a version of the target has what is carried over besides the content."""
+        ours = await self.source.head(self.source.key(row.key), row.version)
+        theirs = await self.target.head(self.target.key(row.target_key), their_version)
+        return await self._carries(ours, row.version, theirs)
+
+    async def _carries(self, ours: FileInfo, version: str, theirs: FileInfo) -> bool:
+        try:
+            await self._check_carried(ours, version, theirs)
+        except IntegrityError:
+            return False
+        return True
+
+    async def _check_carried(self, ours: FileInfo, version: str, theirs: FileInfo) -> None:
+        """Compare what is carried over besides the content.
+
+        Raises:
+            IntegrityError: the target has something else.
+        """
+        check_stored(self.target, self.rules, ours, theirs)
+        await check_tags(self.target, self.rules, await self._tags(ours, version), theirs, exactly=True)
 
     async def check(self, row: Row) -> str | None:
         key, to, version = self.source.key(row.key), self.target.key(row.target_key), row.version
         ours, theirs = await self.source.head(key, version), await self.target.head(to)
         try:
-            check_stored(self.target, self.rules, ours, theirs)
-            await check_tags(self.target, self.rules, await self._tags(ours, version), theirs)
+            await self._check_carried(ours, version, theirs)
             if not await same_content(self.source, key, version, self.target, to):
                 return "the content differs"
         except IntegrityError as exc:

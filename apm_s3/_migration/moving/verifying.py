@@ -28,15 +28,20 @@ def check_stored(target: Side, rules: MigrationRules, ours: FileInfo, theirs: Fi
         )
 
 
-async def check_tags(target: Side, rules: MigrationRules, tags: Mapping[str, str], theirs: FileInfo) -> None:
+async def check_tags(
+    target: Side, rules: MigrationRules, tags: Mapping[str, str], theirs: FileInfo, *, exactly: bool = False
+) -> None:
     """Compare the target's tags with the source's, reading them only if there should be some.
+
+    Args:
+        exactly: also read them if there may be some: this migration has not written the object.
 
     Raises:
         IntegrityError: the tags differ.
     """
-    if not tags or "tags" in rules.accept:
+    if "tags" in rules.accept or not (tags or exactly):
         return
-    stored = await target.s3.get_file_tags(theirs.bucket, theirs.key)
+    stored = await (target.tags(theirs) if exactly else target.s3.get_file_tags(theirs.bucket, theirs.key))
     if dict(stored) != dict(tags):
         lost = sorted(set(tags) - set(stored))
         what = f"dropped the tags {', '.join(lost)}" if lost else "other tags"

@@ -85,6 +85,8 @@ class Histories:
         try:
             there = await versions_of(target, to)
             begun = already_there(rows, there)
+            if begun and self.rules.compare == "all" and not await self._carry(rows[:begun], there):
+                begun = None
             if begun is None and self.rules.if_exists != "overwrite":
                 raise Conflict("the target has a different history of this key", operation="migrate", key=to)
         except (ApmS3Error, OSError) as error:
@@ -101,6 +103,13 @@ class Histories:
                 left = rows[len(outcomes) :]
                 return [*outcomes, *(_failed(one, error) for one in left)]
         return outcomes
+
+    async def _carry(self, rows: Sequence[Row], there: Sequence[FileVersion]) -> bool:
+        """Return whether versions of the target have what is carried over besides the content."""
+        for row, version in zip(rows, there, strict=True):
+            if not row.marker and not await self.mover.carries(row, version.version_id):
+                return False
+        return True
 
     async def _one(self, row: Row, to: str) -> Outcome:
         if not row.marker:

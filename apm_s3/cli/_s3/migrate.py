@@ -26,6 +26,9 @@ def migrate(
     if_exists: Annotated[
         str, typer.Option(help="skip-identical (default), overwrite or fail.", show_default=False)
     ] = "skip-identical",
+    compare: Annotated[
+        str, typer.Option(help="all (default), or content: what makes an object identical.", show_default=False)
+    ] = "all",
     include: Include = None,
     exclude: Exclude = None,
     delete_extra: DeleteExtra = False,
@@ -54,6 +57,7 @@ def migrate(
     call.go_on = call.go_on if dry_run or verify_only else transfers.how_to_go_on(journal)
     rules: dict[str, Any] = {
         "if_exists": if_exists,
+        "compare": compare,
         "include": include,
         "exclude": exclude,
         "delete_extra": delete_extra,
