@@ -37,6 +37,7 @@ _CHANGING = (
     (re.compile(r"\b[0-9a-f]{20}\b"), "RANDOM"),
     (re.compile(r"(Signature|X-Amz-Credential)=[^&\"]+"), r"\1=…"),
     (re.compile(r"request R\d+"), "request ID"),
+    (re.compile(r"(?<=the hook installs apm-s3 from ).*"), "WHERE"),
     (re.compile(r"plan [0-9a-f]{12}"), "plan HASH"),
     (re.compile(r"\d+(\.\d+)? (\w?B/s|s )"), r"N \2"),
     (re.compile(r"(?<= )\d+s(?= )|\d\d:\d\d:\d\d|\b\d+ (second|minute)s? ago"), "TIME"),
