@@ -57,7 +57,7 @@ def test_a_rollback_is_planned_and_done_and_its_outcome_is_known(staging: Shell)
     assert outcome["outcome"] == "won"
     assert "won: it was committed" in staging.terminal("config", "outcome", release["write_id"]).plain
     never = ConfigStore.new_write_id("staging")
-    assert staging("config", "outcome", never).status in {1, 5}
+    assert staging("config", "outcome", never).status == 5
     conflict = staging("config", "rollback", "prometheus", "--to", "2", "--expect-revision", "1")
     assert (conflict.status, "hint: get the current revision" in conflict.stderr) == (4, True)
     assert staging("config", "rollback", "prometheus", "--to", "99").status == 1
@@ -182,3 +182,24 @@ def test_foreign_text_cannot_control_the_terminal(shell: Shell) -> None:
 
     assert "\x1b[2J" not in shown.screen
     assert "\\x1b[2Jgone" in shown.plain
+
+
+def test_a_write_that_lost_has_status_1(staging: Shell) -> None:
+    write_id = ConfigStore.new_write_id("staging")
+    document = staging.directory / "document"
+    document.write_text("{}")
+    bucket = staging.environ["APM_S3_BUCKET"]
+    key = f"configs/staging/prometheus/releases/00000002-{write_id}.json"
+    staging.ok("object", "cp", document, f"s3://{bucket}/{key}")
+
+    assert staging.json("config", "outcome", write_id, status=1)["outcome"] == "lost"
+
+
+def test_a_repair_that_leaves_damage_has_status_1(staging: Shell) -> None:
+    key = f"s3://{staging.environ['APM_S3_BUCKET']}/configs/staging/current.json"
+    document = json.loads(staging.ok("object", "cat", key))
+    document["log"]["entries"][-1]["at"] = "never"
+    (staging.directory / "forged.json").write_text(json.dumps(document))
+    staging.ok("object", "cp", "forged.json", key)
+
+    assert staging.json("config", "repair", "--yes", status=1)["ok"] is False

@@ -1,10 +1,12 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from apm_s3.configs import CommitOutcome
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, InvalidOption, StoreDamaged
+from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI
 
@@ -179,3 +181,39 @@ async def test_the_log_still_has_writes_whose_documents_were_collected(
     await store.collect_garbage("production", keep_revisions=2, keep_log=timedelta(days=1))
 
     assert await store.outcome(first.write_id) is CommitOutcome.EXPIRED
+
+
+class Frozen(MemoryObjects):
+    """A bucket whose production is frozen by somebody else just before the second read of its document."""
+
+    reads: int | None = None
+
+    async def read(self, key: str, **options: Any) -> tuple[FileInfo, bytes]:
+        if self.reads is not None and key.endswith("/current.json"):
+            self.reads += 1
+            if self.reads == 2:
+                self.reads = None
+                await ConfigStore(self).freeze("production", "an incident")
+        return await super().read(key, **options)
+
+
+async def test_an_environment_that_is_frozen_while_a_collection_is_planned_is_not_collected() -> None:
+    memory = Frozen(now=1_700_000_000.0)
+    store = ConfigStore(memory)
+    await _revisions(store, 5)
+    memory.now = 1_700_000_000.0 + 2 * DAY
+    memory.reads = 0
+
+    with pytest.raises(EnvironmentFrozen):
+        await store.collect_garbage("production", keep_revisions=3)
+
+    assert len(await store.history("loki", "production")) == 5
+
+
+async def test_the_revision_before_the_current_one_is_always_kept(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _revisions(store, 4)
+    memory.now += 2 * DAY
+
+    await store.collect_garbage("production", keep_revisions=1)
+
+    assert [release.revision for release in await store.history("loki", "production")] == [4, 3]

@@ -66,3 +66,14 @@ async def test_the_next_refresh_notices_an_overwritten_live_copy(
 
     assert (await bucket_objects.read(COPY))[1].decode() == RULES["rules/0.yaml"]
     assert (await store.fsck("production")).ok
+
+
+async def test_the_main_file_is_copied_after_the_files_that_it_names() -> None:
+    objects = MemoryObjects()
+    store = ConfigStore(objects)
+    await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
+    for copies in ({"loki.yaml": OTHER_LOKI, "rules/0.yaml": "groups: []\n# new\n"}, {"loki.yaml": LOKI}):
+        put: list[str] = []
+        objects._state.observers[:] = [lambda key, _, put=put: put.append(key)]
+        await store.upload("loki", "production", files={**RULES, **copies})
+        assert [key for key in put if key.startswith("live/")][-1].endswith("/loki.yaml")

@@ -569,3 +569,27 @@ def test_a_part_under_the_key_of_another_is_damage(
 
     with pytest.raises(StoreDamaged, match=problem):
         log_module.decode_part(body, key=key(last), environment="production", where="part")
+
+
+async def test_a_part_of_the_log_is_kept_while_its_last_entry_is_young(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    await bump(on_memory, 50)
+    memory.now = START + 86_400 * 30
+    await bump(on_memory, 150)
+    memory.now = START + 86_400 * 40
+
+    report = await on_memory.collect_garbage("production", keep_revisions=5, keep_log=timedelta(days=20))
+
+    assert (report.oldest_entry, report.log_parts) == (0, ())
+
+
+async def test_a_log_watcher_gets_the_beginning_of_an_environment_that_was_created_again(
+    on_memory: ConfigStore,
+) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+
+    entries = await take(on_memory.watch_log("production", since=40, interval=1000), 2)
+
+    assert [entry.sequence for entry in entries] == [0, 1]

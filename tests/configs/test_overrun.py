@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from apm_s3.configs import CommitOutcome, ConfigStore
-from apm_s3.errors import CommitUnknown, ConnectionLost, EnvironmentFrozen
+from apm_s3.errors import AccessDenied, CommitUnknown, ConnectionLost, EnvironmentFrozen, InvalidOption
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.configs.simulation.scenarios import change_a_hundred_times, lose_a_response
@@ -127,3 +127,50 @@ async def _lose_an_upload(memory: MemoryObjects) -> None:
 
 def _part(memory: MemoryObjects) -> str:
     return next(key for key in memory.objects if "/log/" in key)
+
+
+async def test_a_write_is_not_ruled_out_before_the_window_of_its_last_document_has_passed(
+    memory: MemoryObjects,
+) -> None:
+    first = memory.now or 0
+    for tool, revision, at in (("loki", 2, first), ("jaeger", 1, first + 600)):
+        memory.now = at
+        await memory.put(f"configs/production/{tool}/releases/{revision:08d}-{WRITE}.json", b"{}")
+
+    memory.now = first + 16 * 60
+    assert await ConfigStore(memory).outcome(WRITE) is CommitOutcome.PENDING
+    memory.now = first + 600 + 16 * 60
+    assert await ConfigStore(memory).outcome(WRITE) is CommitOutcome.LOST
+
+
+@pytest.mark.parametrize("others", [63, 64, 65])
+async def test_a_change_is_made_once_around_the_number_of_entries_that_the_document_keeps(
+    memory: MemoryObjects, others: int
+) -> None:
+    store, other = ConfigStore(memory), ConfigStore(memory)
+
+    async def meanwhile() -> None:
+        for number in range(others):
+            await other.upload("loki", "production", f"{LOKI}# {number}\n")
+
+    lose_a_response(memory, meanwhile)
+    await store.mark_good("loki", "production", 1)
+
+    assert [entry.action for entry in await store.log("production")].count("mark_good") == 1
+
+
+@pytest.mark.parametrize(("age", "refused"), [(14 * 60 - 1, False), (14 * 60 + 1, True)])
+async def test_a_repeated_write_is_refused_a_minute_before_its_window_ends(
+    memory: MemoryObjects, age: int, refused: bool
+) -> None:
+    memory.will_fail("put", AccessDenied("no", status=403), key="current.json")
+    with pytest.raises(AccessDenied):
+        await ConfigStore(memory).upload("loki", "production", OTHER_LOKI, write_id=WRITE)
+    memory.now = (memory.now or 0) + age
+    again = ConfigStore(memory).upload("loki", "production", OTHER_LOKI, write_id=WRITE)
+
+    if refused:
+        with pytest.raises(InvalidOption, match="never committed"):
+            await again
+    else:
+        assert (await again).revision == 2
