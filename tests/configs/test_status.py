@@ -66,3 +66,16 @@ async def test_ages_are_measured_by_the_servers_clock() -> None:
     memory.now = 1_000_000_600.0
 
     assert (await store.status())[0].age == timedelta(minutes=10)
+
+
+@pytest.mark.parametrize("damage", ["missing", "of another size"])
+async def test_the_live_copy_of_a_rule_file_that_is_behind_is_reported(damage: str) -> None:
+    memory = MemoryObjects()
+    store = ConfigStore(memory)
+    await store.upload("loki", "production", files={"loki.yaml": LOKI, "rules/a.yaml": "groups: []\n"})
+    copy = "live/production/loki/rules/a.yaml"
+    assert [row.live_behind for row in await store.status("production")] == [False]
+
+    await (memory.delete([copy]) if damage == "missing" else memory.put(copy, b"old"))
+
+    assert [row.live_behind for row in await store.status("production")] == [True]

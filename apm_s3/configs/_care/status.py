@@ -12,6 +12,7 @@ from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._backups.manifest import Backup
+from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models.current import Freeze
 from apm_s3.configs._models.releases import Origin, Release
 from apm_s3.configs._protocol.documents import keys
@@ -37,7 +38,9 @@ class ToolStatus:
         good_revision: the revision marked good, or None.
         last_backup: when the last backup with this tool was made, among the newest few in this store's bucket. For
             backups in another bucket, use that store's `list_backups`.
-        live_behind: whether the main file's copy under `live/` differs from the current release.
+        live_behind: whether the copies under `live/` differ from the current release: the content of the main file, or
+            the existence or size of another. Only `fsck` sees a copy of the right size with other content, and copies
+            of removed files.
     """
 
     environment: str
@@ -62,11 +65,25 @@ class ToolStatus:
 
 @dataclass(frozen=True, slots=True)
 class _Environment:
-    """What was read of one environment: its releases by tool, and the marks of their main files' live copies."""
+    """What was read of one environment: its releases by tool, and their live copies."""
 
     snapshot: Snapshot
     releases: Mapping[str, Release]
-    marks: Mapping[str, str | None]
+    copies: Mapping[str, _Copies]
+
+
+@dataclass(frozen=True, slots=True)
+class _Copies:
+    """Live copies: the SHA-256 mark of the main file's (None: there is none of ours), and the size of each by name."""
+
+    mark: str | None
+    sizes: Mapping[str, int]
+
+    def are_behind(self, release: Release) -> bool:
+        main = release.files.get(MAIN_FILES[release.tool])
+        return (main is not None and self.mark != main.sha256) or any(
+            self.sizes.get(name) != entry.size for name, entry in release.files.items() if not is_reserved(name)
+        )
 
 
 class StatusReader:
@@ -100,18 +117,27 @@ class StatusReader:
     async def _environment(self, snapshot: Snapshot) -> _Environment:
         tools = sorted(snapshot.current.tools)
         releases = [self._reader.newest(snapshot, tool) for tool in tools]
-        marks = [self._live_mark(snapshot.environment, tool) for tool in tools]
-        work: list[Coroutine[Any, Any, Release | str | None]] = [*releases, *marks]
+        copies = [self._copies(snapshot.environment, tool) for tool in tools]
+        work: list[Coroutine[Any, Any, Release | _Copies | None]] = [*releases, *copies]
         found = await run_all(work, limit=PARALLEL)
         read = [release for release in found[: len(tools)] if isinstance(release, Release)]
         return _Environment(
             snapshot,
             {release.tool: release for release in read},
-            dict(zip(tools, cast("list[str | None]", found[len(tools) :]), strict=True)),
+            dict(zip(tools, cast("list[_Copies]", found[len(tools) :]), strict=True)),
         )
 
+    async def _copies(self, environment: str, tool: str) -> _Copies:
+        reads: list[Coroutine[Any, Any, Any]] = [self._live_mark(environment, tool), self._sizes(environment, tool)]
+        mark, sizes = await run_all(reads)
+        return _Copies(mark, sizes)
+
+    async def _sizes(self, environment: str, tool: str) -> dict[str, int]:
+        folder = keys.live(environment, tool)
+        async with aclosing(self._objects.list(folder)) as listing:
+            return {info.key.removeprefix(folder): info.size async for info in listing}
+
     async def _live_mark(self, environment: str, tool: str) -> str | None:
-        """Return the SHA-256 mark of the main file's copy; None if there is no copy of ours."""
         try:
             info = await self._objects.head(keys.live(environment, tool, MAIN_FILES[cast("Tool", tool)]))
         except ObjectNotFound:
@@ -139,7 +165,7 @@ class StatusReader:
 def _row(
     read: _Environment, release: Release, digests: Mapping[tuple[str, str], str], last_backup: datetime | None
 ) -> ToolStatus:
-    snapshot, main = read.snapshot, release.files.get(MAIN_FILES[release.tool])
+    snapshot = read.snapshot
     good = snapshot.current.tools[release.tool].good
     now = datetime.fromtimestamp(snapshot.server_time, UTC)
     return ToolStatus(
@@ -159,7 +185,7 @@ def _row(
         good=good is not None and release.ref == good,
         good_revision=None if good is None else good.revision,
         last_backup=last_backup,
-        live_behind=main is not None and read.marks[release.tool] != main.sha256,
+        live_behind=read.copies[release.tool].are_behind(release),
         freeze=snapshot.current.freeze,
     )
 

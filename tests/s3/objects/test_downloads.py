@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 import pytest
 
-from apm_s3 import BucketNotFound, ObjectNotFound, ReadOptions, S3Manager, S3Settings, TransferSettings
+from apm_s3 import BucketNotFound, ObjectNotFound, ReadOptions, S3Manager, S3Settings, Timeouts, TransferSettings
 from apm_s3.errors import DeadlineExceeded, InvalidOption, UsageError
+from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 from tests.managers import let_deadlines_pass, make_manager
+from tests.memory_transport import MemoryBody, MemoryManager
 from tests.servers import Server
 
 KIB = 1024
@@ -212,3 +215,21 @@ async def test_a_cancelled_download_leaves_no_file(server: Server, stored: str, 
 
         assert s3.pool.stats().in_use == 0
     assert names_in(tmp_path) == []
+
+
+def test_a_body_that_stops_coming_ends_at_the_deadline_of_the_manager() -> None:
+    async def never(_: MemoryBody) -> AsyncIterator[bytes]:
+        await asyncio.get_running_loop().create_future()
+        yield b""
+
+    async def main(loop: VirtualTimeLoop) -> float:
+        async with MemoryManager(S3Settings(timeouts=Timeouts(deadline=8))) as s3:
+            await s3.upload_file("bucket", "key", b"content")
+            with mock.patch.object(MemoryBody, "__aiter__", never):
+                async with s3.download_file("bucket", "key") as download:
+                    began = loop.time()
+                    with pytest.raises(DeadlineExceeded, match="0 of 7 bytes came"):
+                        await download.read()
+                    return loop.time() - began
+
+    assert run_in_virtual_time(main) == pytest.approx(8, abs=0.5)
