@@ -126,11 +126,20 @@ def _accept(match: re.Match[str]) -> str:
     return " ".join(f"--accept {name}" for name in re.findall(r"[\w-]+", match[1]))
 
 
-_PYTHON = re.compile(r"\w\(|[a-z]_[a-z]|\w=")
+_PYTHON = re.compile(r"\w\(|[a-z]_[a-z]|(?<!--choose )\b\w+=")
 """What only programmers write: calls, names with underscores, arguments."""
+
+
+def _choose(match: re.Match[str]) -> str:
+    chosen = re.findall(r"'(\w+)': '?([^',}]+)", match[2])
+    return " ".join([f"apm-s3 config repair -e {match[1]}", *(f"--choose {tool}={what}" for tool, what in chosen)])
+
 
 _REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"accept=\(([^)]*)\)"), _accept),
+    (re.compile(r"repair\('([^']*)', choose=\{([^}]*)\}\)"), _choose),
+    (re.compile(r"history\(\) marks"), "apm-s3 config history marks"),
+    (re.compile(r"look for it in list_backups\(\)"), "look for it in apm-s3 config backups"),
     (
         re.compile(r"set_setting\('([^']*)', Versioning\(\)\) turns it on"),
         r"turn it on: apm-s3 bucket ensure \1 --versioning",

@@ -1138,7 +1138,7 @@ class ConfigStore:
         self,
         environment: str,
         *,
-        choose: Mapping[str, str] | None = None,
+        choose: Mapping[str, str | int] | None = None,
         author: str | None = None,
         message: str = "",
         timeout: float | None = None,
@@ -1152,7 +1152,8 @@ class ConfigStore:
         the reference document is lost, after everything else was repaired.
 
         Args:
-            choose: by tool, the key of the release document whose files become a new revision, if a choice is needed.
+            choose: by tool, if a choice is needed, the revision whose files become a new one, or the key of its release
+                document; 0 means a revision without files, if no release is intact.
             author, message: stored in the log; by default, the message says what was done.
             timeout: seconds for the whole call; by default there is no limit.
             write_id: see `mark_good`. Repeating the same call with it does not write the reference document again: it
@@ -1166,10 +1167,13 @@ class ConfigStore:
             InvalidOption: the environment's settings require an author, or the write id belongs to another write;
                 nothing was changed.
             DeadlineExceeded: the deadline passed; what was repaired by then is kept.
-            ConfigNotFound: the environment or release does not exist.
+            ConfigNotFound: the environment or a chosen release does not exist.
             FormatTooNew: a newer version of this library wrote it.
         """
         check_type("choose", choose, Mapping, NoneType)
+        for tool, choice in (choose or {}).items():
+            check_tool(tool)
+            check_type("choose", choice, str, int)
         check_log_notes(author, message)
         return await self._repairer.repair(
             check_environment(environment),

@@ -398,6 +398,31 @@ def test_damage_is_found_and_repaired_and_old_revisions_are_collected(shell: She
 # Ctrl-C
 
 
+def test_a_repair_that_needs_a_choice_prints_the_command_to_paste(staging: Shell, memory: FaultyS3) -> None:
+    for text in (GOOD, BETTER):
+        put(staging.directory / "prometheus", {"prometheus.yml": text})
+        staging.ok("config", "push", "prometheus", "-m", "x")
+    bucket = memory.s3.buckets[staging.environ["APM_S3_BUCKET"]]
+    [newest] = [key for key in bucket if "/releases/00000002-" in key]
+    staging.ok("object", "rm", f"s3://{staging.environ['APM_S3_BUCKET']}/{newest}", "--yes")
+
+    for command in (
+        ["fsck"],
+        ["repair", "--yes"],
+        ["fsck"],
+        ["push", "prometheus"],
+        ["rollback", "prometheus", "--to", "1"],
+    ):
+        assert staging("config", *command).status == 1
+    asked = staging("config", "repair", "--yes")
+    [hint] = [line for line in asked.stderr.splitlines() if line.startswith("hint: ")]
+    assert hint.endswith(": apm-s3 config repair -e staging --choose prometheus=1")
+    staging.ok(*hint.rpartition("apm-s3 ")[2].split())
+    assert staging.ok("config", "show", "prometheus") == GOOD
+    staging.ok("config", "fsck")
+    staging.ok("config", "push", "prometheus", "-m", "x")
+
+
 @pytest.mark.parametrize(
     ("command", "request_", "told"),
     [

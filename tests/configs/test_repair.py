@@ -12,7 +12,7 @@ from apm_s3.configs._protocol.commit.outcome import CommitOutcome
 from apm_s3.configs._protocol.documents.encoding import encode_current
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._store import ConfigStore
-from apm_s3.errors import ConnectionLost, EnvironmentFrozen, FormatTooNew, InvalidOption, StoreDamaged
+from apm_s3.errors import ConfigNotFound, ConnectionLost, EnvironmentFrozen, FormatTooNew, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
 
@@ -131,6 +131,63 @@ async def test_without_object_versions_the_caller_chooses_what_to_restore(
     assert (await store.download("loki", "production")).text == OTHER_LOKI
     assert (await store.download("loki", "production")).revision == 3
     assert (await store.upload("loki", "production", LOKI)).revision == 4
+
+
+async def test_a_lost_current_release_is_damage_until_a_repair_has_replaced_it(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    made = await _many(store, 3)
+    await lose(memory, _document(made[3]))
+
+    for _ in range(2):
+        report = await store.fsck("production")
+        assert ([each.severity for each in report.damage], report.ok) == (["damage"], False)
+        for refused in (
+            store.upload("loki", "production", files={"loki.yaml": LOKI}, force="an incident"),
+            store.rollback("loki", "production", to_revision=1),
+        ):
+            with pytest.raises(StoreDamaged, match="loki cannot be changed before a repair has replaced it"):
+                await refused
+        with pytest.raises(StoreDamaged, match=r"repair\('production', choose=\{'loki': 2\}\)"):
+            await store.repair("production")
+
+    assert (await store.repair("production", choose={"loki": 2})).after.ok
+    assert (await store.download("loki", "production")).text == f"{LOKI}# revision 2\n"
+    assert (await store.upload("loki", "production", files={"loki.yaml": LOKI})).revision == 5
+
+
+@pytest.mark.parametrize("reference_document_too", [False, True])
+async def test_a_tool_without_any_intact_release_begins_anew(
+    store: ConfigStore, memory: MemoryObjects, reference_document_too: bool
+) -> None:
+    made = await _many(store, 1)
+    await memory.put(_document(made[1]), b"garbage")
+    _forget_versions(memory)
+    if reference_document_too:
+        await lose(memory, CURRENT)
+
+    with pytest.raises(StoreDamaged, match=r"begin anew with 0.*choose=\{'loki': 0\}"):
+        await store.repair("production")
+    report = await store.repair("production", choose={"loki": 0})
+
+    assert (report.after.ok, await store.list()) == (True, ())
+    assert (await store.upload("loki", "production", LOKI)).revision == 3
+    assert (await store.fsck("production")).ok
+
+
+async def test_a_choice_that_does_not_fit_is_refused(store: ConfigStore, memory: MemoryObjects) -> None:
+    made = await _many(store, 3)
+    await lose(memory, _document(made[3]))
+
+    for choice, error in ((0, InvalidOption), (9, ConfigNotFound), ("configs/x", ConfigNotFound), (3, ConfigNotFound)):
+        with pytest.raises(error):
+            await store.repair("production", choose={"loki": choice})
+    with pytest.raises(InvalidOption):
+        await store.repair("production", choose={"lokki": 2})
+    assert (await store.repair("production", choose={"loki": 1})).after.ok
+    unneeded = await store.repair("production", choose={"loki": 1})
+    assert "loki: no choice was needed; it stays as it is" in unneeded.actions
+    assert await _revisions(store) == [4, 2, 1]
 
 
 async def test_an_old_reference_document_without_newer_versions_needs_a_choice(

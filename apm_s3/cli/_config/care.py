@@ -40,7 +40,7 @@ def repair(
     ctx: typer.Context,
     choose: Annotated[
         list[str] | None,
-        typer.Option(metavar="TOOL=KEY", help="The release to go on from, if a repair asks. Repeatable."),
+        typer.Option(metavar="TOOL=REVISION", help="What to go on from, if a repair asks. Repeatable."),
     ] = None,
     write_id: WriteId = None,
     author: Author = None,
@@ -54,7 +54,8 @@ def repair(
         apm-s3 config repair -e production
     """
     call = Call.of(ctx)
-    environment, chosen = call.environment, pairs(choose, "--choose")
+    environment = call.environment
+    chosen = {tool: int(each) if each.isdecimal() else each for tool, each in pairs(choose, "--choose").items()}
     if dry_run:
         with call.store_progress() as told:
             report = call.run_on_store(lambda store: store.fsck(environment, on_progress=told))

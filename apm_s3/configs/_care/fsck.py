@@ -245,7 +245,7 @@ class Checker:
                 continue
             revisions = sorted({release.revision for release in users[blob]})
             without.update(revisions)
-            marked = state is not None and all(state.damage_of(revision) for revision in revisions)
+            marked = state is not None and all(_is_given_up(state, revision) for revision in revisions)
             first = users[blob][0]
             key = keys.blobs(first.environment, first.tool) + blob
             told = f"{problem} ({_shown(revisions)})"
@@ -293,10 +293,15 @@ class Checker:
 
 
 def _lost_document(environment: str, state: ToolState | None, lost: LostRevision, tool: str) -> Finding:
-    marked = state is not None and state.damage_of(lost.revision) is not None
+    marked = state is not None and _is_given_up(state, lost.revision)
     key = keys.releases(environment, tool) + f"{lost.revision:08d}" if lost.ref is None else lost.ref.key
     sha256 = None if lost.ref is None else lost.ref.sha256
     return Finding("lost" if marked else "damage", tool, key, lost.problem, sha256, revision=lost.revision)
+
+
+def _is_given_up(state: ToolState, revision: int) -> bool:
+    """Return whether a repair marked the revision as damaged, and nothing is left to do: another one is current."""
+    return revision != state.release.revision and state.damage_of(revision) is not None
 
 
 def _shown(revisions: Sequence[int]) -> str:

@@ -38,6 +38,7 @@ from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import (
     ApmS3Error,
     ConfigNotFound,
+    InvalidOption,
     ObjectNotFound,
     PreconditionFailed,
     StoreDamaged,
@@ -122,7 +123,7 @@ class Repairer:
     async def repair(
         self,
         environment: str,
-        choose: Mapping[str, str],
+        choose: Mapping[str, str | int],
         *,
         author: str | None,
         message: str,
@@ -136,7 +137,7 @@ class Repairer:
             return await self._repair(environment, choose, note, write_id)
 
     async def _repair(
-        self, environment: str, choose: Mapping[str, str], note: Note, write_id: str | None
+        self, environment: str, choose: Mapping[str, str | int], note: Note, write_id: str | None
     ) -> RepairReport:
         actions: list[str] = []
         for _ in range(_TRIES):
@@ -159,7 +160,7 @@ class Repairer:
             hint="other writers are active: freeze the environment first",
         )
 
-    async def _try(self, work: _Work, choose: Mapping[str, str], note: Note, actions: list[str]) -> bool:
+    async def _try(self, work: _Work, choose: Mapping[str, str | int], note: Note, actions: list[str]) -> bool:
         """Try once to repair; return False if everything must be read again."""
         environment, found = work.environment, work.found
         if found.wanted is not None:
@@ -220,30 +221,31 @@ class Repairer:
 
     # Decisions --------------------------------------------------------------------------------------------------
 
-    async def _decide(self, work: _Work, choose: Mapping[str, str]) -> None:
+    async def _decide(self, work: _Work, choose: Mapping[str, str | int]) -> None:
         """Decide for each tool: mark damage, use the caller's choice, or require one."""
         wanted = work.found.wanted
         for tool, check in work.checks.items():
             state = None if wanted is None else wanted.tools.get(tool)
-            if state is None and not (check.documents if wanted is None else check.others.ahead):
-                continue
+            needed = state is not None or bool(check.documents if wanted is None else check.others.ahead)
             if state is not None:
                 state = work.tools[tool] = replace(state, damaged=marks(state, check))
-                if check.is_whole(state.release) and not check.others.ahead:
-                    continue
-            if tool not in choose:
+                needed = not check.is_whole(state.release) or bool(check.others.ahead)
+            if needed and tool not in choose:
                 work.undecided.append(tool)
-                continue
-            work.tools[tool] = await self._take_up(work, tool, choose[tool], state)
-            work.actions.append(f"{tool}: revision {work.tools[tool].release.revision} uses '{choose[tool]}'")
+            elif needed:
+                work.tools[tool] = await self._take_up(work, tool, choose[tool], state)
+                work.actions.append(f"{tool}: revision {work.tools[tool].release.revision} uses '{choose[tool]}'")
+            elif tool in choose:
+                work.actions.append(f"{tool}: no choice was needed; it stays as it is")
 
-    async def _take_up(self, work: _Work, tool: str, key: str, state: ToolState | None) -> ToolState:
+    async def _take_up(self, work: _Work, tool: str, choice: str | int, state: ToolState | None) -> ToolState:
         """Create a release above all existing ones, with the files of the chosen one; the history before it is kept."""
         documents = work.checks[tool].documents
-        chosen = await self._chosen(work.environment, tool, key)
-        if state is None or work.checks[tool].others.ahead:
+        chosen = await self._pick(work, tool, choice)
+        if chosen.revision and (state is None or work.checks[tool].others.ahead):
             state = found_again(state, chosen, documents)
-        revision = max([state.release.revision, *(each.revision for each in documents.values())]) + 1
+        revisions = [0 if state is None else state.release.revision, *(each.revision for each in documents.values())]
+        revision = max(revisions) + 1
         plan = plan_blobs(chosen.files, None, work.write_id)
         made = {entry.blob: entry for entry in plan.entries.values()}
         await run_all(
@@ -253,12 +255,12 @@ class Repairer:
         release = replace(
             chosen,
             revision=revision,
-            parent=state.release,
+            parent=None if state is None else state.release,
             write_id=work.write_id,
             author=None,
-            message=f"repaired with revision {chosen.revision}",
+            message=f"repaired with revision {chosen.revision}" if chosen.revision else "repaired without files",
             created_at=datetime.fromtimestamp(work.found.now, UTC),
-            origin=Origin("repair", work.environment, chosen.revision),
+            origin=Origin("repair", work.environment, chosen.revision) if chosen.revision else chosen.origin,
             files=plan.entries,
         )
         document, body = keys.release(work.environment, tool, revision, work.write_id), encode_release(release)
@@ -267,7 +269,33 @@ class Repairer:
         except PreconditionFailed as exc:
             raise _Changed from exc  # by another call with the same write id
         ref = ReleaseRef(revision, document, hashlib.sha256(body).hexdigest())
-        return replace(state, release=ref, parent=state.release)
+        return ToolState(ref, oldest=revision) if state is None else replace(state, release=ref, parent=state.release)
+
+    async def _pick(self, work: _Work, tool: str, choice: str | int) -> Release:
+        """Return the chosen release: by its key, by its revision, or without files for revision 0.
+
+        Raises:
+            ConfigNotFound: it does not exist.
+            InvalidOption: several releases have this revision, or there are intact ones to go on from.
+            StoreDamaged: it is damaged itself.
+        """
+        if isinstance(choice, str):
+            return await self._chosen(work.environment, tool, choice)
+        check = work.checks[tool]
+        there = [key for key, each in check.documents.items() if each.revision == choice]
+        found = [key for key in there if key in check.history.keys] or there
+        if choice == 0:
+            found = await self._offers(check)
+            if not found:
+                now = datetime.fromtimestamp(work.found.now, UTC)
+                return Release(tool, work.environment, 0, None, work.write_id, None, "", now, Origin("repair"), {})  # type: ignore[arg-type]
+        if not found:
+            problem = f"there is no revision {choice} of {tool} in '{work.environment}'"
+            raise ConfigNotFound(problem, tool=tool, environment=work.environment, hint="choose another one")
+        if choice == 0 or len(found) > 1:
+            what = "no choice while a release is intact" if choice == 0 else "not unique"
+            raise InvalidOption(f"{tool}: revision {choice} is {what}", hint=f"choose one of these: {', '.join(found)}")
+        return await self._chosen(work.environment, tool, found[0])
 
     async def _copy(self, environment: str, tool: str, entry: FileEntry, source: str) -> None:
         folder = keys.blobs(environment, tool)
@@ -292,23 +320,29 @@ class Repairer:
         return chosen
 
     async def _question(self, work: _Work, actions: list[str]) -> StoreDamaged:
-        lines = []
+        lines, choice = [], dict[str, str | int]()
         for tool in work.undecided:
-            findings = [each.problem for each in work.checks[tool].findings if each.severity != "behind"]
+            check = work.checks[tool]
+            findings = [each.problem for each in check.findings if each.severity != "behind"]
             problem = findings[0] if findings else "the reference document is lost"
-            offers = await self._offers(work.checks[tool].documents)
-            lines.append(f"{tool}: {problem} (intact releases: {', '.join(offers) or 'none'})")
+            offers = await self._offers(check)
+            choice[tool] = _shortest(offers[0], check.documents) if offers else 0
+            told = f"intact releases: {', '.join(offers)}" if offers else "no release is intact, begin anew with 0"
+            lines.append(f"{tool}: {problem} ({told})")
         done = f"; done so far: {'; '.join(actions)}" if actions else ""
         return StoreDamaged(
             f"'{work.environment}' cannot be repaired without a choice: {'; '.join(lines)}{done}",
             environment=work.environment,
-            hint="choose a release for each: repair(environment, choose={tool: key}); or upload the whole bundle again",
+            hint=f"choose the release to go on from: repair({work.environment!r}, choose={choice})",
         )
 
-    async def _offers(self, documents: Mapping[str, Document]) -> list[str]:
-        """Return the keys of the newest intact releases, committed or not."""
+    async def _offers(self, check: ToolCheck) -> list[str]:
+        """Return the keys of the newest intact releases, those that were certainly committed first."""
         found: list[str] = []
-        for each in sorted(documents.values(), key=lambda document: document.key, reverse=True):
+        order = sorted(
+            check.documents.values(), key=lambda each: (each.key in check.history.keys, each.key), reverse=True
+        )
+        for each in order:
             if each.release is None or len(found) == _SHOWN:
                 continue
             with suppress(Gone, ApmS3Error):
@@ -437,6 +471,12 @@ class Repairer:
                 left = "" if clean else "; those of removed files cannot be deleted"
                 actions.append(f"live copies of {tool} were compared and refreshed{left}")
         return actions
+
+
+def _shortest(key: str, documents: Mapping[str, Document]) -> str | int:
+    """Return the revision of a release, or its key if others have the same revision."""
+    revision = documents[key].revision
+    return revision if [each.revision for each in documents.values()].count(revision) == 1 else key
 
 
 def _newly_marked(work: _Work) -> list[tuple[str, ToolState]]:

@@ -191,7 +191,7 @@ class Publisher:
         check_thawed(environment, begun.current)
         for tool, revision in expect.items():
             check_expected(tool, environment, begun.current.tools.get(tool), revision)
-        reads: list[Coroutine[Any, Any, Release | None]] = [self._reader.newest(begun, tool) for tool in expect]
+        reads: list[Coroutine[Any, Any, Release | None]] = [self._base(begun, tool) for tool in expect]
         read = await run_all([*reads, *([] if beside is None else [beside(begun)])])
         bases = dict(zip(expect, read[: len(reads)], strict=True))
         call.allow(sum(base.size for base in bases.values() if base is not None))
@@ -199,6 +199,13 @@ class Publisher:
         for draft in made:
             begun.current.settings.check_note(environment, draft.author, draft.message)
         return list(made)
+
+    async def _base(self, begun: Snapshot, tool: str) -> Release | None:
+        try:
+            return await self._reader.newest(begun, tool)
+        except Gone as gone:
+            # Not even by a whole bundle: the lost release may have an overlay, and says what was deployed last.
+            raise Gone(f"{gone.problem}; {tool} cannot be changed before a repair has replaced it") from gone
 
     async def repeated(
         self, environment: str, tools: Collection[str] | None, *, call: Call, same: Callable[[Release], bool]
