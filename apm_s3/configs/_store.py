@@ -16,6 +16,7 @@ from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._backups.plans import RestorePlan
 from apm_s3.configs._backups.restore import DRILL, Restorer
+from apm_s3.configs._care.dry_run import DryRun
 from apm_s3.configs._care.fsck import Checker, FsckReport
 from apm_s3.configs._care.garbage import Collector, GarbageReport, WantedRetention
 from apm_s3.configs._care.repair import Repairer, RepairReport
@@ -1141,6 +1142,7 @@ class ConfigStore:
         choose: Mapping[str, str | int] | None = None,
         author: str | None = None,
         message: str = "",
+        dry_run: bool = False,
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> RepairReport:
@@ -1155,6 +1157,7 @@ class ConfigStore:
             choose: by tool, if a choice is needed, the revision whose files become a new one, or the key of its release
                 document; 0 means a revision without files, if no release is intact.
             author, message: stored in the log; by default, the message says what was done.
+            dry_run: change nothing, and report what would be done, and how the environment would be afterwards.
             timeout: seconds for the whole call; by default there is no limit.
             write_id: see `mark_good`. Repeating the same call with it does not write the reference document again: it
                 updates `live/` and checks. If nothing had to be written, the id is not stored.
@@ -1175,7 +1178,13 @@ class ConfigStore:
             check_tool(tool)
             check_type("choose", choice, str, int)
         check_log_notes(author, message)
-        return await self._repairer.repair(
+        repairer = self._repairer
+        if dry_run:
+            objects = DryRun(self._objects)
+            reader = Reader(objects)
+            live, backups = Live(objects, reader), Backups(objects, reader)
+            repairer = Repairer(objects, reader, Checker(objects, reader), live, backups, self._afterwards)
+        return await repairer.repair(
             check_environment(environment),
             choose or {},
             author=author,

@@ -175,6 +175,25 @@ async def test_a_tool_without_any_intact_release_begins_anew(
     assert (await store.fsck("production")).ok
 
 
+async def test_a_dry_run_reports_what_a_repair_does_and_changes_nothing(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    made = await _many(store, 3)
+    await lose(memory, _document(made[2]), _document(made[3]))
+    await memory.put(_blob(made[1]), b"garbage")
+    before = dict(memory.objects)
+
+    with pytest.raises(StoreDamaged, match=r"choose=\{'loki': "):
+        await store.repair("production", dry_run=True)
+    planned = await store.repair("production", choose={"loki": 1}, dry_run=True)
+    assert memory.objects == before
+    assert not (await store.fsck("production")).ok
+    done = await store.repair("production", choose={"loki": 1})
+
+    assert (planned.actions, planned.after.ok, planned.after.releases) == (done.actions, True, done.after.releases)
+    assert (await store.fsck("production")).ok
+
+
 async def test_a_choice_that_does_not_fit_is_refused(store: ConfigStore, memory: MemoryObjects) -> None:
     made = await _many(store, 3)
     await lose(memory, _document(made[3]))

@@ -16,8 +16,9 @@ from apm_s3.cli._statuses import Status
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
-    from apm_s3.configs import FsckReport, GarbageReport
+    from apm_s3.configs import ConfigStore, FsckReport, GarbageReport, RepairReport
 
 
 def fsck(ctx: typer.Context) -> Status:
@@ -56,25 +57,35 @@ def repair(
     call = Call.of(ctx)
     environment = call.environment
     chosen = {tool: int(each) if each.isdecimal() else each for tool, each in pairs(choose, "--choose").items()}
+    by = call.author(author)
     if dry_run:
+
+        async def plan(store: ConfigStore) -> tuple[FsckReport, RepairReport]:
+            before = await store.fsck(environment, on_progress=told)
+            return before, await store.repair(environment, choose=chosen, author=by, message=message, dry_run=True)
+
         with call.store_progress() as told:
-            report = call.run_on_store(lambda store: store.fsck(environment, on_progress=told))
-        call.print({"dry_run": True, "ok": report.ok, **_document(report)}, *_shown(report))
+            before, would = call.run_on_store(plan)
+        text = _actions(f"a repair of {environment} would do this", would)
+        document = {"dry_run": True, "ok": before.ok, **_document(before)}
+        call.print({**document, "actions": would.actions, "after": _document(would.after)}, *_shown(before), text)
         return Status.DONE
     if name := in_production(environment):
         call.confirm(f"Repair {environment}?", yes=yes, name=name)
-    by = call.author(author)
     done = change(
         call,
         environment,
         write_id,
         lambda store, used: store.repair(environment, choose=chosen, author=by, message=message, write_id=used),
     )
-    actions = [("~", action) for action in done.actions]
-    text = make_changes(f"repaired {environment}: {counted(len(actions), 'action')}", actions)
     document = {"ok": done.after.ok, "actions": done.actions, "after": _document(done.after)}
-    call.print(document, text, *_shown(done.after))
+    call.print(document, _actions(f"repaired {environment}", done), *_shown(done.after))
     return Status.DONE if done.after.ok else Status.FAILED
+
+
+def _actions(said: str, report: RepairReport) -> Text:
+    actions = [("~", action) for action in report.actions]
+    return make_changes(f"{said}: {counted(len(actions), 'action')}", actions)
 
 
 def _document(report: FsckReport) -> dict[str, object]:
