@@ -426,6 +426,66 @@ async def test_an_object_of_another_size_is_found_out_though_its_etag_is_the_sam
     assert [failure.key for failure in checked.failures] == ["a"]
 
 
+@pytest.mark.parametrize(("body", "verify"), [(b"longer", "checksum"), (b"2", "read")])
+async def test_what_was_identical_is_verified_too(one: Place, tmp_path: Path, body: bytes, verify: Any) -> None:
+    fill(one)
+    for key, content in BODIES.items():
+        put_copy(one, key, content)
+    call: dict[str, Any] = {"source_s3": one.s3, "journal": tmp_path / "journal", "verify": verify}
+    report = await migrate(SOURCE, TARGET, **call)
+    stored = one.server.s3.buckets["target"]
+    stored["copy/a"] = replace(stored["copy/a"], body=body)
+
+    checked = await verify_migration(SOURCE, TARGET, **call)
+
+    assert (report.identical, [failure.key for failure in checked.failures]) == (5, ["a"])
+
+
+async def test_an_object_that_somebody_overwrites_after_each_move_fails_in_the_end(one: Place) -> None:
+    one.put("team/a")
+
+    async def overwritten(exchange: Exchange) -> None:
+        if "copy/a" in (stored := exchange.s3.buckets["target"]):
+            stored["copy/a"] = replace(stored["copy/a"], etag='"of somebody else"')
+        exchange.send(exchange.carry_out())
+
+    one.server.will(overwritten, "ListObjectsV2", times=None)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3)
+
+    assert (report.failed, report.verified) == (1, 0)
+    assert "the target has a different object, or none" in report.failures[0].error
+    # Three times, and the probe.
+    assert one.arrived("CopyObject") == 3 + 1
+
+
+async def test_what_vanished_from_the_source_is_extra_at_the_target(one: Place) -> None:
+    fill(one)
+    put_copy(one, "a", b"old")
+
+    async def vanished(exchange: Exchange) -> None:
+        if exchange.request.key == "copy/a":
+            exchange.s3.buckets["source"].pop("team/a", None)
+        exchange.send(exchange.carry_out())
+
+    one.server.will(vanished, "CopyObject", times=None)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, delete_extra=True)
+
+    assert (report.vanished, report.deleted, report.failed) == (1, 1, 0)
+    assert "a" not in one.stored()
+
+
+async def test_a_refused_page_is_not_in_the_journal(one: Place, tmp_path: Path) -> None:
+    fill(one)
+    for _ in range(2):
+        with pytest.raises(InvalidOption, match="the same name"):
+            await migrate(SOURCE, TARGET, source_s3=one.s3, transform_key=same_name, journal=tmp_path / "journal")
+    assert one.stored() == {}
+
+
+def same_name(key: str) -> str:
+    return "one"
+
+
 async def test_a_journal_of_another_migration_is_refused(one: Place, tmp_path: Path) -> None:
     fill(one)
     journal = tmp_path / "journal"
