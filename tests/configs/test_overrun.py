@@ -7,7 +7,14 @@ from datetime import timedelta
 import pytest
 
 from apm_s3.configs import CommitOutcome, ConfigStore
-from apm_s3.errors import AccessDenied, CommitUnknown, ConnectionLost, EnvironmentFrozen, InvalidOption
+from apm_s3.errors import (
+    AccessDenied,
+    CommitUnknown,
+    ConnectionLost,
+    EnvironmentFrozen,
+    IntegrityError,
+    InvalidOption,
+)
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.configs.simulation.scenarios import change_a_hundred_times, lose_a_response
@@ -174,3 +181,19 @@ async def test_a_repeated_write_is_refused_a_minute_before_its_window_ends(
             await again
     else:
         assert (await again).revision == 2
+
+
+def test_a_commit_that_arrived_is_unknown_if_the_document_cannot_be_read_intact_afterwards() -> None:
+    async def scene() -> None:
+        memory = MemoryObjects(now=1_800_000_000.0)
+        store = ConfigStore(memory)
+        await store.upload("loki", "production", LOKI)
+
+        async def meanwhile() -> None:
+            memory.will_fail("read", IntegrityError("damaged"), key="current.json", times=None)
+
+        lose_a_response(memory, meanwhile)
+        with pytest.raises(CommitUnknown):
+            await store.freeze("production", "an incident")
+
+    play(scene)

@@ -33,6 +33,7 @@ from apm_s3.errors import (
     CommitUnknown,
     DeadlineExceeded,
     FormatTooNew,
+    IntegrityError,
     NotFound,
     PreconditionFailed,
     S3Error,
@@ -289,7 +290,7 @@ class Write:
                     return await self.reader.require(self.begun.environment)
             except TimeoutError as exc:
                 raise (self._unknown() if self.sent else self._too_late("S3 did not respond in time")) from exc
-            except (S3Error, TransportError) as error:
+            except (IntegrityError, S3Error, TransportError) as error:
                 pause = next(backoff)
                 if loop.time() + pause >= self.deadline:
                     raise (self._unknown() if self.sent else error) from error
