@@ -35,21 +35,17 @@ class Capability(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The requests that a migration makes, and their cost at S3's list prices.
+    """The requests that a migration makes, without retries.
 
     Attributes:
         requests: counted by S3's price classes, "PUT, COPY, POST, LIST" and "GET, HEAD".
-        dollars: the cost of the requests, without retrieval, traffic and storage.
-        prices: the source and date of the prices.
     """
 
     requests: Mapping[str, int]
-    dollars: float
-    prices: str
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} of {name}" for name, count in self.requests.items())
-        return f"about {counts}: ${self.dollars:.2f} ({self.prices}; without retrieval, traffic and storage)"
+        return f"about {counts}"
 
 
 @dataclass(frozen=True, slots=True)

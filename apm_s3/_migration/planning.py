@@ -10,7 +10,6 @@ from apm_s3._migration.journal import Journal
 from apm_s3._migration.listing.finding import Source, list_target
 from apm_s3._migration.models import Estimate, MigrationPlan
 from apm_s3._migration.moving.movers import LARGEST_COPY
-from apm_s3._migration.prices import GET_CLASS, PUT_CLASS, SOURCE, price
 from apm_s3._migration.rules import Sameness, compare, needs_asking
 from apm_s3._migration.store import Row
 from apm_s3._migration.task import Task
@@ -25,8 +24,8 @@ _SHOWN = 1000
 @dataclass(slots=True)
 class _Counts:
     found: Counter[Sameness] = field(default_factory=Counter)
-    writes: Counter[str] = field(default_factory=Counter)
-    reads: Counter[str] = field(default_factory=Counter)
+    writes: int = 0
+    reads: int = 0
     bytes_to_move: int = 0
 
 
@@ -73,7 +72,7 @@ async def _counted(task: Task, journal: Journal) -> _Counts:
         for row, found in zip(rows, await run_all((_found(task, row) for row in rows), limit=_PARALLEL), strict=True):
             counts.found[found] += 1
             if found is Sameness.IDENTICAL and task.rules.compare == "all" and task.target_side and task.source_side:
-                counts.reads[row.storage_class or "STANDARD"] += 2
+                counts.reads += 2
             if found is not Sameness.IDENTICAL or task.rules.if_exists == "overwrite":
                 counts.bytes_to_move += row.size
                 _count_requests(task, row, counts)
@@ -94,17 +93,16 @@ def _count_requests(task: Task, row: Row, counts: _Counts) -> None:
     """Count the requests of one object, without retries."""
     part_size = 8 * 1024**2
     parts = -(-row.size // part_size)
-    kind = row.storage_class or "STANDARD"
     large = row.size > (LARGEST_COPY if task.server_side else 64 * 1024**2)
     if task.target_side is not None:
-        counts.writes[kind] += parts + 2 if large else 1
+        counts.writes += parts + 2 if large else 1
     if task.server_side:
-        counts.reads[kind] += 2 if large else 0
+        counts.reads += 2 if large else 0
     else:
         reads = 0 if task.source_side is None else parts if large else 1
-        counts.reads[kind] += reads + (1 if task.source_side is not None and task.target_side is not None else 0)
+        counts.reads += reads + (1 if task.source_side is not None and task.target_side is not None else 0)
     if task.rules.verify == "read":
-        counts.reads[kind] += 4
+        counts.reads += 4
 
 
 def _estimate(task: Task, counts: _Counts, objects: int, there: int) -> Estimate:
@@ -112,9 +110,4 @@ def _estimate(task: Task, counts: _Counts, objects: int, there: int) -> Estimate
     if task.target_side is not None:
         # The target is listed before moving, and again afterwards to verify.
         pages += there // 1000 + 1 + max(objects, there) // 1000 + 1
-    writes = sum(counts.writes.values())
-    return Estimate(
-        {PUT_CLASS: writes + pages, GET_CLASS: sum(counts.reads.values())},
-        price(counts.writes, pages, counts.reads),
-        SOURCE,
-    )
+    return Estimate({"PUT, COPY, POST, LIST": counts.writes + pages, "GET, HEAD": counts.reads})
