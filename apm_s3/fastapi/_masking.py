@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from apm_s3.configs import Bundle, ConfigFile
-from apm_s3.configs._content.overlays import is_internal
+from apm_s3.configs._content.overlays import has_old_base, is_internal, secrets_in
 from apm_s3.configs._models.releases import format_of, masking_inputs
 from apm_s3.errors import ConfigInvalid
 from apm_s3.fastapi._calls import Call
@@ -82,19 +82,20 @@ async def mask_file(call: Call, file: ConfigFile, inputs: Inputs | None = None) 
     others = [
         await call.configs.download(file.tool, file.environment, name, revision=file.revision) for name, _ in inputs
     ]
-    inputs_too = [(each.name, each.raw) for each in others]
-    masked = (await run_large(partial(_mask, file.name, text, inputs_too), len(file.raw))).encode()
+    raws = {each.name: each.raw for each in others}
+    masked = (await run_large(partial(_mask, file.name, file.raw, text, raws), len(file.raw))).encode()
     _masked.put(key, masked)
     return masked
 
 
-def _mask(name: str, text: str, others: Sequence[tuple[str, bytes]]) -> str:
+def _mask(name: str, raw: bytes, text: str, others: Mapping[str, bytes]) -> str:
     if not others:
         return mask_text(name, text)
-    searched = Searched(name, text)
-    texts = [(each, decode(raw)) for each, raw in others]
+    searched = Searched(name, text, secrets_in(name, raw, others) or ())
+    texts = [(each, decode(other)) for each, other in others.items()]
     told = [searched, *(Searched(each, other) for each, other in texts if other is not None)]
-    return KnownSecrets(secret for each in told for secret in each.secrets()).masked(searched)
+    secrets = (secret for each in told for secret in each.secrets())
+    return KnownSecrets(secrets, weak=has_old_base(name, raw, others)).masked(searched)
 
 
 async def mask_files(call: Call, bundle: Bundle) -> dict[str, bytes]:

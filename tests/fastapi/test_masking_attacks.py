@@ -17,6 +17,7 @@ from tests.configs.samples import GRAFANA
 from tests.fastapi.applications import EVERYTHING, client_of
 
 SECRET = "hunter2-Zq9'x"
+PIN = "4711"
 OVERLAY = ".apm/overlay.yml"
 TARGET, SOURCE = "/environments/production", "/environments/staging"
 TOOL = f"{TARGET}/tools/grafana"
@@ -105,6 +106,23 @@ async def test_a_secret_of_a_base_stays_masked_whatever_an_overlay_changes(
         assert encoded not in text
         assert "apm/bases" not in text
         assert "apm/results" not in text
+
+
+@pytest.mark.parametrize("attack", [name for name in ATTACKS if name not in ("part of a text", "encoded")])
+async def test_a_short_secret_is_followed_through_an_overlay_with_all_guesses(
+    attack: str, store: ConfigStore, mallory: httpx.AsyncClient
+) -> None:
+    base, patch = (json.loads(json.dumps(each).replace(QUOTED, PIN).replace(SECRET, PIN)) for each in ATTACKS[attack])
+    guesses = [str(number) for number in range(4700, 4720)]
+    patch = {**patch, "guesses": guesses, "more": {"text": " ".join(guesses)}}
+
+    shown = await attacked(store, mallory, base.replace(f"\\x68{SECRET[1:]}", PIN), patch)
+
+    composed = (await store.download("grafana", "production", "notes.yml")).text
+    assert composed.count(PIN) >= 3
+    for text in shown:
+        # All guesses are shown, or none: otherwise the difference would tell the secret.
+        assert text.count(PIN) == text.count("4712")
 
 
 GUESSES = [f"{number:04}" for number in range(40, 60)]
@@ -204,3 +222,25 @@ async def test_what_tells_the_secrets_of_a_composed_file_cannot_be_taken_away(
     assert (put.status_code, again.status_code) == (200, 200)
     assert "2-Zq9" not in read.text
     assert again.headers["ETag"] == (await mallory.get(f"{TOOL}/files/{name}")).headers["ETag"]
+
+
+async def test_a_report_quotes_no_secret_that_an_overlay_made_look_harmless(
+    store: ConfigStore, mallory: httpx.AsyncClient
+) -> None:
+    base = """\
+global: {scrape_interval: &a "47 parsecs"}
+scrape_configs:
+  - job_name: x
+    basic_auth: {username: u, password: *a}
+"""
+    await store.upload("prometheus", "staging", base, force="a test")
+    await store.upload("prometheus", "production", "{}\n", force="a test")
+    jobs = [{"job_name": "x", "basic_auth": None}]
+    jobs += [{"job_name": f"g{number}", "scrape_interval": f"{number} parsecs"} for number in range(45, 50)]
+    overlay = json.dumps({"files": {"prometheus.yml": {"scrape_configs": jobs}}})
+    await store.upload("prometheus", "production", overlay, name=OVERLAY, force="a test")
+
+    plan = await mallory.post(PLAN, params={"source": "staging", "tool": "prometheus"}, json={})
+
+    assert plan.json()["tools"][0]["report"]["issues"][0]["message"].startswith("invalid duration: '<secret>'")
+    assert plan.text.count("47 parsecs") == plan.text.count("48 parsecs") > 0

@@ -9,10 +9,11 @@ from typing import Any
 
 from apm_s3.configs._content.diff_structural import Change, Kind, differences
 from apm_s3.configs._content.diff_text import unified_diff
+from apm_s3.configs._content.overlays import secrets_in
 from apm_s3.errors import ConfigInvalid
 from apm_s3.validators import parse_document
-from apm_s3.validators._reading.documents import format_of
-from apm_s3.validators._secrets.known import KnownSecrets, Searched
+from apm_s3.validators._reading.documents import Format
+from apm_s3.validators._secrets.known import KnownSecrets, Searched, marked
 from apm_s3.validators._secrets.texts import decode
 
 MAX_CHANGES = 5_000
@@ -75,18 +76,20 @@ def diff_bundles(
     *,
     old_label: str,
     new_label: str,
-    inputs: Iterable[tuple[str, bytes]] = (),
+    inputs: tuple[Mapping[str, bytes], Mapping[str, bytes]] = ({}, {}),
 ) -> BundleDiff:
     """Compare two bundles. The cost per file is limited; equal files are not read.
 
     Args:
-        inputs: other files that the bundles were made from. Whatever is a secret there, or in any of the files that
-            differ, is masked everywhere.
+        inputs: files of both bundles that show what an overlay made a secret of. Whatever is a secret there, or in any
+            of the files that differ, is masked everywhere.
     """
     differ = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    sides = [[_search(name, side.get(name, b"")) for side in (old, new)] for name in differ]
+    both = tuple(zip((old, new), inputs, strict=True))
+    sides = [[_search(name, side.get(name, b""), others) for side, others in both] for name in differ]
+    more = [[_search(name, raw, {}) for each in inputs for name, raw in each.items()]] if differ else []
     keeps = sum(len(side.text) for each in sides for side in each if side is not None) <= _KEPT
-    known = KnownSecrets(_secrets([*sides, [_search(*each) for each in inputs if differ]], keeps=keeps))
+    known = KnownSecrets(_secrets([*sides, *more], keeps=keeps))
     found = []
     for name, (before, after) in zip(differ, sides, strict=True):
         label = "/dev/null" if name not in old else f"{old_label}/{name}"
@@ -95,9 +98,9 @@ def diff_bundles(
     return BundleDiff(old_label, new_label, tuple(found))
 
 
-def _search(name: str, raw: bytes) -> Searched | None:
+def _search(name: str, raw: bytes, others: Mapping[str, bytes]) -> Searched | None:
     text = decode(raw)
-    return None if text is None else Searched(name, text)
+    return None if text is None else Searched(name, text, secrets_in(name, raw, others) or ())
 
 
 def _secrets(sides: Iterable[Iterable[Searched | None]], *, keeps: bool) -> Iterator[str]:
@@ -125,21 +128,16 @@ def _diff_file(
     text = unified_diff(before, after, known, old_label=labels[0], new_label=labels[1])
     if kind != "changed":
         return FileDiff(name, kind, text, None)
-    changes, note = _structural(name, before.text, after.text, known)
+    changes, note = _structural(before, after, known)
     return FileDiff(name, kind, text, changes, note if text else "only its encoding changed")
 
 
-def _structural(name: str, old: str, new: str, known: KnownSecrets) -> tuple[tuple[Change, ...] | None, str | None]:
-    form = format_of(name)
+def _structural(old: Searched, new: Searched, known: KnownSecrets) -> tuple[tuple[Change, ...] | None, str | None]:
+    form = old.form
     if form is None:
         return None, "no structural diff for this kind of file"
     try:
-        found: Iterator[Change] = (
-            each.masked(known)
-            for each in differences(
-                parse_document(old, form, tagged=True), parse_document(new, form, tagged=True), known
-            )
-        )
+        found: Iterator[Change] = (each.masked(known) for each in differences(_marked(old, form), _marked(new, form)))
         changes = tuple(islice(found, MAX_CHANGES + 1))
     except ConfigInvalid:
         # The message could quote the text, including a secret.
@@ -147,3 +145,9 @@ def _structural(name: str, old: str, new: str, known: KnownSecrets) -> tuple[tup
     if len(changes) > MAX_CHANGES:
         return changes[:MAX_CHANGES], f"shortened to {MAX_CHANGES} changes"
     return changes, None
+
+
+def _marked(searched: Searched, form: Format) -> Any:
+    data = parse_document(searched.text, form, tagged=True)
+    steps = searched.secret_steps()
+    return marked(data, steps) if steps else data

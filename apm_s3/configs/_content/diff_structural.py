@@ -14,7 +14,7 @@ from typing import Any, Literal
 from apm_s3.configs._content.alignment import changed_blocks, with_unequal
 from apm_s3.configs._content.structures import Steps, item_names, render
 from apm_s3.validators._reading.documents import Tagged
-from apm_s3.validators._secrets.known import NONE_KNOWN, KnownSecrets
+from apm_s3.validators._secrets.known import NONE_KNOWN, KnownSecrets, SecretValue
 from apm_s3.validators._secrets.names import is_secret_name
 from apm_s3.validators._secrets.shapes import MASK
 from apm_s3.validators._secrets.texts import mask_steps
@@ -75,24 +75,23 @@ def _masked_step(step: Any, known: KnownSecrets) -> Any:
     return MASK if isinstance(step, str) and known.is_in(step) else step
 
 
-def differences(old: Any, new: Any, known: KnownSecrets | None = None) -> Iterator[Difference]:
+def differences(old: Any, new: Any) -> Iterator[Difference]:
     """Return the changes from `old` to `new` (mappings, lists, scalars).
 
-    Args:
-        known: secrets that do not count when items of lists are matched: otherwise, a list of all possible passwords
-            would tell which one is stored.
+    Any `SecretValue` is like any other when items of lists are matched: otherwise, a list of all possible passwords
+    would tell which one is stored.
     """
-    yield from _Comparison(known).compare(old, new, ())
+    yield from _Comparison().compare(old, new, ())
 
 
 class _Comparison:
     """Numbers the values of both documents, so that equal numbers mean deeply equal values."""
 
-    def __init__(self, known: KnownSecrets | None = None, *, masks: bool = False) -> None:
+    def __init__(self, *, masks: bool = False) -> None:
         self._numbers: dict[Any, int] = {}
         self._seen: dict[int, int] = {}
-        self._masked = known if masks else None
-        self._alike = _Comparison(known, masks=True) if known and not masks else None
+        self._masks = masks
+        self._alike = None if masks else _Comparison(masks=True)
         """Numbers all secrets alike."""
 
     def compare(self, old: Any, new: Any, steps: Steps) -> Iterator[Difference]:
@@ -156,10 +155,11 @@ class _Comparison:
         if isinstance(value, Tagged):
             return self._numbers.setdefault((value.tag, self.number(value.value)), len(self._numbers))
         if not isinstance(value, Mapping | list):
-            if self._masked is not None and self._masked.is_in(str(value)):
+            if self._masks and isinstance(value, SecretValue):
                 value = MASK
             # 1, 1.0 and True are the same dictionary key, and NaN does not equal itself.
-            return self._numbers.setdefault((type(value), repr(value)), len(self._numbers))
+            kind = str if isinstance(value, SecretValue) else type(value)
+            return self._numbers.setdefault((kind, repr(value)), len(self._numbers))
         number = self._seen.get(id(value))
         if number is None:
             if isinstance(value, Mapping):

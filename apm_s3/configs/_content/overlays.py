@@ -47,6 +47,7 @@ from apm_s3._naming import OVERLAY, check_file_name
 from apm_s3.configs._content.edits import fitted, load, rewrite
 from apm_s3.configs._content.merging import Merger, MergeRefused, Surprise
 from apm_s3.configs._content.names import check_names
+from apm_s3.configs._content.provenance import secret_places
 from apm_s3.configs._content.serialise import serialise
 from apm_s3.configs._content.structures import Steps, render
 from apm_s3.errors import ApmS3Error, ConfigInvalid
@@ -54,6 +55,8 @@ from apm_s3.reports import Issue, Severity, ValidationReport
 from apm_s3.validators._checking import did_you_mean
 from apm_s3.validators._reading.documents import format_of, read_document
 from apm_s3.validators._reading.nodes import Trace, Unreadable, render_steps
+from apm_s3.validators._secrets.known import Searched
+from apm_s3.validators._secrets.lines import Place
 from apm_s3.validators._secrets.texts import decode, mask_steps
 
 RESERVED = ".apm/"
@@ -74,12 +77,14 @@ class Touched:
     Attributes:
         base, result: its bytes before and after; None if it did not exist, or was removed.
         comments_lost: the number of comments of the base that are missing in the result.
+        secrets: where the secrets of the base are in the text of the result.
     """
 
     name: str
     base: bytes | None = field(repr=False)
     result: bytes | None = field(repr=False)
     comments_lost: int = 0
+    secrets: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,7 @@ class Overlaid:
                 each.name: {
                     "result": None if each.result is None else _sha256(each.result),
                     "has_base": each.base is not None,
+                    "secrets": each.secrets,
                 }
                 for each in self.touched
             }
@@ -135,7 +141,29 @@ def is_internal(name: str) -> bool:
 def inputs_of(name: str, others: Iterable[str]) -> list[str]:
     """Return which of the files `others` of a bundle the file `name` may have been made from by an overlay."""
     bases = [each for each in others if each.startswith(RESERVED) and _name_of_base(each) == name]
-    return [*bases, OVERLAY] if bases and OVERLAY in others else bases
+    return [*bases, *(each for each in (_RESULTS, OVERLAY) if bases and each in others)]
+
+
+def secrets_in(name: str, raw: bytes, others: Mapping[str, bytes]) -> tuple[Place, ...] | None:
+    """Return where the secrets of its base are in the text of the file `name`; None if that was not recorded.
+
+    Args:
+        others: files of its bundle that are made by overlays.
+    """
+    for each, told in _results(others.get(_RESULTS, b"{}")):
+        if each == name and told.get("result") == _sha256(raw) and isinstance(told.get("secrets"), list):
+            return tuple([(start, stop) for start, stop in map(_place, told["secrets"]) if 0 <= start < stop])
+    return None
+
+
+def has_old_base(name: str, raw: bytes, others: Iterable[str]) -> bool:
+    """Return whether the file was made by an overlay when the places of its secrets were not recorded yet."""
+    return f"{_OLD_BASE}{_sha256(raw)[:16]}/{name}" in others
+
+
+def _place(told: Any) -> Place:
+    is_place = isinstance(told, list) and len(told) == 2 and all(type(each) is int for each in told)
+    return (told[0], told[1]) if is_place else (0, 2**62)
 
 
 def without_hashes(text: str) -> str:
@@ -198,7 +226,8 @@ def apply_overlay(
         return Overlaid(files)
     values = _values(_document(overlay)[0], variables)
     patches = _document(_substituted(OVERLAY, overlay, values))[1]
-    results: dict[str, bytes | None] = {name: _substituted(name, raw, values) for name, raw in files.items()}
+    substituted = {name: _substituted(name, raw, values) for name, raw in files.items()}
+    results: dict[str, bytes | None] = {**substituted}
     merger = Merger()
     for name, patch in patches.items():
         if name not in results:
@@ -208,7 +237,13 @@ def apply_overlay(
             merger.surprises.append(Surprise(("files", name), word, did_you_mean(name, files)))
         results[name] = None if patch is None else _patched(name, results.get(name), patch, merger)
     touched = [
-        Touched(name, files.get(name), result, _comments_lost(name, files.get(name), result))
+        Touched(
+            name,
+            files.get(name),
+            result,
+            _comments_lost(name, files.get(name), result),
+            _secret_places(name, files.get(name), substituted.get(name), patches.get(name), result),
+        )
         for name, result in sorted(results.items())
         if result != files.get(name)
     ]
@@ -403,6 +438,21 @@ def _patched(name: str, raw: bytes | None, patch: Any, merger: Merger) -> bytes:
         raise
     except ApmS3Error as exc:
         raise _invalid(OVERLAY, path, exc.problem, exc.hint) from exc
+
+
+def _secret_places(
+    name: str, base: bytes | None, substituted: bytes | None, patch: Any, result: bytes | None
+) -> tuple[Place, ...]:
+    form = format_of(name)
+    texts = [None if raw is None else decode(raw) for raw in (base, substituted, result)]
+    if form is None or substituted is None or None in texts:
+        return ()
+
+    def merged(change: Callable[[Any], Any]) -> Any:
+        return Merger().merge(change(_load(name, substituted)), fitted(patch, form), ("files", name))
+
+    before, between, after = [Searched(name, text or "") for text in texts]
+    return secret_places(before, between, after, None if patch is None else merged)
 
 
 def _comments_lost(name: str, base: bytes | None, result: bytes | None) -> int:

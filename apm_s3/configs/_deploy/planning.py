@@ -14,7 +14,7 @@ from apm_s3._naming import OVERLAY
 from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
 from apm_s3.configs._content.diff import BundleDiff
-from apm_s3.configs._content.overlays import Overlaid, apply_overlay, base_files, is_reserved, undeclared
+from apm_s3.configs._content.overlays import Overlaid, apply_overlay, base_files, is_internal, is_reserved, undeclared
 from apm_s3.configs._deploy.plans import DeployPlan, Side, ToolPlan, blocked
 from apm_s3.configs._models.releases import Release
 from apm_s3.configs._models.settings import EnvironmentSettings, ValidationRules
@@ -248,7 +248,9 @@ async def _plan_tool(
     hashes = await asyncio.to_thread(lambda: {name: hashlib.sha256(raw).hexdigest() for name, raw in result.items()})
     old_hashes = {name: entry.sha256 for name, entry in entries.items()}
     different = {name for name in hashes.keys() | old_hashes.keys() if hashes.get(name) != old_hashes.get(name)}
-    old = await _contents(reader, target, different & entries.keys())
+    # What overlays made tells where secrets are.
+    needed = {name for name in entries if name in different or (different and is_internal(name))}
+    old = await _contents(reader, target, needed)
     report = failed or await _report(release.tool, result, overlaid, rules)
     drifted = target is not None and target.drifted
     plan = ToolPlan(

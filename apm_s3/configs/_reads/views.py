@@ -240,9 +240,13 @@ async def compare(old: tuple[str, Mapping[str, bytes]], new: tuple[str, Mapping[
     """
     (old_label, before), (new_label, after) = old, new
     shown = [{name: raw for name, raw in side.items() if not is_internal(name)} for side in (before, after)]
-    inputs = [each for side in (before, after) for each in side.items() if is_reserved(each[0])]
+    inputs = _reserved(before), _reserved(after)
     compared = partial(diff_bundles, *shown, old_label=old_label, new_label=new_label, inputs=inputs)
     return await run_large(compared, sum(len(raw) for side in shown for raw in side.values()))
+
+
+def _reserved(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: raw for name, raw in files.items() if is_reserved(name)}
 
 
 def _is_environment(name: str) -> bool:

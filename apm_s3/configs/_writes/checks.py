@@ -12,14 +12,14 @@ from functools import partial
 from apm_s3._logs import LOGGER
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, Tool
-from apm_s3.configs._content.overlays import check_overlay, is_internal, is_reserved
+from apm_s3.configs._content.overlays import check_overlay, is_internal, is_reserved, secrets_in
 from apm_s3.configs._models.releases import Release
 from apm_s3.configs._models.settings import LAX, ValidationRules
 from apm_s3.errors import ConfigInvalid, InvalidOption
 from apm_s3.reports import Issue, ValidationReport, other_file
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
 from apm_s3.validators._checking import PLAIN_SECRET, report_main_file, report_secrets
-from apm_s3.validators._secrets.known import Searched
+from apm_s3.validators._secrets.known import Searched, is_strong
 from apm_s3.validators._secrets.reports import Concealer
 from apm_s3.validators._secrets.texts import decode, find_secrets
 from apm_s3.validators._validation.offload import run_beside, run_large
@@ -133,10 +133,20 @@ async def _report_bundle(tool: Tool, files: Mapping[str, bytes], rules: Validati
 
 def _concealed(report: ValidationReport, files: Mapping[str, bytes]) -> ValidationReport:
     """Return `report` without secrets that only the inputs of files show to be secrets."""
-    inputs = ((name, decode(raw)) for name, raw in files.items() if is_reserved(name))
-    secrets = {secret for name, text in inputs if text is not None for secret in Searched(name, text).secrets()}
-    conceal = Concealer(None, None, secrets).conceal
-    return replace(report, issues=tuple(map(conceal, report.issues)))
+    made = {name: raw for name, raw in files.items() if is_reserved(name)}
+    texts = ((name, decode(raw)) for name, raw in made.items())
+    secrets = {each for name, text in texts if text is not None for each in Searched(name, text).secrets()}
+    known = set(filter(is_strong, secrets))
+    conceal: dict[str | None, Concealer] = {}
+    for name in {issue.file for issue in report.issues}:
+        raw = files.get(name or "", b"")
+        text = decode(raw) or ""
+        places = () if name is None else secrets_in(name, raw, made) or ()
+        placed = [
+            (text[start:stop], text.count("\n", 0, start) + 1, text.count("\n", 0, stop) + 1) for start, stop in places
+        ]
+        conceal[name] = Concealer(None, None, known, placed)
+    return replace(report, issues=tuple(conceal[issue.file].conceal(issue) for issue in report.issues))
 
 
 async def _overlay_issues(raw: bytes) -> tuple[Issue, ...]:

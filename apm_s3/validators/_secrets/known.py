@@ -11,34 +11,57 @@ import base64
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cached_property
+from typing import Any
 from urllib.parse import quote
 
-from apm_s3.validators._reading.documents import format_of
+from apm_s3.validators._reading.documents import Tagged, format_of
 from apm_s3.validators._reading.nodes import Trace, resolve_plain
 from apm_s3.validators._secrets.lines import Place, behind
 from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, shapes_in
-from apm_s3.validators._secrets.texts import MASKED_ONLY, Span, inner_spans, secret_spans, traced, without
+from apm_s3.validators._secrets.texts import MASKED_ONLY, Span, disjoint, inner_spans, secret_spans, traced, without
 
 _SHORTEST = 4
 """Least length of a secret that is searched for in parts of texts; a shorter one must be a whole value."""
 _ANYWHERE = 8
 """Length from which a secret may be followed by more letters."""
+_STRONG = 20
+"""Length from which nobody guesses a secret."""
+_MIXED = 12
+"""The same for a secret with `_MANY_CHANGES`."""
+_CHANGE = re.compile(r"(?<=[a-z])[^a-z]|(?<=[A-Z])[^A-Za-z]|(?<=\d)\D|(?<=[^\w])\w")
+_MANY_CHANGES = 3
+"""Changes between kinds of characters from which a secret is no word with a number."""
 _MOST_ALIKE = 256
 """Most secrets with the same longest word, and most with variables; beyond it, more is masked than necessary."""
 
+_BEFORE_VALUE = re.compile(r"\A(?:[&!]\S*\s+)*(?:[|>][-+\d]*\s+)?")
+"""Anchor, tag and head of a YAML value."""
 _WORD = re.compile(r"[^\W_]+")
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
-class Searched:
-    """The text of the file `name`, in which secrets were searched for."""
+class SecretValue(str):
+    """A value of parsed data that is a secret because of its place in a text."""
 
-    def __init__(self, name: str, text: str) -> None:
+    __slots__ = ()
+
+
+class Searched:
+    """The text of the file `name`, in which secrets were searched for.
+
+    Args:
+        places: where others are known to be.
+    """
+
+    def __init__(self, name: str, text: str, places: Iterable[Place] = ()) -> None:
         self.text = text
         self.form = format_of(name)
         self.spans = secret_spans(self.form, text, lambda: self.read)
+        if more := [Span(start, min(stop, len(text)), "secret", ()) for start, stop in places if start < len(text)]:
+            self.spans = disjoint([*self.spans, *more])
 
     @cached_property
     def read(self) -> tuple[Trace, bool]:
@@ -49,23 +72,82 @@ class Searched:
         """Free the memory of `read`, which is made again when needed."""
         vars(self).pop("read", None)
 
+    def secret_steps(self, other: Searched | None = None) -> set[tuple[str | int, ...]]:
+        """Return the steps of the values that are secrets as a whole, also where aliases repeat them.
+
+        Args:
+            other: a text of the same structure, whose steps are returned; by default this one.
+        """
+        if not self.spans:
+            return set()
+        there, _ = (other or self).read
+        nodes, at = set(), 0
+        for (_, node), (_, same) in zip(self.read[0].scalars, there.scalars, strict=False):
+            while at < len(self.spans) and self.spans[at].stop < node.stop:
+                at += 1
+            if at < len(self.spans) and self.spans[at].start <= node.start < node.stop:
+                nodes.add(id(same))
+        return {plain_steps(steps) for steps, node in (*there.scalars, *there.repeated) if id(node) in nodes}
+
     def secrets(self) -> Iterator[str]:
-        """Yield the secrets, as written and as values. Uncertain ones are only told if they look like passwords."""
+        """Yield the secrets: values, and parts of texts as written.
+
+        Uncertain ones are only told if they look like passwords.
+        """
         spans = self.spans
         if not spans:
             return
         told = [span.kind not in MASKED_ONLY or _looks_secret(self.text[span.start : span.stop]) for span in spans]
-        yield from (self.text[span.start : span.stop] for span, is_told in zip(spans, told, strict=True) if is_told)
         stops = [span.stop for span in spans]
+        whole = set()
         for _, node in self.read[0].scalars:
             at = bisect_left(stops, node.start + 1)
             if at == len(spans) or spans[at].start >= node.stop or not told[at]:
                 continue
             if spans[at].start <= node.start and node.stop <= spans[at].stop:
+                # As written, it may have an anchor, a tag or the head of a block.
+                whole.add(at)
                 yield node.text
             elif node.text != self.text[node.start : node.stop]:
                 inner = [*shapes_in(node.text), *((*span[:2], span.kind) for span in inner_spans(node.text, 1))]
                 yield from (node.text[start:stop] for start, stop, _ in inner)
+        parts = (span for at, span in enumerate(spans) if told[at] and at not in whole)
+        yield from (self.text[span.start : span.stop] for span in parts)
+
+
+def marked(data: Any, steps: AbstractSet[tuple[str | int, ...]], at: tuple[str | int, ...] = ()) -> Any:
+    """Return parsed data with the values at `steps` as `SecretValue`."""
+    if isinstance(data, Tagged):
+        return Tagged(data.tag, marked(data.value, steps, at))
+    if isinstance(data, Mapping):
+        return {key: marked(value, steps, (*at, key)) for key, value in data.items()}
+    if isinstance(data, list):
+        return [marked(item, steps, (*at, index)) for index, item in enumerate(data)]
+    if at not in steps or data is None:
+        return data
+    return SecretValue(data if isinstance(data, str) else f"{type(data).__name__} {data}")
+
+
+def plain_steps(steps: Iterable[str | int]) -> tuple[str | int, ...]:
+    """Return steps as in parsed data, in which merge keys are merged."""
+    found: list[str | int] = []
+    is_merged = False
+    for step in steps:
+        if step != "<<" and not (is_merged and isinstance(step, int)):
+            found.append(step)
+        is_merged = step == "<<"
+    return tuple(found)
+
+
+def bare_value(text: str) -> str:
+    """Return a value without what YAML writes around it."""
+    return _BEFORE_VALUE.sub("", text).strip("\"'`")
+
+
+def is_strong(text: str) -> bool:
+    """Return whether no list of guesses contains a secret: it is long, and no word with a year behind it."""
+    text = bare_value(text)
+    return len(text) >= _STRONG or (len(text) >= _MIXED and len(_CHANGE.findall(text)) >= _MANY_CHANGES)
 
 
 def _looks_secret(text: str) -> bool:
@@ -77,12 +159,15 @@ class KnownSecrets:
 
     Args:
         secrets: their texts, as written or as values.
+        weak: include those that somebody could guess. What is masked tells whoever writes a text with many guesses in
+            it which one is right, so these are only searched for in texts that nobody can write any more.
     """
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str] = (), *, weak: bool = False) -> None:
         self.values: set[str] = set()
         self._by_word: dict[str, dict[str, int]] = {}
         self._parts: set[str] = set()
+        self._weak = weak
         for text in secrets:
             self._add(text.strip())
 
@@ -132,29 +217,36 @@ class KnownSecrets:
         return bool(text) and (text in self.values or str(resolve_plain(text)) in self.values)
 
     def _add(self, text: str) -> None:
-        if is_elsewhere(text) or text == MASK:
+        if is_elsewhere(text) or text == MASK or not self._is_searched(text):
             return
         if text[0] in "\"'`" and text[-1] == text[0]:
             self._add(text[1:-1].strip())
         self.values |= {text, str(resolve_plain(text))}
-        for each in _forms_of(text):
+        for each in {*_forms_of(text), *filter(self._is_searched, _lines_of(text))}:
             if len(each) >= _SHORTEST and (words := _WORD.findall(each)):
                 longest = max(words, key=len)
                 self._by_word.setdefault(longest, {})[each] = each.find(longest)
         if "${" in text:
             # A variable may be replaced by text that no word boundary separates from the rest.
-            self._parts.update(part for part in _VARIABLE.split(text) if len(part) >= _SHORTEST)
+            parts = [part for part in _VARIABLE.split(text) if len(part) >= _SHORTEST]
+            self._parts.update(filter(self._is_searched, parts))
+
+    def _is_searched(self, text: str) -> bool:
+        return self._weak or is_strong(text)
 
 
 NONE_KNOWN = KnownSecrets()
 
 
 def _forms_of(text: str) -> set[str]:
-    """Return how a secret may be written: escaped, encoded, and line by line."""
+    """Return how a secret may be written: escaped or encoded."""
     forms = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], text.replace("'", "''")}
     raw = text.encode(errors="surrogatepass")
-    forms |= {quote(raw, safe=""), base64.b64encode(raw).decode().rstrip("=")}
-    return forms | {line.strip() for line in text.split("\n") if len(line.strip()) >= _ANYWHERE}
+    return forms | {quote(raw, safe=""), base64.b64encode(raw).decode().rstrip("=")}
+
+
+def _lines_of(text: str) -> list[str]:
+    return [line.strip() for line in text.split("\n") if len(line.strip()) >= _ANYWHERE]
 
 
 def _places_at(text: str, at: int, alike: dict[str, int]) -> Iterator[Place]:

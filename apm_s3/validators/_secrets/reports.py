@@ -10,6 +10,7 @@ from typing import NamedTuple
 from apm_s3.reports import Issue
 from apm_s3.validators._reading.documents import Format
 from apm_s3.validators._reading.nodes import Node, Written, scalars_below
+from apm_s3.validators._secrets.known import bare_value, is_strong
 from apm_s3.validators._secrets.names import kind_by_name, labelled
 from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, mask_shapes
 from apm_s3.validators._secrets.texts import labels_of, secret_spans, traced
@@ -23,11 +24,16 @@ _SHORTEST = 4
 
 
 class _Told(NamedTuple):
-    """A secret and its lines. In data, which has no lines, it may be quoted anywhere."""
+    """A secret and its lines. In data, which has no lines, it may be quoted anywhere.
+
+    Attributes:
+        anywhere: whether it is removed as a whole from issues of other lines too.
+    """
 
     text: str
     first: int | None = None
     last: int | None = None
+    anywhere: bool = True
 
     def is_at(self, line: int | None) -> bool:
         return line is None or self.first is None or self.last is None or self.first <= line <= self.last
@@ -40,10 +46,23 @@ class Concealer:
         source: the text, or the nodes of data that was given instead; None if the data could not be read.
         form: the format of a text; None if it has none.
         known: secrets of other texts, which may be quoted anywhere.
+        placed: secrets of the source, with their first and last lines. Short ones are only removed from issues of
+            their lines: somebody with many guesses in other lines could tell by it which one is right.
     """
 
-    def __init__(self, source: str | Node | None, form: Format | None, known: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        source: str | Node | None,
+        form: Format | None,
+        known: Iterable[str] = (),
+        placed: Iterable[tuple[str, int, int]] = (),
+    ) -> None:
         told = {_Told(each) for text in known for each in (text, text.strip("\"'"))}
+        told |= {
+            _Told(each, first, last, is_strong(each))
+            for text, first, last in placed
+            for each in (text, bare_value(text))
+        }
         if isinstance(source, str):
             told.update(_of_text(source, form))
         elif source is not None:
@@ -59,7 +78,7 @@ class Concealer:
 
     def _concealed(self, text: str, line: int | None) -> str:
         for each in self._told:
-            if len(each.text) >= _SHORTEST and not is_elsewhere(each.text):
+            if len(each.text) >= _SHORTEST and (each.anywhere or each.is_at(line)) and not is_elsewhere(each.text):
                 text = text.replace(each.text, MASK)
         near = [each.text for each in self._told if each.is_at(line)]
 

@@ -143,7 +143,7 @@ def secret_spans(form: Format | None, text: str, read: Callable[[], tuple[Trace,
     spans += (Span(start, stop, kind, _steps_at(trace.scalars, start)) for start, stop, kind in shapes)
     if named:
         spans += _in_lines(text, form, parsed=parsed)
-    return _disjoint(spans)
+    return disjoint(spans)
 
 
 def traced(text: str, form: Format | None) -> tuple[Trace, bool]:
@@ -250,8 +250,8 @@ def inner_spans(text: str, nesting: int) -> list[Span]:
         for form in ("json", "yaml"):
             trace, parsed = traced(text, form)
             if parsed:
-                return _disjoint([*_named(text, form, trace), *_nested(text, trace.scalars, nesting)])
-    return _disjoint(Span(*place, _IN_COMMENT, ()) for place in in_first_words(text))
+                return disjoint([*_named(text, form, trace), *_nested(text, trace.scalars, nesting)])
+    return disjoint(Span(*place, _IN_COMMENT, ()) for place in in_first_words(text))
 
 
 def _place(written: str, value: str, span: Span) -> tuple[int, int]:
@@ -280,7 +280,8 @@ def _steps_at(values: Sequence[Written], at: int) -> Steps:
     return values[low - 1].steps if low and at < values[low - 1].node.stop else ()
 
 
-def _disjoint(spans: Iterable[Span]) -> list[Span]:
+def disjoint(spans: Iterable[Span]) -> list[Span]:
+    """Return `spans` in order, with those that overlap joined."""
     kept: list[Span] = []
     for span in sorted(spans, key=lambda each: (each.start, -each.stop)):
         if not kept or span.start >= kept[-1].stop:
@@ -296,7 +297,7 @@ def _disjoint(spans: Iterable[Span]) -> list[Span]:
 def without(text: str, spans: Iterable[Span]) -> str:
     """Return `text` with `spans` masked, with as many lines as before."""
     parts, at = [], 0
-    for span in _disjoint(spans):
+    for span in disjoint(spans):
         parts += [text[at : span.start], _masked(text[span.start : span.stop])]
         at = span.stop
     return "".join([*parts, text[at:]])

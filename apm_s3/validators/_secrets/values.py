@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from apm_s3.validators._reading.documents import Tagged
-from apm_s3.validators._secrets.known import NONE_KNOWN, KnownSecrets
+from apm_s3.validators._secrets.known import NONE_KNOWN, KnownSecrets, SecretValue
 from apm_s3.validators._secrets.names import Steps, hints_at_secrets, is_label, is_secret_name, kind_by_name, labelled
 from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, mask_shapes
 from apm_s3.validators._secrets.texts import mask_inner
@@ -27,7 +27,11 @@ def mask_value(value: Any, steps: Steps = (), known: KnownSecrets = NONE_KNOWN) 
     if value is None or isinstance(value, bool):
         return value
     text = str(value)
-    if known.is_in(text) or (kind_by_name(steps, text) is not None and not is_elsewhere(text)):
+    if (
+        isinstance(value, SecretValue)
+        or known.is_in(text)
+        or (kind_by_name(steps, text) is not None and not is_elsewhere(text))
+    ):
         return MASK
     if not isinstance(value, str):
         return value
