@@ -114,7 +114,7 @@ def make_authorise(action: Action, path: str, *, by_tools: bool, timeout: float,
 
     async def authorise(request: Request, principal: object, configs: ConfigStore) -> Call:
         query = request.scope["query_string"]
-        if len(query) > MAX_QUERY or query.count(b"&") >= MAX_PARAMETERS:
+        if query and (len(query) > MAX_QUERY or query.count(b"&") >= MAX_PARAMETERS):
             text = f"The query has more than {MAX_QUERY} bytes, or more than {MAX_PARAMETERS} parameters."
             raise ProblemError(422, "request-invalid", text)
         if not isinstance(principal, Principal):
