@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from apm_s3._cache.cache import Cache, S3Cache
+from apm_s3._cache import Cache, S3Cache
 from apm_s3._naming import check_store_bucket
 from apm_s3._s3.buckets.verbs import Buckets
 from apm_s3._s3.bulk.verbs import Bulk
@@ -28,7 +28,7 @@ from apm_s3.metrics import S3Metrics
 from apm_s3.settings import CacheSettings, S3Settings
 
 if TYPE_CHECKING:
-    from apm_s3._cache.shared import SharedLevel
+    from apm_s3._cache import SharedLevel
     from apm_s3._s3.transports.base import ObjectTransport
     from apm_s3._tools import Tool
     from apm_s3._tracing import Tracer
@@ -332,7 +332,7 @@ class S3Manager(Buckets, Bulk):
         wanted = self.settings.cache
         if wanted is None or wanted.shared is None:
             return None
-        from apm_s3._cache.shared import SharedLevel  # noqa: PLC0415 - few programs share their cache
+        from apm_s3._cache import SharedLevel  # noqa: PLC0415 - few programs share their cache
 
         return SharedLevel(wanted.shared, (wanted.namespace, endpoint), self._cache.spawn)
 

@@ -21,10 +21,9 @@ from apm_s3._s3.transports.base import ObjectTransport, ParsedPage
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3_responses import s3_error
 from apm_s3.errors import ApmS3Error, ConnectionLost
-from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, UploadInfo
-from apm_s3.models._uploads import PartInfo, Stream
+from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, PartInfo, Stream, UploadInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
-from apm_s3.testing._bucket import MemoryBucket
+from apm_s3.testing._memory import MemoryBucket
 
 PIECE = 100_000
 

@@ -53,7 +53,7 @@ SUBJECTS = {
     "http reader": Subject(("_wire/http1.py",), ("wire/test_http1.py", "wire/test_http1_differential.py")),
     "parts": Subject(("_wire/parts.py",), ("wire/test_parts.py",)),
     "cache": Subject(
-        ("_cache/entries.py", "_cache/cache.py"),
+        ("_cache.py", "_cache.py"),
         ("cache/test_cache.py", "cache/test_entries.py", "cache/test_cache_machine.py", "cache/test_shared.py"),
     ),
     "retry": Subject(("_s3/retry.py", "_backoff.py"), ("s3/test_retry.py",)),

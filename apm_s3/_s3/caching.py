@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from apm_s3._cache.cache import Cache, Policy
+from apm_s3._cache import Cache, Policy
 from apm_s3.errors import BucketNotFound, ObjectNotFound
 
 if TYPE_CHECKING:
     from apm_s3._s3.transports.base import ObjectTransport
-    from apm_s3.models import BucketDetails, BucketInfo, DeleteOutcome, DeleteReport, FileInfo
-    from apm_s3.models._uploads import PartInfo, Stream
+    from apm_s3.models import BucketDetails, BucketInfo, DeleteOutcome, DeleteReport, FileInfo, PartInfo, Stream
     from apm_s3.options import CopyOptions, DeleteOptions, UploadOptions
     from apm_s3.settings import CacheSettings
 

@@ -27,7 +27,7 @@ from apm_s3.errors import (
 from apm_s3.options import ReadOptions
 
 if TYPE_CHECKING:
-    from apm_s3._cache.cache import Cache
+    from apm_s3._cache import Cache
     from apm_s3._s3.caching import Policies
     from apm_s3._s3.pool import S3ConnectionPool
     from apm_s3._s3.runner import Runner

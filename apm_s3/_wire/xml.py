@@ -16,8 +16,7 @@ from apm_s3.errors import InvalidRequest
 if TYPE_CHECKING:
     from xml.etree import ElementTree as ET
 
-    from apm_s3.models import DeleteOutcome, DeleteReport, KeyFailure, UploadInfo
-    from apm_s3.models._uploads import PartInfo
+    from apm_s3.models import DeleteOutcome, DeleteReport, KeyFailure, PartInfo, UploadInfo
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
@@ -123,7 +122,7 @@ def parse_written(body: bytes) -> Written:
 
 def parse_parts(body: bytes) -> tuple[list[PartInfo], str | None]:
     """Parse a page of ListParts, and the marker of the next page."""
-    from apm_s3.models._uploads import PartInfo  # noqa: PLC0415 - only uploads in parts need it
+    from apm_s3.models import PartInfo  # noqa: PLC0415 - only uploads in parts need it
 
     root = document(body, "ListPartsResult", "ListPartsResponse")
     fields = fields_of(root)

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3._cache.cache import OUTAGE_PAUSE, Cache, Found, Policy
-from apm_s3._cache.entries import OVERHEAD, Key
+from apm_s3._cache import OUTAGE_PAUSE, OVERHEAD, Cache, Found, Key, Policy
 from apm_s3.errors import AccessDenied, ApmS3Error, ConnectFailed, ManagerClosed, ObjectNotFound
 
 KEY = Key(("object", "bucket", "key"), "body")
@@ -343,7 +342,7 @@ async def test_one_task_removes_expired_entries(source: Source, cache: Cache, cl
 async def test_the_clean_up_goes_on_while_something_can_expire_and_begins_again(
     source: Source, cache: Cache, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apm_s3._cache.cache.CLEANUP_INTERVAL", 0.0)
+    monkeypatch.setattr("apm_s3._cache.CLEANUP_INTERVAL", 0.0)
     for _ in range(2):
         await source.get("one")
         await turns()

@@ -15,8 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from apm_s3._cache.cache import OUTAGE_PAUSE, Cache, Found, Policy
-from apm_s3._cache.entries import OVERHEAD, Key
+from apm_s3._cache import OUTAGE_PAUSE, OVERHEAD, Cache, Found, Key, Policy
 from apm_s3.errors import ConnectFailed, ObjectNotFound
 from tests.cache.model import Model, Outcome, Rules
 from tests.profiles import examples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from apm_s3._cache.entries import OVERHEAD, Entries, Entry, Key
+from apm_s3._cache import OVERHEAD, Entries, Entry, Key
 from tests.profiles import examples
 
 MAX_ENTRIES, MAX_BYTES = 4, 3 * (OVERHEAD + 100)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from apm_s3 import CacheSettings, ConfigStore
-from apm_s3._cache.cache import Cache
+from apm_s3._cache import Cache
 from apm_s3._manager import make_cache
 from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.errors import ConfigNotFound, ConnectFailed, InvalidOption, StoreDamaged

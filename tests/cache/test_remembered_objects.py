@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from apm_s3 import CacheSettings, ReadOptions, RetrySettings, S3Settings
-from apm_s3._cache.cache import Cache, Policy
-from apm_s3._cache.entries import Key
+from apm_s3._cache import Cache, Key, Policy
 from apm_s3._manager import make_cache
 from apm_s3._s3.buckets.cached import CachedBuckets
 from apm_s3._s3.buckets.requests import BucketRef, bucket_ref

@@ -16,9 +16,8 @@ import pytest
 from aiocache import RedisCache, SimpleMemoryCache
 from aiocache.serializers import PickleSerializer
 
-from apm_s3 import CacheSettings, S3Manager, S3Settings
-from apm_s3._cache import shared
-from apm_s3._cache.shared import PAUSE, SharedLevel
+from apm_s3 import CacheSettings, S3Manager, S3Settings, _cache
+from apm_s3._cache import PAUSE, SharedLevel
 from tests.managers import make_manager
 from tests.servers import Server, require
 
@@ -130,8 +129,8 @@ async def test_killing_and_restarting_valkey_causes_one_warning_and_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     await uploaded(moto, bucket_name)
-    caplog.set_level(logging.INFO, shared.__name__)
-    told = lambda: [record.levelname for record in caplog.records if record.name == shared.__name__]  # noqa: E731
+    caplog.set_level(logging.INFO, _cache.__name__)
+    told = lambda: [record.levelname for record in caplog.records if record.name == _cache.__name__]  # noqa: E731
     async with member(moto, backend) as s3:
         store = s3.configs(bucket_name)
         now = [0.0]
@@ -219,7 +218,7 @@ class Hanging:
 
 
 async def test_a_hanging_backend_is_waited_for_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "PATIENCE", 0.01)
+    monkeypatch.setattr(_cache, "PATIENCE", 0.01)
     tasks: list[asyncio.Task[None]] = []
     level = SharedLevel(
         Hanging(), ("team", "AWS"), lambda work, name: tasks.append(asyncio.create_task(work)), clock=lambda: 0.0
@@ -249,26 +248,26 @@ async def test_values_expire_and_neither_their_size_nor_their_number_is_unlimite
     tasks: list[asyncio.Task[None]] = []
     backend = Recording()
     level = SharedLevel(backend, ("team", "AWS"), lambda work, name: tasks.append(asyncio.create_task(work)))
-    level.put("bucket", "key", bytes(shared.MAX_VALUE + 1))
+    level.put("bucket", "key", bytes(_cache.MAX_VALUE + 1))
     assert not tasks
     for rounds in (1, 2):
         for _ in range(100):
             level.put("bucket", "key", b"body")
         await asyncio.gather(*tasks)
-        assert backend.ttls == [shared.TTL] * shared._MAX_PENDING * rounds
+        assert backend.ttls == [_cache.TTL] * _cache._MAX_PENDING * rounds
 
 
 async def test_a_shared_value_that_is_too_large_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
     decode = base64.b64decode
     monkeypatch.setattr(base64, "b64decode", lambda text, **how: decoded.append(len(text)) or decode(text, **how))
-    stored = {"largest": bytes(shared.MAX_VALUE), "too large": bytes(shared.MAX_VALUE + 3)}
+    stored = {"largest": bytes(_cache.MAX_VALUE), "too large": bytes(_cache.MAX_VALUE + 3)}
     backend = Recording()
     level = SharedLevel(backend, ("team", "AWS"), lambda work, _: asyncio.create_task(work))
 
     for body in stored.values():
         backend.value = base64.b64encode(body).decode()
-        assert await level.get("bucket", "key") == (body if len(body) <= shared.MAX_VALUE else None)
+        assert await level.get("bucket", "key") == (body if len(body) <= _cache.MAX_VALUE else None)
     assert len(decoded) == 1
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apm_s3._cache.cache import Cache
+from apm_s3._cache import Cache
 from apm_s3.configs import ConfigStore
 from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.models import FileInfo

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from apm_s3._cache import shared
-from apm_s3._cache.cache import Cache
-from apm_s3._cache.shared import PATIENCE, SharedLevel
+from apm_s3 import _cache
+from apm_s3._cache import PATIENCE, Cache, SharedLevel
 from apm_s3.configs import ConfigStore
 from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.testing import MemoryObjects
@@ -144,7 +143,7 @@ async def _put(cache: Cache) -> None:
 def test_a_second_level_that_goes_down_costs_one_wait_and_no_error(
     read: Callable[[ConfigStore], Awaitable[Any]], fault: Any, filled: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, shared.__name__)
+    caplog.set_level(logging.INFO, _cache.__name__)
     loop = VirtualLoop()
 
     async def play() -> None:
@@ -161,7 +160,7 @@ def test_a_second_level_that_goes_down_costs_one_wait_and_no_error(
             await _put(cache)
             await cache.aclose()
             assert not cache._tasks
-            told = [record.getMessage() for record in caplog.records if record.name == shared.__name__]
+            told = [record.getMessage() for record in caplog.records if record.name == _cache.__name__]
             assert len(told) <= 1
             assert "password" not in "".join(told)
             if level.calls <= works:

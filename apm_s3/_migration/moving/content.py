@@ -10,8 +10,7 @@ from apm_s3._migration.rules import is_md5
 from apm_s3._migration.sides import Side
 from apm_s3._s3.objects.streams import Download
 from apm_s3.errors import ObjectChanged
-from apm_s3.models import FileInfo
-from apm_s3.models._uploads import Stream
+from apm_s3.models import FileInfo, Stream
 from apm_s3.options import ReadOptions
 
 PASSING = 2 * 1024**2

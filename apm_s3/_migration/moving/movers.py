@@ -33,8 +33,7 @@ from apm_s3.errors import (
     RequestRejected,
     UnsupportedByServer,
 )
-from apm_s3.models import FileInfo
-from apm_s3.models._uploads import PartInfo
+from apm_s3.models import FileInfo, PartInfo
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 
 MIB = 1024**2

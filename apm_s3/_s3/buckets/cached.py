@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from apm_s3._cache.cache import Cache
-from apm_s3._cache.entries import Key
+from apm_s3._cache import Cache, Key
 from apm_s3._s3.buckets.reads import BucketReads
 from apm_s3._s3.buckets.requests import BucketRef
 from apm_s3._s3.caching import BUCKET_LISTS, Policies, bucket_group

@@ -20,7 +20,7 @@ from apm_s3.errors import (
 )
 
 if TYPE_CHECKING:
-    from apm_s3._cache.cache import Cache
+    from apm_s3._cache import Cache
     from apm_s3._s3.runner import Runner
     from apm_s3._s3.transports.boto.control import ControlPlane, Endpoint
 

@@ -32,8 +32,7 @@ from apm_s3.errors import (
     S3Error,
     TransportError,
 )
-from apm_s3.models import DeleteOutcome, FileInfo
-from apm_s3.models._uploads import PartInfo
+from apm_s3.models import DeleteOutcome, FileInfo, PartInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
 
 Place = tuple[str, str]

@@ -19,8 +19,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar, cast
 from apm_s3._beneath import Below
 from apm_s3._wire.times import http_time
 from apm_s3.errors import InvalidOption, ObjectChanged, TransportError
-from apm_s3.models import FileInfo
-from apm_s3.models._uploads import Stream
+from apm_s3.models import FileInfo, Stream
 
 T = TypeVar("T")
 

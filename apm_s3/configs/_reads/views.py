@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 
-from apm_s3._cache.entries import Entry
+from apm_s3._cache import Entry
 from apm_s3._naming import check_environment, check_file_name
 from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES, Tool

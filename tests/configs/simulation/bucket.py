@@ -11,7 +11,7 @@ from typing import Any
 
 from apm_s3.errors import ApmS3Error, ConnectionLost, RequestTimedOut
 from apm_s3.models import FileInfo
-from apm_s3.testing._bucket import MemoryBucket
+from apm_s3.testing._memory import MemoryBucket
 from tests.configs.simulation.loop import VirtualLoop
 
 EPOCH = 1_700_000_000.0

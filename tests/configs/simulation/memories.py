@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apm_s3._cache.cache import Cache
-from apm_s3._cache.shared import SharedLevel
+from apm_s3._cache import Cache, SharedLevel
 from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.models import FileInfo
 from tests.configs.simulation.bucket import Client

@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from apm_s3 import errors
-from apm_s3._cache.entries import Key
+from apm_s3._cache import Key
 from apm_s3.configs._care import garbage, history
 from apm_s3.configs._models.log import entry_hash
 from apm_s3.configs._protocol import live, publish

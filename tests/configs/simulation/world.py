@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 from unittest import mock
 
-from apm_s3._cache import cache
+from apm_s3 import _cache
 from apm_s3._tools import MAIN_FILES
 from apm_s3.configs._care.garbage import GRACE
 from apm_s3.configs._deploy import carry_out, planning
@@ -639,7 +639,7 @@ def _no_validation(rng: random.Random) -> Any:
         mock.patch.object(reader_module, "decode_current", _decode_current),
         mock.patch.object(reader_module, "decode_release", _decode_release),
         # Nothing is cleaned up within a play: each clean-up would be an event more.
-        mock.patch.object(cache, "CLEANUP_INTERVAL", 1e9),
+        mock.patch.object(_cache, "CLEANUP_INTERVAL", 1e9),
     ):
         yield
 

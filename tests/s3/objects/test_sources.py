@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from apm_s3._s3.objects.sources import PIECE, MemorySource, PathSource, StreamReader, open_path
 from apm_s3.errors import ObjectChanged
-from apm_s3.models._uploads import Stream
+from apm_s3.models import Stream
 
 
 async def pieces_of(pieces: list[bytes]) -> AsyncIterator[bytes]:

@@ -35,7 +35,7 @@ from apm_s3.errors import (
     ServiceUnavailable,
     Throttled,
 )
-from apm_s3.models._uploads import PartInfo
+from apm_s3.models import PartInfo
 from tests.cancellation import cancelled_everywhere
 from tests.memory_transport import MemoryManager, MemoryTransport
 

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from apm_s3._s3.transports.clients import Clients
     from apm_s3._s3.transports.lean.connection import Response
     from apm_s3._s3.transports.routes import Route
-    from apm_s3.models import UploadInfo
-    from apm_s3.models._uploads import PartInfo, Stream
+    from apm_s3.models import PartInfo, Stream, UploadInfo
     from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
 T = TypeVar("T")
@@ -73,7 +72,7 @@ class SignedMultipart:
     async def upload_part(
         self, bucket: str, key: str, upload_id: str, number: int, body: bytes | Stream, options: UploadOptions
     ) -> PartInfo:
-        from apm_s3.models._uploads import PartInfo  # noqa: PLC0415 - only uploads in parts need it
+        from apm_s3.models import PartInfo  # noqa: PLC0415 - only uploads in parts need it
 
         route = await self._route(bucket, options)
         if route is None:
@@ -99,7 +98,7 @@ class SignedMultipart:
         number: int,
         options: CopyOptions,
     ) -> PartInfo:
-        from apm_s3.models._uploads import PartInfo  # noqa: PLC0415 - as in `upload_part`
+        from apm_s3.models import PartInfo  # noqa: PLC0415 - as in `upload_part`
 
         route = await self._copy_route(source_bucket, bucket, options)
         if route is None:

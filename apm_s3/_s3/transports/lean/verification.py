@@ -183,7 +183,7 @@ def _wrong_trailer(route: Route) -> Payload:
     used = checksums.start(PART_CHECKSUM)
     used.update(b"something else")
     kind = UNSIGNED_CHUNKS_TRAILER if route.secure else SIGNED_CHUNKS_TRAILER
-    from apm_s3.models._uploads import Stream  # noqa: PLC0415 - only the probe of an unknown server needs it
+    from apm_s3.models import Stream  # noqa: PLC0415 - only the probe of an unknown server needs it
 
     return chunked(Stream(_probe, size=len(_PROBE)), len(_PROBE), kind, used)
 

@@ -12,9 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from apm_s3._cache.cache import Cache, Found, Policy
-from apm_s3._cache.entries import Entry, Key
-from apm_s3._cache.shared import SharedLevel
+from apm_s3._cache import Cache, Entry, Found, Key, Policy, SharedLevel
 from apm_s3.configs._content.parsed import Content
 from apm_s3.configs._models.releases import ConfigFile, FileEntry, Release, ReleaseRef
 from apm_s3.configs._protocol.documents import keys

@@ -17,7 +17,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
-from apm_s3._cache.entries import Entry
+from apm_s3._cache import Entry
 from apm_s3._tasks import run_all
 from apm_s3.configs._models.current import Current, ToolState
 from apm_s3.configs._models.releases import FileEntry, Release, ReleaseRef

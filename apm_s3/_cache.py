@@ -1,4 +1,7 @@
-"""The cache of a manager: what is cached, for how long, and which reads share a request.
+"""The cache of a manager: what is cached, how long, and which reads share a request; and a second level for processes.
+
+It works with any aiocache backend. Only bytes are stored, as base64 text and without the backend's serializer, so that
+nothing is ever unpickled; readers verify values by their hash.
 
 Rules:
 
@@ -12,21 +15,266 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import copy
+import hashlib
 import itertools
+import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from apm_s3._cache.entries import Entries, Entry, Key
 from apm_s3._tasks import joined, settled
 from apm_s3.errors import ApmS3Error, ManagerClosed, ServiceUnavailable, Throttled, TransportError
 
 if TYPE_CHECKING:
     from apm_s3.models import CacheStats
+
+
+OVERHEAD = 1024
+"""Bytes that an entry counts in addition to its value: its key and other objects, measured with tracemalloc on CPython
+3.11."""
+
+
+class Key(NamedTuple):
+    """The key of an entry.
+
+    Attributes:
+        group: what is invalidated together: an object, a bucket.
+        detail: which reading of it.
+    """
+
+    group: tuple[str, str, str]
+    detail: Any
+
+
+class Entry:
+    """One cached value. Times are seconds of one monotonic clock.
+
+    Attributes:
+        asked_at: when its request started; the value is not older.
+        order: the number of that request, in the order of their starts.
+        fresh_until: until when it is served without a request.
+        kept_until: when it expires.
+        retry_at: after a failed request, the time of the next one.
+        held: whether it is still in the cache. Code that keeps a reference to an entry must check this.
+    """
+
+    __slots__ = ("asked_at", "cost", "fresh_until", "held", "kept_until", "key", "order", "retry_at", "value")
+
+    def __init__(self, key: Key, value: Any, cost: int, kept_until: float = math.inf) -> None:
+        self.key: Key = key
+        self.value: Any = value
+        self.cost: int = cost + OVERHEAD
+        self.asked_at: float = 0.0
+        self.fresh_until: float = 0.0
+        self.retry_at: float = 0.0
+        self.kept_until: float = kept_until
+        self.order: int = 0
+        self.held: bool = False
+
+    @property
+    def ages(self) -> bool:
+        """Return whether the entry can expire."""
+        return self.kept_until != math.inf
+
+
+class Entries:
+    """Entries by group and detail, in the order of their use.
+
+    Attributes:
+        bytes: their total size.
+        evictions: how many were removed because of the limits.
+        ageing: how many of them can expire.
+    """
+
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
+        self.max_entries = max_entries
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self.evictions = 0
+        self.ageing = 0
+        self._groups: dict[tuple[str, str, str], dict[Any, Entry]] = {}
+        self._order: OrderedDict[Entry, None] = OrderedDict()
+        self.touch = self._order.move_to_end
+        """Mark a held entry as just used. This is the bound method itself, because it is on the hottest path."""
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Iterate from the least recently used entry."""
+        return iter(self._order)
+
+    def get(self, key: Key) -> Entry | None:
+        """Return the entry of `key`; this does not count as a use."""
+        group = self._groups.get(key.group)
+        return None if group is None else group.get(key.detail)
+
+    def put(self, entry: Entry) -> None:
+        """Store `entry`, replace the one with its key, and evict others if needed. It may itself be too large."""
+        old = self.get(entry.key)
+        if old is not None:
+            self.drop(old)
+        if entry.cost > self.max_bytes or self.max_entries < 1:
+            return
+        entry.held = True
+        self._groups.setdefault(entry.key.group, {})[entry.key.detail] = entry
+        self._order[entry] = None
+        self.bytes += entry.cost
+        self.ageing += entry.ages
+        self._evict()
+
+    def grow(self, entry: Entry, by: int) -> None:
+        """Count `by` more bytes for an entry, if it is still held."""
+        if entry.held:
+            entry.cost += by
+            self.bytes += by
+            self._evict()
+
+    def drop(self, entry: Entry) -> None:
+        """Remove a held entry and its value."""
+        entry.held = False
+        entry.value = None
+        self.bytes -= entry.cost
+        self.ageing -= entry.ages
+        del self._order[entry]
+        group = self._groups[entry.key.group]
+        del group[entry.key.detail]
+        if not group:
+            del self._groups[entry.key.group]
+
+    def drop_group(self, group: tuple[str, str, str]) -> None:
+        """Remove all entries of a group."""
+        for entry in list(self._groups.get(group, {}).values()):
+            self.drop(entry)
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        for entry in list(self._order):
+            self.drop(entry)
+
+    def _evict(self) -> None:
+        while self.bytes > self.max_bytes or len(self._order) > self.max_entries:
+            self.evictions += 1
+            self.drop(next(iter(self._order)))
+
+
+PATIENCE = 1.0
+"""Timeout of the backend in seconds; after that, S3 is used."""
+
+PAUSE = 10.0
+"""Seconds in which a failed backend is not used."""
+
+TTL = 24 * 3600
+"""Seconds until a value expires; an integer, as Memcached requires."""
+
+MAX_VALUE = 700_000
+"""Size of the largest value: Memcached allows items of 1 MiB, and base64 adds a third."""
+
+_MAX_TEXT = -(-MAX_VALUE // 3) * 4
+
+_MAX_PENDING = 64
+"""Maximum number of concurrent writes; further values are not stored."""
+
+log = logging.getLogger(__name__)
+
+
+class SharedLevel:
+    """One manager's view of a shared cache.
+
+    Args:
+        backend: an aiocache backend, which is never closed here.
+        space: distinguishes these keys from all others: the namespace and the endpoint.
+        spawn: starts a task that is cancelled when the manager is closed.
+    """
+
+    def __init__(
+        self,
+        backend: Any,
+        space: tuple[str, str],
+        spawn: Callable[[Coroutine[Any, Any, None], str], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._backend = backend
+        self._space = space
+        self._spawn = spawn
+        self._clock = clock
+        self._rests_until = 0.0
+        self._failed = False
+        self._works_since: float | None = None
+        self._pending = 0
+
+    def key(self, bucket: str, key: str) -> str:
+        """Return the key of an object, within Memcached's limits on length and characters."""
+        namespace, endpoint = self._space
+        named = f"{namespace}\0{endpoint}\0{bucket}\0{key}"
+        return f"apm_s3:1:{hashlib.sha256(named.encode()).hexdigest()}"
+
+    async def get(self, bucket: str, key: str) -> bytes | None:
+        """Return the stored bytes for an object, not verified; None if they are missing or unavailable."""
+        if self._clock() < self._rests_until:
+            return None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                text = await self._backend.get(self.key(bucket, key), loads_fn=_as_it_is)
+        except Exception as error:  # noqa: BLE001 - a backend's errors are of any kind, and none is ours
+            self._fail(error)
+            return None
+        self._works()
+        # What others wrote may be of any size: only what `put` may have stored is decoded.
+        if not isinstance(text, str | bytes) or len(text) > _MAX_TEXT:
+            return None
+        try:
+            return base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            return None
+
+    def put(self, bucket: str, key: str, body: bytes) -> None:
+        """Store an object's bytes, in the background."""
+        if len(body) <= MAX_VALUE and self._pending < _MAX_PENDING and self._clock() >= self._rests_until:
+            self._pending += 1
+            self._spawn(self._put(self.key(bucket, key), body), "second level")
+
+    async def _put(self, name: str, body: bytes) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._backend.set(name, base64.b64encode(body).decode(), ttl=TTL, dumps_fn=_as_it_is)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._fail(error)
+        else:
+            self._works()
+        finally:
+            self._pending -= 1
+
+    def _fail(self, error: Exception) -> None:
+        self._rests_until = self._clock() + PAUSE
+        self._works_since = None
+        if not self._failed:
+            self._failed = True
+            # Do not log the text: it can contain the address with a password.
+            log.warning("the shared cache cannot be reached (%s): reading from S3 instead", type(error).__name__)
+
+    def _works(self) -> None:
+        if not self._failed:
+            return
+        # Broken connections from the outage stay in the backend's pool for a while.
+        now = self._clock()
+        if self._works_since is None:
+            self._works_since = now
+        elif now - self._works_since >= PAUSE:
+            self._failed = False
+            log.info("the shared cache can be reached again")
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
 
 V = TypeVar("V")
 
