@@ -25,6 +25,7 @@ from tests.servers import Server
 from tests.test_errors import every_error, make
 from tools.cli_reference import reference
 
+ROOT = str(Path(__file__).parents[2])
 BUCKET = "apm-golden-configs"
 
 _CHANGING = (
@@ -186,7 +187,7 @@ def commands() -> str:
 
 
 def _told(ran: Ran, folder: str) -> dict[str, Any]:
-    out, err = (text.replace(folder, "DIR") for text in (ran.stdout, ran.stderr))
+    out, err = (text.replace(folder, "DIR").replace(ROOT, "CHECKOUT") for text in (ran.stdout, ran.stderr))
     try:
         stdout = steady(json.loads(out))
     except ValueError:
