@@ -66,7 +66,6 @@ async def migrate(
     transform_key: Callable[[str], str] | None = None,
     delete_extra: bool = False,
     versions: bool = False,
-    acls: bool = False,
     verify: Verify = "checksum",
     accept: Collection[str] = (),
     bandwidth: float | None = None,
@@ -103,7 +102,6 @@ async def migrate(
             source is listed again.
         versions: move all versions and delete markers, in order, to a bucket with versioning. All are listed before the
             first one moves.
-        acls: give every copy the grants of its source.
         verify: "read" also reads all contents, metadata and tags of both sides at the end.
         accept: names of properties that may get lost; see `Capability`. For a directory, use ("metadata", "tags").
         bandwidth: most bytes a second through this machine.
@@ -130,7 +128,6 @@ async def migrate(
         transform_key=transform_key,
         delete_extra=delete_extra,
         versions=versions,
-        acls=acls,
         verify=verify,
         accept=tuple(accept),
         trust_network=trust_network,
@@ -156,7 +153,6 @@ async def plan_migration(
     transform_key: Callable[[str], str] | None = None,
     delete_extra: bool = False,
     versions: bool = False,
-    acls: bool = False,
     verify: Verify = "checksum",
     accept: Collection[str] = (),
 ) -> MigrationPlan:
@@ -173,7 +169,6 @@ async def plan_migration(
         transform_key=transform_key,
         delete_extra=delete_extra,
         versions=versions,
-        acls=acls,
         verify=verify,
         accept=tuple(accept),
     )
@@ -195,7 +190,6 @@ async def verify_migration(
     transform_key: Callable[[str], str] | None = None,
     delete_extra: bool = False,
     versions: bool = False,
-    acls: bool = False,
     verify: Verify = "checksum",
     accept: Collection[str] = (),
     concurrency: int = _CONCURRENCY,
@@ -223,7 +217,6 @@ async def verify_migration(
         transform_key=transform_key,
         delete_extra=delete_extra,
         versions=versions,
-        acls=acls,
         verify=verify,
         accept=tuple(accept),
     )

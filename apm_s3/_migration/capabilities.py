@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 
 from apm_s3._migration.models import Capability
@@ -88,12 +88,6 @@ async def _when_asked(task: Task, target: Side) -> list[Capability]:
         status = await target.setting("get_bucket_versioning", "Status")
         kept = status == "Enabled"
         found.append(Capability("versions", kept, needed=True, detail=f"versioning is {status or 'not enabled'}"))
-    if task.rules.acls:
-        ownership = await target.setting("get_bucket_ownership_controls", "OwnershipControls")
-        rules = ownership.get("Rules") or [] if isinstance(ownership, Mapping) else []
-        enforced = any(rule.get("ObjectOwnership") == "BucketOwnerEnforced" for rule in rules)
-        detail = "ACLs are disabled: the bucket owner owns all objects" if enforced else "the bucket may use ACLs"
-        found.append(Capability("acls", not enforced, needed=True, detail=detail))
     return found
 
 

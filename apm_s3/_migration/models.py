@@ -18,7 +18,7 @@ class Capability(NamedTuple):
     """Whether the target keeps one property of objects, such as tags.
 
     Attributes:
-        name: "metadata", "tags", "storage-class", "object-lock", "checksums", "versions" or "acls".
+        name: "metadata", "tags", "storage-class", "object-lock", "checksums" or "versions".
         kept: None if only writing to the target could tell.
         needed: whether this migration needs it.
     """
@@ -158,6 +158,7 @@ class MigrationReport:
         verified: objects that were compared with the target after everything had moved, without the trusted ones.
         trusted: objects that went unsigned over plain HTTP, because of `trust_network`, and match as far as responses
             over plain HTTP tell.
+        not_carried: what objects may have and no migration carries over: "acls", between prefixes.
         failed: objects that failed in the end; `failures` has at most 1000 of them, the journal has all.
         bytes: size of the moved objects.
         resumed: whether an earlier run began the journal.
@@ -176,6 +177,7 @@ class MigrationReport:
     verified: int = 0
     trusted: int = 0
     compare: Compare = "all"
+    not_carried: tuple[str, ...] = ()
     failed: int = 0
     bytes: int = 0
     failures: tuple[MigrationFailure, ...] = ()

@@ -17,7 +17,7 @@ from apm_s3.errors import InvalidKey, InvalidOption, JournalRefused
 
 _MD5 = re.compile(r'"?[0-9a-f]{32}"?')
 
-CAPABILITIES = ("metadata", "tags", "storage-class", "object-lock", "checksums", "versions", "acls")
+CAPABILITIES = ("metadata", "tags", "storage-class", "object-lock", "checksums", "versions")
 """The values that `accept` takes."""
 
 NAMELESS = "its key is the prefix itself, so it has no name below it"
@@ -40,7 +40,6 @@ class MigrationRules:
     transform_key: Callable[[str], str] | None = None
     delete_extra: bool = False
     versions: bool = False
-    acls: bool = False
     verify: Verify = "checksum"
     accept: tuple[str, ...] = ()
     trust_network: bool = False
@@ -77,7 +76,8 @@ class MigrationRules:
             and [str(getattr(transform, name, "")) for name in ("__module__", "__qualname__")],
             "delete_extra": self.delete_extra,
             "versions": self.versions,
-            "acls": self.acls,
+            # Journals have it.
+            "acls": False,
         }
         return json.dumps(told, sort_keys=True)
 

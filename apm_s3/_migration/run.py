@@ -150,6 +150,7 @@ class Run:
             verified=self._end.verified,
             trusted=self._end.trusted,
             compare=self._rules.compare,
+            not_carried=("acls",) if self._task.source_side and self._task.target_side else (),
             failed=totals.failed + totals.pending,
             bytes=totals.moved_bytes,
             failures=tuple(MigrationFailure(*one) for one in failures),
@@ -304,7 +305,6 @@ class Run:
                     how = TRUSTED if self._task.trusting and row.size > MIB else ""
                     return _done(row, State.IDENTICAL, row.size, row.etag, row.their_etag, how)
                 moved = await self._mover.move(row)
-                await self._task.keep_acl(row)
             except ObjectChanged as error:
                 changed = await self._task.look(row)
                 if changed is None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from apm_s3._beneath import Below
 from apm_s3._manager import S3Manager
-from apm_s3._migration.moving.acls import keep_acl
 from apm_s3._migration.moving.files import FetchMover, UploadMover
 from apm_s3._migration.moving.movers import CopyMover, Mover, S3Mover, StreamMover
 from apm_s3._migration.moving.throttle import Bandwidth, Memory
@@ -41,12 +40,6 @@ class Task:
     rules: MigrationRules
     mover: Mover
     histories: Histories | None = None
-
-    async def keep_acl(self, row: Row) -> None:
-        """Give a moved object the grants of its source, if asked to."""
-        source, target = self.source_side, self.target_side
-        if self.rules.acls and source is not None and target is not None:
-            await keep_acl(source, source.key(row.key), row.version, target, target.key(row.target_key))
 
     @property
     def source_name(self) -> str:
@@ -138,15 +131,14 @@ async def open_task(
     to_side = await _side(target_s3 or source_s3, ends)
     mover = _mover(begins, ends, from_side, to_side, rules, Bandwidth(bandwidth), one_account=one_account)
     histories = None
-    if rules.versions or rules.acls:
+    if rules.versions:
         if not isinstance(mover, S3Mover):
-            raise InvalidOption("files have no versions and no ACLs", hint="omit versions and acls")
-        if rules.versions:
-            if rules.delete_extra:
-                raise InvalidOption("delete_extra and versions exclude each other", hint="omit one of them")
-            if rules.verify == "read":
-                raise InvalidOption("versions are not read back at the end", hint="omit verify")
-            histories = Histories(mover, rules)
+            raise InvalidOption("files have no versions", hint="omit versions")
+        if rules.delete_extra:
+            raise InvalidOption("delete_extra and versions exclude each other", hint="omit one of them")
+        if rules.verify == "read":
+            raise InvalidOption("versions are not read back at the end", hint="omit verify")
+        histories = Histories(mover, rules)
     return Task(begins, ends, from_side, to_side, rules, mover, histories)
 
 

@@ -69,6 +69,15 @@ async def test_within_one_account_s3_does_the_copying(one: Place) -> None:
     report.raise_for_failures()
 
 
+async def test_the_report_names_what_is_not_carried_over(one: Place, tmp_path: Path) -> None:
+    fill(one)
+
+    between = await migrate(SOURCE, TARGET, source_s3=one.s3)
+    down = await migrate(SOURCE, tmp_path / "down", source_s3=one.s3, accept=LOSS)
+
+    assert (between.not_carried, down.not_carried) == (("acls",), ())
+
+
 async def test_contents_are_streamed_between_two_servers(one: Place, other: Place) -> None:
     fill(one)
 
@@ -508,7 +517,7 @@ async def test_a_journal_of_another_migration_is_refused(one: Place, tmp_path: P
 
 def test_a_rule_set_is_all_that_determines_what_the_target_will_hold() -> None:
     changes: tuple[dict[str, Any], ...] = (
-        {}, {"if_exists": "fail"}, {"include": "a"}, {"exclude": "a"}, {"transform_key": str.upper}, {"acls": True},
+        {}, {"if_exists": "fail"}, {"include": "a"}, {"exclude": "a"}, {"transform_key": str.upper},
         {"transform_key": str.lower}, {"delete_extra": True}, {"versions": True},
     )  # fmt: skip
     assert len({MigrationRules(**change).fingerprint() for change in changes}) == len(changes)

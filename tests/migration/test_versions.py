@@ -198,21 +198,3 @@ async def test_an_object_that_would_have_no_name_is_skipped(moto: Server) -> Non
 
         assert (report.moved, report.failures) == (1, ())
         assert "is the prefix itself" in report.skipped[""]
-
-
-async def test_grants_are_kept_on_request(moto: Server) -> None:
-    async with make_manager(moto) as one:
-        source, target = await versioned(one), await versioned(one)
-        for key in ("open", "closed"):
-            await one.upload_file(source, key, b"content")
-        call = one._engine().control.call
-        await call("put_object_acl", Bucket=source, Key="open", ACL="public-read")
-
-        report = await migrate(f"s3://{source}", f"s3://{target}", source_s3=one, acls=True)
-
-        assert report.failures == ()
-        for key in ("open", "closed"):
-            grants = [(await call("get_object_acl", Bucket=bucket, Key=key))["Grants"] for bucket in (source, target)]
-            assert [sorted(grant["Permission"] for grant in some) for some in grants] == [
-                (["FULL_CONTROL", "READ"] if key == "open" else ["FULL_CONTROL"])
-            ] * 2

@@ -33,7 +33,6 @@ def migrate(
     exclude: Exclude = None,
     delete_extra: DeleteExtra = False,
     versions: Annotated[bool, typer.Option("--versions", help="Bring all versions and delete markers.")] = False,
-    acls: Annotated[bool, typer.Option("--acls", help="Give every copy the grants of its source.")] = False,
     verify: Annotated[
         str, typer.Option(help="checksum (default), or read: read both again.", show_default=False)
     ] = "checksum",
@@ -62,7 +61,6 @@ def migrate(
         "exclude": exclude,
         "delete_extra": delete_extra,
         "versions": versions,
-        "acls": acls,
         "verify": verify,
         "accept": tuple(accept or ()),
     }
