@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 import pytest
 
+from apm_s3._cache.cache import Cache
 from apm_s3.cli._errors import tell
 from apm_s3.cli._statuses import Status
 from apm_s3.configs import ConfigStore, EnvironmentSettings
+from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.configs._protocol.s3_objects import S3Objects
-from apm_s3.errors import ApmS3Error, ConnectionLost, ObjectChanged, StoreDamaged
+from apm_s3.errors import AccessDenied, ApmS3Error, ConnectionLost, ObjectChanged, RevisionConflict, StoreDamaged
 from apm_s3.models import FileInfo, FileVersion
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
@@ -128,6 +130,7 @@ async def test_a_wrong_byte_is_refused_where_it_is_stored_and_read_again_on_its_
 
 async def test_where_etags_are_no_md5_sums_nothing_is_taken_for_damaged(memory: Damaging, store: ConfigStore) -> None:
     memory.salted = True
+    memory.will_fail("delete", AccessDenied("no", status=403))
     await store.set_settings(ENV, EnvironmentSettings(keep_revisions=5), create=True)
     await fill(ConfigStore(memory, require_conditional_writes=False), 1)
 
@@ -135,16 +138,74 @@ async def test_where_etags_are_no_md5_sums_nothing_is_taken_for_damaged(memory: 
     assert (await ConfigStore(memory).fsck(ENV)).ok
 
 
-async def test_a_byte_that_is_wrong_in_the_bucket_is_found_and_mended(memory: Damaging, store: ConfigStore) -> None:
+async def _no_versions(_: str) -> AsyncGenerator[FileVersion, None]:
+    return
+    yield
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+async def test_a_byte_that_is_wrong_in_the_bucket_is_found_and_mended(
+    memory: Damaging, store: ConfigStore, monkeypatch: pytest.MonkeyPatch, versioned: bool
+) -> None:
     await fill(store, 1)
     info, body = memory.objects[CURRENT]
     memory.objects[CURRENT] = info, body.replace(b"the second", b"the sec0nd")
+    if not versioned:
+        monkeypatch.setattr(memory, "versions", _no_versions)
 
     assert not (await store.fsck(ENV)).ok
     with pytest.raises(StoreDamaged, match="the MD5 that is its ETag"):
         await store.freeze(ENV, "an incident")
-    assert (await store.repair(ENV)).after.ok
-    assert "the second" in [entry.message for entry in await store.log(ENV)]
+    report = await store.repair(ENV)
+
+    assert report.after.ok
+    assert any("cannot be proven" in action for action in report.actions) is not versioned
+    message = "the second" if versioned else "the sec0nd"
+    assert message in [entry.message for entry in await store.log(ENV)]
+
+
+async def test_no_write_is_built_again_on_a_broken_log_that_another_writer_has_left(
+    memory: Damaging, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(store, 3)
+    put = memory.put
+
+    async def late(key: str, body: bytes, **options: Any) -> FileInfo:
+        if key == CURRENT:
+            monkeypatch.setattr(memory, "put", put)
+            await put(CURRENT, memory.objects[CURRENT][1].replace(b'"message":"1"', b'"message":"7"'))
+        return await put(key, body, **options)
+
+    monkeypatch.setattr(memory, "put", late)
+    with pytest.raises(StoreDamaged, match="one was changed"):
+        await store.mark_good("loki", ENV, 1)
+    assert b'"message":"7"' in memory.objects[CURRENT][1]
+
+
+async def test_a_document_that_came_damaged_is_not_confirmed_later(memory: Damaging, store: ConfigStore) -> None:
+    await fill(store, 1)
+    cache = Cache(max_entries=100, max_bytes=1024**2, ttl=None)
+    store = ConfigStore(memory, cache=StoreCache(cache, "memory", ""), require_conditional_writes=False)
+    memory.damage(CURRENT, memory.objects[CURRENT][1].index(b"the second"), times=2)
+    await store.log(ENV)
+
+    await store.mark_good("loki", ENV)
+
+    await cache.aclose()
+
+
+async def test_a_document_with_a_checksum_is_not_held_against_its_etag(
+    memory: Damaging, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def checked(key: str, **options: Any) -> tuple[FileInfo, bytes]:
+        info, body = await MemoryObjects.read(memory, key, **options)
+        return info._replace(checksums={"crc32": "verified by the transport"}), body
+
+    monkeypatch.setattr(memory, "read", checked)
+    memory.salted = True
+    memory.will_fail("delete", StoreDamaged("an object was stored to see its ETag"), times=None)
+
+    await store.set_settings(ENV, EnvironmentSettings(keep_revisions=5), create=True)
 
 
 async def _broken(memory: Damaging, store: ConfigStore) -> None:
@@ -172,11 +233,7 @@ async def test_a_changed_entry_of_the_log_is_restored_from_an_older_version(
 async def test_a_changed_entry_without_a_copy_is_kept_and_marked_as_unproven(
     memory: Damaging, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def none(key: str) -> AsyncGenerator[FileVersion, None]:
-        return
-        yield
-
-    monkeypatch.setattr(memory, "versions", none)
+    monkeypatch.setattr(memory, "versions", _no_versions)
     await _broken(memory, store)
 
     report = await store.repair(ENV)
@@ -234,6 +291,26 @@ async def test_a_rollback_does_not_take_over_a_damaged_blob(memory: Damaging, st
         await store.rollback("loki", ENV, to_revision=1)
 
     assert (await store.status(ENV))[0].revision == 2
+
+
+async def test_a_rollback_whose_files_were_collected_after_another_write_is_a_conflict(
+    memory: Damaging, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.upload("loki", ENV, files=FILES)
+    await store.upload("loki", ENV, files={**FILES, "loki.yaml": LOKI})
+    listed = memory.list
+
+    async def late(prefix: str, **options: Any) -> AsyncGenerator[FileInfo, None]:
+        if "/blobs/" in prefix:
+            monkeypatch.setattr(memory, "list", listed)
+            await store.upload("loki", ENV, files={"loki.yaml": LOKI})
+            await memory.delete([key for key in memory.objects if "/blobs/" in key])
+        async for info in listed(prefix, **options):
+            yield info
+
+    monkeypatch.setattr(memory, "list", late)
+    with pytest.raises(RevisionConflict):
+        await ConfigStore(memory, require_conditional_writes=False).rollback("loki", ENV, to_revision=1)
 
 
 @pytest.mark.parametrize("salted", [False, True])

@@ -193,7 +193,8 @@ def test_a_commit_that_arrived_is_unknown_if_the_document_cannot_be_read_intact_
             memory.will_fail("read", IntegrityError("damaged"), key="current.json", times=None)
 
         lose_a_response(memory, meanwhile)
-        with pytest.raises(CommitUnknown):
+        with pytest.raises(CommitUnknown) as caught:
             await store.freeze("production", "an incident")
+        assert caught.value.may_have_happened
 
     play(scene)

@@ -18,6 +18,7 @@ from apm_s3.errors import (
     ConnectFailed,
     ConnectionLost,
     DeadlineExceeded,
+    DigestRejected,
     ErrorCode,
     ExpiredToken,
     IntegrityError,
@@ -439,3 +440,4 @@ async def test_a_response_that_is_malformed_in_the_same_way_twice_is_not_request
         await world.run(script)
     assert script.calls == 2
     assert await world.run(Script(IntegrityError("byte 1"), IntegrityError("byte 2"))) == "done"
+    assert await world.run(Script(DigestRejected("x", status=400), DigestRejected("x", status=400))) == "done"
