@@ -99,6 +99,23 @@ async def test_nothing_is_deleted_through_a_folder_that_became_a_link(one: Place
     assert (down / "b").is_symlink()
 
 
+async def test_a_migration_reports_extra_files_that_it_could_not_delete(one: Place, tmp_path: Path) -> None:
+    down, outside = write(tmp_path / "down", {"b/extra": b"1"}), write(tmp_path / "outside", {"extra": b"2"})
+    one.put("team/a")
+
+    async def fault(exchange: Exchange) -> None:
+        # The source is listed by two requests, and again before anything is deleted.
+        if one.arrived("ListObjectsV2") == 4:
+            swap(down / "b", outside)
+        exchange.send(exchange.carry_out())
+
+    one.server.will(fault, "ListObjectsV2", times=None)
+    report = await migrate(SOURCE, down, source_s3=one.s3, accept=LOSS, delete_extra=True)
+
+    assert (report.deleted, report.kept, report.ok) == (0, 1, False)
+    assert files(outside) == {"extra": b"2"}
+
+
 async def test_a_bundle_is_not_written_through_a_link_that_replaced_its_new_directory(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
