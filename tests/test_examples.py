@@ -19,10 +19,10 @@ import boto3
 import pytest
 from rich.console import Console
 
-from apm_s3._tools import MAIN_FILES, TOOLS
+from apm_s3._tools import TOOLS
 from apm_s3.cli._demonstration.demo import run_demo
 from apm_s3.configs import ConfigStore
-from apm_s3.validators import validate_bundle
+from apm_s3.validators import MAIN_FILES, validate_bundle
 from tests.faults.faults import answer
 from tests.faults.server import Exchange, Fault, FaultyS3
 from tests.golden import load

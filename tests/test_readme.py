@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from apm_s3 import Credentials, S3Manager
-from apm_s3.configs._store import ConfigStore
+from apm_s3.configs import ConfigStore
 from tests.servers import Server, require
 from tests.test_examples import on
 

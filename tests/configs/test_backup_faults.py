@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from apm_s3._s3_responses import s3_error
-from apm_s3.configs._store import ConfigStore
+from apm_s3.configs import ConfigStore
 from apm_s3.errors import ApmS3Error, CommitUnknown, ConnectionLost, RequestTimedOut
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apm_s3.configs._backups.manifest import Backup, BackupFile, BackupTool, plan_prune
+from apm_s3.configs import Backup, BackupFile, BackupTool, ConfigStore
+from apm_s3.configs._backups.manifest import plan_prune
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.s3_objects import S3Objects
-from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import (
     BackupInvalid,
     ConfigNotFound,

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apm_s3.configs import EnvironmentSettings
-from apm_s3.configs._models.current import Current, Freeze, ToolState
-from apm_s3.configs._models.releases import Origin, Release, ReleaseRef
+from apm_s3.configs import EnvironmentSettings, Freeze, Origin, Release, ReleaseRef
+from apm_s3.configs._models.current import Current, ToolState
 from apm_s3.configs._protocol.commit.changes import (
     MarkGood,
     NewReleases,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apm_s3.configs._store import ConfigStore
+from apm_s3.configs import ConfigStore
 from apm_s3.configs._writes import checks
 from apm_s3.errors import ConfigInvalid
 from apm_s3.testing import MemoryObjects

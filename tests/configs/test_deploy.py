@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from apm_s3.configs import ConfigStore
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import (
     ConfigNotFound,
     DeployRefused,

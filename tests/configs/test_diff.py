@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apm_s3.configs import BundleDiff
 from apm_s3.configs._content.alignment import changed_blocks
-from apm_s3.configs._content.diff import MAX_CHANGES, BundleDiff, diff_bundles
+from apm_s3.configs._content.diff import MAX_CHANGES, diff_bundles
 from apm_s3.configs._content.diff_structural import Difference, differences
 from apm_s3.configs._content.diff_text import MAX_LINES
 from apm_s3.configs._content.structures import item_names

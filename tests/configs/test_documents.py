@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apm_s3.configs._models.current import Current, Damage, Freeze, ToolState
+from apm_s3.configs import Damage, Deployed, FileEntry, Freeze, Origin, Release, ReleaseRef
+from apm_s3.configs._models.current import Current, ToolState
 from apm_s3.configs._models.log import Log, LogRef
-from apm_s3.configs._models.releases import Deployed, FileEntry, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol.documents import fields, keys
 from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release, encode_current, encode_release
 from apm_s3.configs._protocol.documents.fields import FORMAT

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from apm_s3.configs import ConfigStore
 from apm_s3.configs._content.directories import read_directory
-from apm_s3.configs._store import ConfigStore
 from apm_s3.testing import MemoryObjects
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "configs"

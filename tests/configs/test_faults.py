@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3.configs import CommitOutcome
-from apm_s3.configs._store import ConfigStore
+from apm_s3.configs import CommitOutcome, ConfigStore
 from apm_s3.errors import CommitUnknown, ConnectionLost
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
 from tests.configs.simulation.loop import VirtualLoop

@@ -3,8 +3,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3.configs import CommitOutcome
-from apm_s3.configs._store import ConfigStore
+from apm_s3.configs import CommitOutcome, ConfigStore
 from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, InvalidOption, StoreDamaged
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from apm_s3.configs import ConfigStore
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._store import ConfigStore
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI

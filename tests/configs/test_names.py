@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apm_s3._naming import check_file_name, check_new_file_name
+from apm_s3.configs import ConfigStore
 from apm_s3.configs._content import directories, names
 from apm_s3.configs._content.directories import write_directory
 from apm_s3.configs._content.overlays import apply_overlay
-from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ApmS3Error, ConfigInvalid, InvalidKey, InvalidOption
 from apm_s3.testing import MemoryObjects
 

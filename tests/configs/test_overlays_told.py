@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from apm_s3._naming import OVERLAY
+from apm_s3.configs import ConfigStore
 from apm_s3.configs._content.overlays import apply_overlay, check_overlay
-from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ConfigInvalid, InvalidOption
 from apm_s3.reports import Severity
 from apm_s3.testing import MemoryObjects

@@ -11,12 +11,12 @@ from itertools import product
 
 import pytest
 
-from apm_s3._tools import MAIN_FILES, Tool
+from apm_s3 import Tool
 from apm_s3.configs import ConfigStore
 from apm_s3.configs._content.diff import diff_bundles
 from apm_s3.errors import ConfigInvalid
 from apm_s3.testing import MemoryObjects
-from apm_s3.validators import validate_config
+from apm_s3.validators import MAIN_FILES, validate_config
 from apm_s3.validators._secrets.texts import find_secrets, mask_text
 
 NAMES = [

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from apm_s3._s3_responses import s3_error
-from apm_s3.configs import CommitOutcome
+from apm_s3.configs import CommitOutcome, ConfigStore
 from apm_s3.configs._protocol.commit import probe
 from apm_s3.configs._protocol.commit.calls import CLEAN_UP
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import (
     AccessDenied,
     ConditionalWritesUnsupported,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3.configs._store import ConfigStore
+from apm_s3.configs import ConfigStore
 from apm_s3.errors import UsageError
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES, THIRD_PROMETHEUS

@@ -5,13 +5,10 @@ from typing import Any
 
 import pytest
 
+from apm_s3.configs import CommitOutcome, ConfigStore, EnvironmentSettings, Release
 from apm_s3.configs._models.current import Current
-from apm_s3.configs._models.releases import Release
-from apm_s3.configs._models.settings import EnvironmentSettings
-from apm_s3.configs._protocol.commit.outcome import CommitOutcome
 from apm_s3.configs._protocol.documents.encoding import encode_current
 from apm_s3.configs._protocol.live import MARK
-from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ConfigNotFound, ConnectionLost, EnvironmentFrozen, FormatTooNew, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS

@@ -2,9 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from apm_s3.configs._care.status import ToolStatus
+from apm_s3.configs import ConfigStore, ToolStatus
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ConfigNotFound
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS

@@ -4,9 +4,8 @@ from typing import Any, cast
 
 import pytest
 
-from apm_s3.configs import EnvironmentSettings, changed_files
+from apm_s3.configs import ConfigStore, EnvironmentSettings, changed_files
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import (
     BucketNotFound,
     ConfigInvalid,

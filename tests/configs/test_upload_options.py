@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from apm_s3._naming import OVERLAY
+from apm_s3.configs import ConfigStore
 from apm_s3.configs._content.directories import read_directory
-from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import InvalidOption, RevisionConflict
 from apm_s3.testing import MemoryObjects
 

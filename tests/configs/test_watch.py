@@ -4,7 +4,7 @@ from contextlib import aclosing
 import pytest
 
 from apm_s3._s3_responses import s3_error
-from apm_s3.configs._store import ConfigStore
+from apm_s3.configs import ConfigStore
 from apm_s3.errors import AccessDenied, ConnectionLost, InvalidRequest
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import GRAFANA, LOKI, OTHER_LOKI

@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apm_s3._migration.rules import MigrationRules
-from apm_s3._migration.shards import S3Access, Shard, merged, ranges_of, run_shard
+from apm_s3._migration.shards import Shard, merged, ranges_of, run_shard
 from apm_s3.errors import InvalidOption
 from apm_s3.migration import MigrationProgress, MigrationReport
-from apm_s3.migration_dask import migrate_on_dask
+from apm_s3.migration_dask import S3Access, migrate_on_dask
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, open_place
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from apm_s3 import S3Settings
+from apm_s3 import S3ConnectionPool, S3Settings
 from apm_s3._manager import make_cache
 from apm_s3._s3.bulk.verbs import Bulk
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.verbs import Objects
-from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3._s3.transports.boto.control import ControlPlane

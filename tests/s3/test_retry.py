@@ -11,9 +11,10 @@ import aiohttp
 import pytest
 from botocore.exceptions import ClientError
 
+from apm_s3 import retry_s3
 from apm_s3._backoff import Backoff, spread
 from apm_s3._s3 import retry
-from apm_s3._s3.retry import RetryBudget, go_on, may_pass, pause_after, retry_s3
+from apm_s3._s3.retry import RetryBudget, go_on, may_pass, pause_after
 from apm_s3.errors import (
     AccessDenied,
     ConnectionLost,

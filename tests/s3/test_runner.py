@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from apm_s3._s3.pool import S3ConnectionPool
+from apm_s3 import S3ConnectionPool
 from apm_s3._s3.runner import Runner
 from apm_s3.errors import (
     AccessDenied,

@@ -11,11 +11,10 @@ from contextlib import suppress
 from typing import Any
 from unittest import mock
 
+from apm_s3.configs import ConfigStore, Release
 from apm_s3.configs._backups import restore
-from apm_s3.configs._models.releases import Release
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release
-from apm_s3.configs._store import ConfigStore
 from apm_s3.configs._writes.checks import Checks
 from apm_s3.errors import (
     BackupInvalid,

@@ -14,19 +14,15 @@ from typing import Any
 from unittest import mock
 
 from apm_s3 import _cache
-from apm_s3._tools import MAIN_FILES
+from apm_s3.configs import CommitOutcome, ConfigStore, EnvironmentSettings, Release
 from apm_s3.configs._care.garbage import GRACE
 from apm_s3.configs._deploy import carry_out, planning
 from apm_s3.configs._models.current import Current, ToolState
-from apm_s3.configs._models.releases import Release
-from apm_s3.configs._models.settings import EnvironmentSettings
 from apm_s3.configs._protocol import publish
 from apm_s3.configs._protocol.commit import write
-from apm_s3.configs._protocol.commit.outcome import CommitOutcome
 from apm_s3.configs._protocol.documents import keys, log
 from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release
 from apm_s3.configs._protocol.reading import reader as reader_module
-from apm_s3.configs._store import ConfigStore
 from apm_s3.configs._writes import uploads, writer
 from apm_s3.configs._writes.checks import Checks
 from apm_s3.errors import (
@@ -41,6 +37,7 @@ from apm_s3.errors import (
     TransportError,
 )
 from apm_s3.reports import ValidationReport
+from apm_s3.validators import MAIN_FILES
 from tests.configs.simulation.bucket import Client, Faults, FaultyBucket
 from tests.configs.simulation.fleet import LaterClient, OldClient
 from tests.configs.simulation.loop import VirtualLoop

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from apm_s3 import S3ConnectionPool
 from apm_s3._manager import make_cache
 from apm_s3._s3.buckets.verbs import Buckets
 from apm_s3._s3.engine import Engine
-from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.boto.control import Endpoint
 from apm_s3._s3.transports.boto.transport import BotoTransport

@@ -6,12 +6,8 @@ from typing import Any
 
 import pytest
 
-from apm_s3._s3.buckets.apm_buckets import (
-    apm_bucket_name,
-    apm_bucket_options,
-    apm_lifecycle,
-    apm_policy,
-)
+from apm_s3 import apm_bucket_name, apm_bucket_options
+from apm_s3._s3.buckets.apm_buckets import apm_lifecycle, apm_policy
 from apm_s3._s3.transports.boto.control import Endpoint
 from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import AccessDenied, BucketAlreadyOwned, InvalidBucketName, InvalidKey, InvalidOption

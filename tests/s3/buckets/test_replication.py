@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3._s3.buckets.apm_buckets import apm_bucket_options
+from apm_s3 import apm_bucket_options
 from apm_s3._s3.buckets.replication import permissions_policy, trust_policy
 from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import (
