@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from apm_s3._cache.cache import Cache
+from apm_s3._cache import Cache
 from apm_s3.cli._errors import tell
 from apm_s3.cli._statuses import Status
 from apm_s3.configs import ConfigStore, EnvironmentSettings
