@@ -1,3 +1,4 @@
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -182,26 +183,44 @@ async def test_the_log_still_has_writes_whose_documents_were_collected(
     assert await store.outcome(first.write_id) is CommitOutcome.EXPIRED
 
 
-class Frozen(MemoryObjects):
-    """A bucket whose production is frozen by somebody else just before the second read of its document."""
+class Meanwhile(MemoryObjects):
+    """A bucket in which something happens just before the second read of production's document."""
 
-    reads: int | None = None
+    then: Callable[[], Awaitable[Any]] | None = None
+    reads = 0
 
     async def read(self, key: str, **options: Any) -> tuple[FileInfo, bytes]:
-        if self.reads is not None and key.endswith("/current.json"):
+        if self.then is not None and key.endswith("/current.json"):
             self.reads += 1
             if self.reads == 2:
-                self.reads = None
-                await ConfigStore(self).freeze("production", "an incident")
+                then, self.then = self.then, None
+                await then()
         return await super().read(key, **options)
 
 
+async def test_a_collection_does_not_bring_back_what_another_one_has_dropped_meanwhile() -> None:
+    memory = Meanwhile(now=1_700_000_000.0)
+    store = ConfigStore(memory)
+    await _revisions(store, 200)
+    memory.now = 1_700_000_000.0 + 40 * DAY
+
+    async def then() -> None:
+        await ConfigStore(memory).collect_garbage("production", keep_revisions=1, keep_log=timedelta(days=1))
+
+    memory.then = then
+    await store.collect_garbage("production", keep_revisions=3, keep_log=timedelta(days=365))
+
+    assert (await store.log("production"))[-1].sequence > 0
+    assert [release.revision for release in await store.history("loki", "production")] == [200, 199]
+    assert (await store.fsck("production")).ok
+
+
 async def test_an_environment_that_is_frozen_while_a_collection_is_planned_is_not_collected() -> None:
-    memory = Frozen(now=1_700_000_000.0)
+    memory = Meanwhile(now=1_700_000_000.0)
     store = ConfigStore(memory)
     await _revisions(store, 5)
     memory.now = 1_700_000_000.0 + 2 * DAY
-    memory.reads = 0
+    memory.then = lambda: ConfigStore(memory).freeze("production", "an incident")
 
     with pytest.raises(EnvironmentFrozen):
         await store.collect_garbage("production", keep_revisions=3)

@@ -235,8 +235,7 @@ class _Poll:
             try:
                 release = await self._reader.newest(snapshot, tool)
             except Gone:
-                # The document has changed already: without the ETag, the next response has everything.
-                self._etag = None
+                # The document has changed already: with the old ETag, the next response has everything.
                 return
             if release is not None and release != known:
                 self._releases[tool] = release

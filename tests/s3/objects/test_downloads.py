@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 
 from apm_s3 import BucketNotFound, ObjectNotFound, ReadOptions, S3Manager, S3Settings, Timeouts, TransferSettings
-from apm_s3.errors import DeadlineExceeded, InvalidOption, UsageError
+from apm_s3.errors import DeadlineExceeded, InvalidOption, ObjectChanged, UsageError
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 from tests.managers import let_deadlines_pass, make_manager
 from tests.memory_transport import MemoryBody, MemoryManager
@@ -233,3 +233,19 @@ def test_a_body_that_stops_coming_ends_at_the_deadline_of_the_manager() -> None:
                     return loop.time() - began
 
     assert run_in_virtual_time(main) == pytest.approx(8, abs=0.5)
+
+
+async def test_a_server_that_goes_on_with_another_object_in_spite_of_the_condition_is_noticed() -> None:
+    async with MemoryManager(S3Settings()) as s3:
+        await s3.upload_file("bucket", "key", CONTENT)
+        s3.transport.breaks.append(10)
+        opened = s3.transport.open
+
+        async def another(bucket: str, key: str, options: ReadOptions) -> MemoryBody:
+            body = await opened(bucket, key, options)
+            body.info = body.info._replace(etag='"another"')
+            return body
+
+        async with s3.download_file("bucket", "key") as download:
+            with mock.patch.object(s3.transport, "open", another), pytest.raises(ObjectChanged):
+                await download.read()
