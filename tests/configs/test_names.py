@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -125,15 +127,13 @@ async def test_a_directory_on_windows_is_not_written_with_such_names(
 async def test_names_that_the_file_system_does_not_distinguish_never_overwrite_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folding = directories.Path
+    opened = os.open
 
-    class Folding(type(folding())):  # type: ignore[misc]
-        """A path on a file system that does not tell cases apart."""
+    def folding(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        """Open as a file system does that does not tell cases apart."""
+        return opened("x" if path == "X" else path, flags, mode, dir_fd=dir_fd)
 
-        def open(self, mode: str) -> object:
-            return super().with_name(self.name.lower()).open(mode) if self.name == "X" else super().open(mode)
-
-    monkeypatch.setattr(directories, "Path", Folding)
+    monkeypatch.setattr(os, "open", folding)
 
     with pytest.raises(InvalidOption, match="treats"):
         await write_directory(tmp_path / "out", {"x": b"1", "X": b"2"})

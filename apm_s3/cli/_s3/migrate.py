@@ -26,9 +26,7 @@ def migrate(
     if_exists: Annotated[
         str, typer.Option(help="skip-identical (default), overwrite or fail.", show_default=False)
     ] = "skip-identical",
-    compare: Annotated[
-        str, typer.Option(help="all (default), or content: what makes an object identical.", show_default=False)
-    ] = "all",
+    compare: Annotated[str, typer.Option(help="all (default), or content.", show_default=False)] = "all",
     include: Include = None,
     exclude: Exclude = None,
     delete_extra: DeleteExtra = False,

@@ -313,19 +313,19 @@ async def _records(git: _Git) -> AsyncGenerator[list[str]]:
     fields: list[str] = []
     held = bytearray()
     while piece := await git.read(_PIECE):
-        *ended, rest = piece.split(b"\0")
-        for part in ended:
-            fields.append((held + part).decode(errors="replace"))
-            held.clear()
+        for index, part in enumerate(piece.split(b"\0")):
+            if index:
+                fields.append(held.decode(errors="replace"))
+                held.clear()
             if len(fields) == _FIELDS:
                 yield fields
                 fields = []
-        held += rest
-        if len(held) > MAX_OBJECT:
-            where = f"commit {fields[0][:12]}" if fields else "a commit"
-            raise InvalidOption(
-                f"{where} has more than {MAX_OBJECT} bytes", hint="import a later history, or a directory"
-            )
+            held += part
+            if len(held) > MAX_OBJECT:
+                where = f"commit {fields[0][:12]}" if fields else "a commit"
+                raise InvalidOption(
+                    f"{where} has more than {MAX_OBJECT} bytes", hint="import a later history, or a directory"
+                )
     await git.end()
 
 
