@@ -1,11 +1,13 @@
 """Decodes nodes to typed values as Go's YAML libraries do, with tables of fields and small hooks.
 
-A tool has a `Schema`: the table of its types (`_data/<tool>.json`: every struct and field with its kind), parsers for
-named scalars, codecs for types with their own decoding, and hooks that check a decoded struct.
+A tool has a `Schema`: the table of its types (`_data/<tool>.json`: every struct and field with its kind and rules),
+parsers for named scalars, codecs for types with their own decoding, and hooks that check a decoded struct.
 
 The kind of a field is `string`, `bool`, `int`, `uint16`, `float64`, `any` ..., a struct of the table, `[]kind` for a
 list, `{}kind` for a mapping, or `base:name` for a named scalar, where `name` may have a parser. The names are Go's
-(`prometheus/config.ScrapeConfig`).
+(`prometheus/config.ScrapeConfig`). `_structs` says what a field's entry may have beside its kind. A named scalar that
+is one of a few words is listed under `words`: `{"what": "level", "values": ["debug", "info"]}`; with a `default`, it
+may be empty, and with `"any_case": true`, it is read in lower case.
 
     SCHEMA = Schema(
         load_table("prometheus"),
@@ -24,9 +26,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final
 
@@ -44,45 +44,7 @@ from apm_s3.validators._reading.nodes import (
     resolve,
     resolve_plain,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """The releases that know a field: from `since`, before `until`. `kind` is set if the table lacks the field."""
-
-    since: Version | None = None
-    until: Version | None = None
-    kind: str | None = None
-
-
-Gates = Mapping[str, Mapping[str, Gate]]
-"""Gates by type, then by field."""
-
-Values = Mapping[str, Mapping[str, Mapping[str, Version]]]
-"""By type, then by field: values that only later releases accept (in any case), with the release."""
-
-
-def check_values(fields: Mapping[str, Mapping[str, Version]], struct: Struct, context: Context) -> None:
-    """Report the values in `struct` that the target release does not know yet."""
-    for field, known in fields.items():
-        given = struct.get(field)
-        many = isinstance(given, list)
-        for index, value in enumerate(given if many else (given,)):
-            since = known.get(str(value).lower())
-            if since is not None and context.target is not None and context.target < since:
-                message = f"{value!r} was added in {dotted(since)}, but the target version is {dotted(context.target)}"
-                struct.error(context, (field, index) if many else field, "enum", message)
-
-
-def known_in(context: Context, names: Mapping[str, Version | None]) -> frozenset[str]:
-    """Return the `names` that the target release knows; each maps to the release that added it (None: an old one)."""
-    return frozenset(name for name, since in names.items() if since is None or not context.is_before(since))
-
-
-def dotted(version: Version) -> str:
-    """Format (3, 8) as `3.8`."""
-    return ".".join(str(part) for part in version)
-
+from apm_s3.validators._structs import FieldRules, GroupRule, Struct, unknown_message
 
 _SHAPES = {SCALAR: "a scalar", SEQUENCE: "a list", MAPPING: "a mapping"}
 _V3_BOOLS = {**dict.fromkeys(("y", "Y", "yes", "on"), True), **dict.fromkeys(("n", "N", "no", "off"), False)}
@@ -311,128 +273,17 @@ class Mismatch(Exception):
     @classmethod
     def unknown(cls, what: str, text: str, allowed: Collection[str]) -> Mismatch:
         """Create the mismatch for a `text` that is not one of the `allowed` values."""
-        mismatch = cls("enum", _unknown(what, text, allowed))
+        mismatch = cls("enum", unknown_message(what, text, allowed))
         mismatch.allowed = allowed
         return mismatch
-
-
-_OF_KEYS = frozenset(
-    ("auth-exclusive", "exclusive-fields", "relabel-action-args", "reserved-header", "reserved-name", "root-route")
-)
-"""Rules that a field breaks by its presence."""
-
-
-class Struct:
-    """A decoded struct: its values by field name, and their positions."""
-
-    __slots__ = ("failed", "node", "path", "type", "values")
-
-    def __init__(self, type_name: str, node: Node, path: Path, values: dict[str, Any], failed: frozenset[str]) -> None:
-        self.type = type_name
-        self.node = node
-        self.path = path
-        self.values = values
-        self.failed = failed
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return the value of a field; `default` if it is absent or failed to decode."""
-        return self.values.get(name, default)
-
-    def has(self, name: str) -> bool:
-        """Return whether the field was decoded to something other than null."""
-        return self.values.get(name) is not None
-
-    def given(self, name: str) -> bool:
-        """Return whether the field is in the document, even if it is null."""
-        return name in self.values or name in self.failed
-
-    def empty(self, name: str) -> bool:
-        """Return whether the field is absent, null or a zero value, but not whether it is invalid."""
-        return name not in self.failed and not self.values.get(name)
-
-    def structs(self, name: str) -> Iterator[tuple[int, Struct]]:
-        """Yield the structs in a list with their indices; nulls and failed ones are omitted."""
-        for index, item in enumerate(self.values.get(name) or ()):
-            if isinstance(item, Struct):
-                yield index, item
-
-    def strings(self, name: str) -> Iterator[tuple[int, str]]:
-        """Yield the strings in a list with their indices; failed ones are omitted."""
-        for index, item in enumerate(self.values.get(name) or ()):
-            if isinstance(item, str):
-                yield index, item
-
-    def struct(self, name: str) -> Struct | None:
-        """Return the struct in a field, None if it is absent or failed to decode."""
-        value = self.values.get(name)
-        return value if isinstance(value, Struct) else None
-
-    def place(self, *steps: str | int) -> tuple[Node, Path]:
-        """Return the node and path at `steps`, or at the longest part of them that the document has."""
-        node, path = self.node, self.path
-        for step in steps:
-            if isinstance(step, str):
-                entry = getattr(node, "entries", {}).get(step)
-                if entry is None:
-                    break
-                node = entry[1]
-            else:
-                items = getattr(node, "items", [])
-                if step >= len(items):
-                    break
-                node = items[step]
-            path = (path, step)
-        return node, path
-
-    def key(self, *steps: str | int) -> Node | None:
-        """Return the key at `steps`; None if the document does not have it."""
-        above, _ = self.place(*steps[:-1])
-        entry = getattr(above, "entries", {}).get(steps[-1])
-        key: Node | None = entry[0] if entry is not None else None
-        return key
-
-    def error(
-        self,
-        context: Context,
-        where: str | tuple[str | int, ...],
-        rule: str,
-        message: str,
-        hint: str | None = None,
-        *,
-        at_key: bool = False,
-    ) -> None:
-        """Report an error at the value of a field, or at the struct if the field is absent.
-
-        With `at_key`, and for rules that forbid a field, the error is at the key.
-        """
-        steps = (where,) if isinstance(where, str) else where
-        node, path = self.place(*steps)
-        if at_key or rule in _OF_KEYS:
-            node = self.key(*steps) or node
-        context.error(node, path, rule, message, hint)
-
-    def unknown(
-        self, context: Context, where: str | tuple[str | int, ...], what: str, value: str, allowed: Collection[str]
-    ) -> None:
-        """Report a value that is not one of the `allowed` values."""
-        self.error(context, where, "enum", _unknown(what, value, allowed), context.hint(value, allowed))
-
-    def warn(self, context: Context, where: str | tuple[str | int, ...], rule: str, message: str) -> None:
-        """Report a warning at a field, or at the struct if the field is absent."""
-        steps = (where,) if isinstance(where, str) else where
-        node, path = self.place(*steps)
-        context.warn(node, path, rule, message)
-
-
-def _unknown(what: str, value: str, allowed: Collection[str]) -> str:
-    return f"unknown {what} {value[:40]!r}; allowed values: {', '.join(name or repr(name) for name in allowed)}"
 
 
 Hook = Callable[[Struct, Context], None]
 
 
-Table = Mapping[str, Mapping[str, str]]
-"""The kinds of the fields of each type, by name."""
+Table = Mapping[str, Mapping[str, Any]]
+"""The content of a file in `_data`: by type, `types` has the fields with their kinds or rules, `groups` the rules about
+several fields; `words` has the named scalars that are one of a few words."""
 
 _BASES: dict[str, Codec] = {
     "string": decode_string,
@@ -447,12 +298,27 @@ _NAMES_SHOWN = 12
 def load_table(tool: str) -> Table:
     """Load the types of `tool` from this package's data."""
     text = files("apm_s3.validators").joinpath("_data", f"{tool}.json").read_text("utf-8")
-    types: Table = json.loads(text)["types"]
-    return types
+    table: Table = json.loads(text)
+    return table
+
+
+def one_of(what: str, values: Collection[str], default: str | None = None, *, any_case: bool = False) -> Parser:
+    """Return a parser of a scalar that is one of `values`; with a `default`, it may be empty."""
+
+    def parse(text: str) -> str:
+        word = text.lower() if any_case else text
+        if word not in values and (text or default is None):
+            raise Mismatch.unknown(what, text, values)
+        return word
+
+    return parse
 
 
 class Schema:
-    """The types of one tool and their codecs. `yaml` is the major version of the tool's Go YAML library."""
+    """The types of one tool and their codecs. `yaml` is the major version of the tool's Go YAML library.
+
+    `table` has the kinds of the fields that current releases know, by type, and `rules` what else is known of a field.
+    """
 
     def __init__(
         self,
@@ -461,16 +327,27 @@ class Schema:
         scalars: Mapping[str, Parser] | None = None,
         codecs: Mapping[str, Codec] | None = None,
         hooks: Mapping[str, Iterable[Hook]] | None = None,
-        gates: Gates | None = None,
-        values: Values | None = None,
         yaml: int = 2,
     ) -> None:
-        self.table = table
-        self.gates = gates or {}
-        self._values = values or {}
+        self.rules = {
+            name: {each: FieldRules(**entry) for each, entry in fields.items() if not isinstance(entry, str)}
+            for name, fields in table["types"].items()
+        }
+        self.table = {
+            name: {
+                each: entry if isinstance(entry, str) else entry["kind"]
+                for each, entry in fields.items()
+                if isinstance(entry, str) or "until" not in entry
+            }
+            for name, fields in table["types"].items()
+        }
+        self._groups = {
+            name: [GroupRule(**group) for group in groups] for name, groups in table.get("groups", {}).items()
+        }
         self._hooks = {name: tuple(functions) for name, functions in (hooks or {}).items()}
+        words = {name: one_of(**entry) for name, entry in table.get("words", {}).items()}
         self._codecs: dict[str, Codec] = {
-            name: scalar_codec(parse, yaml=yaml) for name, parse in (scalars or {}).items()
+            name: scalar_codec(parse, yaml=yaml) for name, parse in {**words, **(scalars or {})}.items()
         }
         self._codecs.update(codecs or {})
         self._bases = {**_BASES, "bool": decode_bool_v3} if yaml > 2 else _BASES
@@ -488,9 +365,15 @@ class Schema:
         return self._codecs[kind]
 
     def hooks(self, type_name: str) -> tuple[Hook, ...]:
-        """Return the checks of a struct, in order."""
-        known = self._values.get(type_name)
-        return (*((partial(check_values, known),) if known else ()), *self._hooks.get(type_name, ()))
+        """Return the checks of a struct, in order: those of its fields and groups, and the tool's own."""
+        groups = [group.check for group in self._groups.get(type_name, ())]
+        fields = [(name, rules) for name, rules in self.rules[type_name].items() if rules.is_checked]
+
+        def check_fields(struct: Struct, context: Context) -> None:
+            for name, rules in fields:
+                rules.check(struct, name, context)
+
+        return (*((check_fields,) if fields else ()), *groups, *self._hooks.get(type_name, ()))
 
     def _make(self, kind: str) -> Codec:
         if kind.startswith("[]"):
@@ -511,7 +394,7 @@ class _StructCodec:
     def __init__(self, name: str, schema: Schema) -> None:
         self._name = name
         self._schema = schema
-        self._gates = schema.gates.get(name, {})
+        self._gates = {each: rules for each, rules in schema.rules[name].items() if rules.is_gated}
         self._fields: dict[str, Codec] | None = None
         self._hooks = schema.hooks(name)
         self._null_keeps_default = schema.null_keeps_default
@@ -558,16 +441,10 @@ class _StructCodec:
         if gate is None:
             self._unknown(name, key, path, context, fields)
             return None
-        if gate.since is not None and context.target is not None and context.target < gate.since:
-            message = (
-                f"field {name!r} was added in {dotted(gate.since)}, but the target version is {dotted(context.target)}"
-            )
-            context.error(key, (path, name), "unknown-field", message)
+        if reason := gate.absence(context.target):
+            context.error(key, (path, name), "unknown-field", f"field {name!r} {reason}")
             return None
-        if gate.until is not None and (context.target is None or context.target >= gate.until):
-            context.error(key, (path, name), "unknown-field", f"field {name!r} was removed in {dotted(gate.until)}")
-            return None
-        return self._schema.codec(gate.kind) if gate.kind else fields[name]
+        return fields.get(name) or self._schema.codec(gate.kind)
 
     def _unknown(self, name: str, key: Node, path: Path, context: Context, fields: dict[str, Codec]) -> None:
         if not context.has_room:

@@ -10,7 +10,7 @@ import pytest
 
 from tools.field_tables.__main__ import DATA, main
 from tools.field_tables.go_source import read_checkout
-from tools.field_tables.tables import Tables, compare, dump, gate_stubs, merge
+from tools.field_tables.tables import Tables, compare, dump, kinds, merge, stubs
 
 CONFIG = """
 package config
@@ -168,33 +168,49 @@ def test_new_removed_and_changed_fields_are_reported() -> None:
     changes = compare({"a.A": {"x": "int", "y": "bool"}}, {"a.A": {"x": "string", "z": "any"}})
 
     assert str(changes) == "+ a.A: z (any)\n- a.A: y (bool)\n~ a.A: x (int -> string)"
-    assert gate_stubs(changes, (3, 15)) == (
-        '    "a.A": {"z": Gate(since=(3, 15))},\n    "a.A": {"y": Gate(until=(3, 15))},'
-    )
+    assert stubs(changes, {"a.A": {}}, "3.15") == {
+        "a.A": {"z": {"kind": "any", "since": "3.15"}, "y": {"kind": "bool", "until": "3.15"}}
+    }
     assert str(compare({}, {})) == "nothing has changed"
 
 
-def test_removed_fields_stay_in_the_table() -> None:
-    assert merge({"a.A": {"old": "int"}, "a.Gone": {}}, {"a.A": {"new": "int"}}) == {
-        "a.A": {"new": "int", "old": "int"},
+def test_removed_fields_stay_in_the_table_with_the_release_that_removed_them() -> None:
+    old = {"a.A": {"old": "int", "older": {"kind": "int", "until": "3.9"}}, "a.Gone": {}}
+
+    assert kinds(old) == {"a.A": {"old": "int"}, "a.Gone": {}}
+    assert merge(old, {"a.A": {"new": "a.New"}, "a.New": {"x": "int"}}, "3.15") == {
+        "a.A": {
+            "new": {"kind": "a.New", "since": "3.15"},
+            "old": {"kind": "int", "until": "3.15"},
+            "older": {"kind": "int", "until": "3.9"},
+        },
         "a.Gone": {},
+        "a.New": {"x": "int"},
     }
 
 
-@pytest.mark.parametrize("tool", ["alertmanager", "loki", "prometheus"])
+def test_rules_written_by_hand_stay_in_the_table() -> None:
+    rules = {"kind": "string", "required": "x is missing"}
+
+    merged = merge({"a.A": {"x": rules, "y": rules}}, {"a.A": {"x": "int"}}, "3.15")
+
+    assert merged == {"a.A": {"x": {**rules, "kind": "int"}, "y": {**rules, "until": "3.15"}}}
+
+
+@pytest.mark.parametrize("tool", ["alertmanager", "loki", "loki_rules", "prometheus", "prometheus_tests", "web"])
 def test_a_table_in_the_repository_is_rewritten_identically(tool: str) -> None:
     text = (DATA / f"{tool}.json").read_text()
-    table = json.loads(text)
 
-    assert json.loads(dump(table["roots"], table["types"])) == table
-    assert max(map(len, dump(table["roots"], table["types"]).splitlines())) <= 120
+    assert dump(json.loads(text)) == text
+    assert max(map(len, text.splitlines())) <= 120
 
 
 def test_the_command_compares_writes_and_prints_stubs(
     checkouts: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "prometheus.json"
-    file.write_text(dump(ROOTS, {"tool/config.Config": {"global": "tool/config.GlobalConfig", "went": "bool"}}))
+    types = {"tool/config.Config": {"global": "tool/config.GlobalConfig", "went": "bool"}}
+    file.write_text(dump({"roots": ROOTS, "types": types, "words": {"a.Level": {"what": "level", "values": ["a"]}}}))
     command = ["prometheus", *map(str, checkouts), "--data", str(tmp_path)]
 
     assert main(command) == 0
@@ -204,9 +220,10 @@ def test_the_command_compares_writes_and_prints_stubs(
 
     written = json.loads(file.read_text())
     said = capsys.readouterr().out
-    assert written["types"]["tool/config.Config"]["labels"] == "{}string"
-    assert written["types"]["tool/config.Config"]["went"] == "bool"
-    assert '    "tool/config.Config": {"labels": Gate(since=(3, 15))},' in said
+    assert written["types"]["tool/config.Config"]["labels"] == {"kind": "{}string", "since": "3.15"}
+    assert written["types"]["tool/config.Config"]["went"] == {"kind": "bool", "until": "3.15"}
+    assert written["words"] == {"a.Level": {"what": "level", "values": ["a"]}}
+    assert '"labels": {"kind": "{}string", "since": "3.15"}' in said
     assert "- tool/config.Config: went (bool)" in said
     assert "defaults of tool/config.GlobalConfig" in said
 

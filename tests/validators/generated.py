@@ -64,8 +64,8 @@ def _walk(kind, wrap, release, without, above):
     if kind in above or len(above) > 5:
         return
     for name, inner in schema.table[kind].items():
-        gate = schema.gates.get(kind, {}).get(name)
-        if without.search(name) or (gate is not None and gate.since is not None and gate.since > release):
+        rules = schema.rules[kind].get(name)
+        if without.search(name) or (rules is not None and rules.absence(release)):
             continue
         base = _minimal(kind)
         for value in JUNK:

@@ -3,7 +3,7 @@
 import pytest
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import INVALID, Gate, Mismatch, Schema
+from apm_s3.validators._decoding import INVALID, Mismatch, Schema
 from apm_s3.validators._reading.documents import read_document
 
 TABLE = {
@@ -21,9 +21,9 @@ def parse_even(text):
     return int(text, 0)
 
 
-def decode(text, yaml=2, **options):
+def decode(text, yaml=2, table=TABLE, **options):
     context = Context(options.pop("target", None))
-    schema = Schema(TABLE, scalars={"t.Size": parse_even}, yaml=yaml, **options)
+    schema = Schema({"types": table}, scalars={"t.Size": parse_even}, yaml=yaml, **options)
     root = read_document(text, "yaml", library=f"v{yaml}").root
     return schema.decode("t.Root", root, context), context.report("x", "y", None).issues
 
@@ -119,6 +119,72 @@ def test_hooks_run_children_first_with_the_positions_of_their_fields():
 
 @pytest.mark.parametrize(("target", "rules"), [(None, []), ((2, 0), []), ((1, 9), ["unknown-field"])])
 def test_a_gate_applies_from_its_release_on(target, rules):
-    _, issues = decode("text: x", gates={"t.Root": {"text": Gate(since=(2, 0))}}, target=target)
+    table = {"t.Root": {"text": {"kind": "string", "since": "2.0"}}}
+
+    _, issues = decode("text: x", table=table, target=target)
 
     assert [issue.rule for issue in issues] == rules
+
+
+RULES = {
+    "types": {
+        "t.Root": {
+            "name": {"kind": "string", "required": "a root needs a name"},
+            "server": {"kind": "string", "required": "the server is empty", "default": "localhost"},
+            "mode": {"kind": "string", "what": "kind of root", "values": ["on", "off"], "default": "on"},
+            "role": {"kind": "string", "values": ["a", "b"], "values_since": {"b": "2.0"}},
+            "roles": {"kind": "[]string", "values": ["a", "b"]},
+            "count": {"kind": "int", "above": 0},
+            "size": {"kind": "int", "at_least": 2},
+            "jobs": {"kind": "[]t.Job", "no_nulls": "job"},
+            "old": {"kind": "any", "until": "2.0"},
+            "one": "string", "two": "string", "three": "string", "level": "string:t.Level",
+        },
+        "t.Job": {},
+    },
+    "groups": {"t.Root": [{"at_most_one": ["one", "two"]}, {"exactly_one": ["two", "three"], "rule": "auth-exclusive"}]},
+    "words": {"t.Level": {"what": "level", "values": ["info", "warn"], "any_case": True}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("name: ''", [("required-field", "a root needs a name")]),
+        ("name: []", [("wrong-type", "expected text, found a list")]),
+        ("server: ''", [("required-field", "the server is empty")]),
+        ("mode: ''", []),
+        ("mode: of", [("enum", "unknown kind of root 'of'; allowed values: on, off")]),
+        ("role: ''", [("enum", "unknown role ''; allowed values: a, b")]),
+        ("role: b", [("enum", "'b' was added in 2.0, but the target version is 1.9")]),
+        ("roles: [a, c]", [("enum", "unknown roles 'c'; allowed values: a, b")]),
+        ("count: 0", [("out-of-range", "count must be above 0")]),
+        ("size: 1", [("out-of-range", "size must be at least 2")]),
+        ("jobs: [{}, ~]", [("null-section", "empty or null job")]),
+        ("old: 1", []),
+        ("one: a", [("exclusive-fields", "at most one of one, two may be set")]),
+        ("three: a", [("auth-exclusive", "at most one of two, three may be set")]),
+        ("two: ''", [("required-field", "one of two and three must be set")]),
+        ("level: WARN", []),
+        ("level: loud", [("enum", "unknown level 'loud'; allowed values: info, warn")]),
+    ],
+)
+def test_what_a_table_says_of_its_fields_is_checked(text, found):
+    field = text.partition(":")[0]
+    good = [line for line in ("name: a", "two: b") if line.partition(":")[0] != field]
+    context = Context((1, 9))
+    root = read_document("\n".join([*good, text]), "yaml", library="v2").root
+
+    Schema(RULES).decode("t.Root", root, context)
+
+    assert [(issue.rule, issue.message) for issue in context.issues] == found
+
+
+def test_a_removed_field_is_not_suggested_for_a_misspelt_one():
+    context = Context()
+    root = read_document("name: a\ntwo: b\nold: 1\nolt: 1", "yaml", library="v2").root
+
+    Schema(RULES).decode("t.Root", root, context)
+
+    assert [issue.message for issue in context.issues if issue.hint is None][0] == "field 'old' was removed in 2.0"
+    assert not any("old" in (issue.hint or "") or ", old" in issue.message for issue in context.issues)

@@ -16,18 +16,18 @@ from typing import Any
 
 from tools.field_tables.go_source import read_checkout
 from tools.field_tables.ini_source import read_defaults
-from tools.field_tables.tables import Changes, Tables, compare, dump, gate_stubs, merge
+from tools.field_tables.tables import Changes, Tables, compare, dump, kinds, merge, stubs
 
 DATA = Path(__file__).parents[2] / "apm_s3" / "validators" / "_data"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print what has changed; with `--write`, write the table and print stubs of gates."""
+    """Print what has changed; with `--write`, write the table and print the entries of fields that came or went."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tool", choices=("alertmanager", "grafana", "loki", "prometheus"))
     parser.add_argument("checkouts", nargs="+", type=Path)
     parser.add_argument("--release", type=_release, help="such as 3.15; needed to write")
-    parser.add_argument("--write", action="store_true", help="write the table, and print stubs for gates.py")
+    parser.add_argument("--write", action="store_true", help="write the table, and print what came or went")
     parser.add_argument("--data", type=Path, default=DATA, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.write and given.release is None and given.tool != "grafana":
@@ -38,13 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
     present = json.loads(file.read_text())
     tables = Tables(package for root in given.checkouts for package in read_checkout(root))
     made = tables.make(present["roots"].values())
-    changes = compare(present["types"], made)
+    changes = compare(kinds(present["types"]), made)
     sys.stdout.write(f"{changes}\n")
     for name, entries in tables.defaults(made).items():
         sys.stdout.write(f"defaults of {name}: {json.dumps(entries)}\n")
     if given.write:
-        file.write_text(dump(present["roots"], merge(present["types"], made)))
-        sys.stdout.write(f"\nFor gates.py:\n{gate_stubs(changes, given.release)}\n")
+        entries = {"types": stubs(changes, present["types"], given.release)}
+        sys.stdout.write(f"\nWritten, for rules to be added:\n{dump(entries)}")
+        file.write_text(dump({**present, "types": merge(present["types"], made, given.release)}))
     return 0
 
 
@@ -63,9 +64,9 @@ def _grafana(given: Any) -> int:
     return 0
 
 
-def _release(text: str) -> tuple[int, int]:
+def _release(text: str) -> str:
     major, minor = text.lstrip("v").split(".")[:2]
-    return int(major), int(minor)
+    return f"{int(major)}.{int(minor)}"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tools.field_tables.go_source import GoField, GoPackage, GoType
 
@@ -151,6 +152,18 @@ class Changes:
         return "\n".join(lines) or "nothing has changed"
 
 
+def kinds(types: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return the kinds of the fields of a written table that its newest release knows."""
+    return {
+        name: {
+            each: entry if isinstance(entry, str) else entry["kind"]
+            for each, entry in fields.items()
+            if isinstance(entry, str) or "until" not in entry
+        }
+        for name, fields in types.items()
+    }
+
+
 def compare(old: Mapping[str, Mapping[str, str]], new: Mapping[str, Mapping[str, str]]) -> Changes:
     """From `old` to `new`, over the types of both."""
     changes = Changes()
@@ -166,32 +179,65 @@ def compare(old: Mapping[str, Mapping[str, str]], new: Mapping[str, Mapping[str,
     return changes
 
 
-def merge(old: Mapping[str, Mapping[str, str]], new: Mapping[str, Mapping[str, str]]) -> Table:
-    """`new`, and the fields that only `old` has: older releases still know them."""
-    names = sorted(old.keys() | new.keys())
-    return {name: dict(sorted({**old.get(name, {}), **new.get(name, {})}.items())) for name in names}
+def stubs(changes: Changes, old: Mapping[str, object], release: str) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the entries of fields that came or went with `release`. A new type needs none: its owner has one."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for word, fields in (("since", changes.new), ("until", changes.gone)):
+        for name, each, kind in fields:
+            if name in old:
+                found.setdefault(name, {})[each] = {"kind": kind, word: release}
+    return found
 
 
-def gate_stubs(changes: Changes, release: tuple[int, int]) -> str:
-    """Lines for the tool's `gates.py`."""
-    lines = [f'    "{name}": {{"{each}": Gate(since={release})}},' for name, each, _ in changes.new]
-    lines += [f'    "{name}": {{"{each}": Gate(until={release})}},' for name, each, _ in changes.gone]
-    return "\n".join(lines)
+def merge(old: Mapping[str, Mapping[str, Any]], new: Table, release: str) -> dict[str, dict[str, Any]]:
+    """Return the fields of both: what `old` says of a field stays, and what came or went has its `release`."""
+    entries = stubs(compare(kinds(old), new), old, release)
+    merged: dict[str, dict[str, Any]] = {}
+    for name in sorted(old.keys() | new.keys()):
+        fields: dict[str, Any] = dict(new.get(name, {}))
+        for each, entry in old.get(name, {}).items():
+            if isinstance(entry, str):
+                fields.setdefault(each, entry)
+            else:
+                fields[each] = {**entry, "kind": fields.get(each, entry["kind"])}
+        for each, entry in entries.get(name, {}).items():
+            present = fields.get(each)
+            fields[each] = {**(present if isinstance(present, dict) else {}), **entry}
+        merged[name] = dict(sorted(fields.items()))
+    return merged
 
 
-def dump(roots: Mapping[str, str], types: Mapping[str, Mapping[str, str]]) -> str:
-    """The text of a table's file: a type on one line if it fits, else its fields in lines of 120 characters."""
-    parts = [f'    "{name}": {_dump_type(name, fields)}' for name, fields in types.items()]
-    return f'{{\n  "roots": {json.dumps(dict(roots))},\n  "types": {{\n' + ",\n".join(parts) + "\n  }\n}\n"
+def dump(table: Mapping[str, Any]) -> str:
+    """The text of a table's file: an entry on one line if it fits, else in lines of 120 characters."""
+    parts = [f'  "roots": {json.dumps(table["roots"])}'] if table.get("roots") else []
+    for part in ("types", "groups", "words"):
+        if entries := table.get(part):
+            lines = ",\n".join(f'    "{name}": {_dump_entry(name, entry)}' for name, entry in entries.items())
+            parts.append(f'  "{part}": {{\n{lines}\n  }}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _dump_type(name: str, fields: Mapping[str, str]) -> str:
-    line = json.dumps(dict(fields))
+def _dump_entry(name: str, entry: Any) -> str:
+    line = json.dumps(entry)
     if len(line) + len(name) + 9 <= _WIDTH:
         return line
-    # A field and its kind stay on one line: their space does not break.
-    pairs = ", ".join(f'"{each}":\0"{kind}"' for each, kind in fields.items())
+    inner = [json.dumps(each) for each in entry] if isinstance(entry, list) else _pairs(entry)
     wrapped = textwrap.fill(
-        pairs, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
+        ", ".join(map(_whole, inner)),
+        _WIDTH,
+        initial_indent=" " * 6,
+        subsequent_indent=" " * 6,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
-    return "{\n" + wrapped.replace("\0", " ") + "\n    }"
+    return f"{line[0]}\n{wrapped}\n    {line[-1]}".replace("\0", " ")
+
+
+def _pairs(entry: Mapping[str, Any]) -> list[str]:
+    return [f'"{each}":\0{json.dumps(value)}' for each, value in entry.items()]
+
+
+def _whole(text: str) -> str:
+    """Keep a short text on one line, and of a long one each string: textwrap does not break at NUL."""
+    pattern = ".*" if len(text) <= _WIDTH - 8 else r'"(?:[^"\\]|\\.)*"(?:: )?'
+    return re.sub(pattern, lambda part: part[0].replace(" ", "\0"), text)

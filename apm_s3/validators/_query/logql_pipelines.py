@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from apm_s3.validators._checking import Version, did_you_mean
-from apm_s3.validators._decoding import dotted
 from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._query.kit import (
     BAD,
@@ -37,6 +36,7 @@ from apm_s3.validators._query.kit import (
     parse_duration,
     source_offset,
 )
+from apm_s3.validators._structs import dotted
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

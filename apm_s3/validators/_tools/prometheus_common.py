@@ -9,28 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import Hook, Mismatch, Parser, Struct
+from apm_s3.validators._decoding import Hook, Mismatch, Parser
 from apm_s3.validators._grammars.values import BadUrl, Url, parse_duration, parse_url
+from apm_s3.validators._structs import Struct, at_most_one
 
-_TLS_VERSIONS = ("TLS10", "TLS11", "TLS12", "TLS13")
 _SIGNATURES = ("RS256", "RS384", "RS512")
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_RESERVED_HEADERS = frozenset(
-    (
-        *(
-            "accept-encoding",
-            "authorization",
-            "connection",
-            "content-encoding",
-            "content-length",
-            "content-type",
-            "host",
-        ),
-        *("keep-alive", "proxy-authenticate", "proxy-authorization", "user-agent", "www-authenticate"),
-        *("x-prometheus-remote-read-version", "x-prometheus-remote-write-version"),
-        *("x-amz-content-sha256", "x-amz-date", "x-amz-security-token", "x-prometheus-scrape-timeout-seconds"),
-    )
-)
+RESERVED_HEADERS = frozenset((
+    "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type", "host",
+    "keep-alive", "proxy-authenticate", "proxy-authorization", "user-agent", "www-authenticate", "x-amz-content-sha256",
+    "x-amz-date", "x-amz-security-token", "x-prometheus-remote-read-version", "x-prometheus-remote-write-version",
+    "x-prometheus-scrape-timeout-seconds",
+))  # fmt: skip
+"""Headers that the client sets itself."""
 _AUTH = ("basic_auth", "authorization", "oauth2")
 
 
@@ -44,25 +35,6 @@ def parse_common_url(text: str) -> Url:
         return parse_url(text)
     except BadUrl as exc:
         raise Mismatch("url", f"invalid URL: {exc}") from exc
-
-
-def parse_tls_version(text: str) -> str:
-    """Parse one of the four names of TLS versions.
-
-    Raises:
-        Mismatch: another name.
-    """
-    if text not in _TLS_VERSIONS:
-        raise Mismatch.unknown("TLS version", text, _TLS_VERSIONS)
-    return text
-
-
-def at_most_one(struct: Struct, context: Context, names: tuple[str, ...], rule: str = "exclusive-fields") -> bool:
-    """Report if more than one of `names` is set, and return whether this is the case."""
-    used = [name for name in names if not struct.empty(name) and name not in struct.failed]
-    if len(used) > 1:
-        struct.error(context, used[1], rule, f"at most one of {', '.join(names)} may be set")
-    return len(used) > 1
 
 
 def check_tls(tls: Struct, context: Context) -> None:
@@ -140,14 +112,13 @@ def _check_oauth2(oauth2: Struct, context: Context) -> None:
 def check_http_headers(client: Struct, context: Context) -> None:
     """Check that `http_headers` has no header that the client sets itself."""
     for name in client.get("http_headers") or ():
-        if name.lower() in _RESERVED_HEADERS:
+        if name.lower() in RESERVED_HEADERS:
             client.error(context, ("http_headers", name), "reserved-header", f"header {name!r} cannot be set here")
 
 
 SCALARS: Mapping[str, Parser] = {
     "common/model.Duration": parse_duration,
     "common/config.URL": parse_common_url,
-    "common/config.TLSVersion": parse_tls_version,
 }
 HOOKS: Mapping[str, tuple[Hook, ...]] = {
     "common/config.TLSConfig": (check_tls,),

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from apm_s3.validators._checking import BadGlob, Context, check_glob
-from apm_s3.validators._decoding import Mismatch, Struct
+from apm_s3.validators._decoding import Mismatch
+from apm_s3.validators._structs import Struct
 from apm_s3.validators._tools.alertmanager.receivers import check_inline_templates
 from apm_s3.validators._tools.alertmanager.routing import check_references, check_root
-
-_EXCLUSIVE = (
-    "slack_api_url", "slack_app_token", "opsgenie_api_key", "victorops_api_key", "telegram_bot_token",
-    "smtp_auth_password", "smtp_auth_secret", "rocketchat_token", "rocketchat_token_id", "wechat_api_secret",
-    "mattermost_webhook_url",
-)  # fmt: skip
 
 _SLACK_TOKENS = ("slack_app_token", "slack_app_token_file")
 _SLACK_APP_URL = "https://slack.com/api/chat.postMessage"
@@ -65,16 +60,7 @@ def parse_host_port(text: str) -> str:
 
 
 def check_global(settings: Struct, context: Context) -> None:
-    """Check that each secret is set directly or by file, not both, and how Slack is configured."""
-    for name in _EXCLUSIVE:
-        if not settings.empty(name) and not settings.empty(f"{name}_file"):
-            message = f"at most one of {name} and {name}_file may be set"
-            settings.error(context, f"{name}_file", "exclusive-fields", message)
-    _check_global_slack(settings, context)
-
-
-def _check_global_slack(settings: Struct, context: Context) -> None:
-    """Check that the URL is the one that the token is for."""
+    """Check that the URL of Slack is the one that the token is for."""
     token = next((name for name in _SLACK_TOKENS if not settings.empty(name)), None)
     url = next((name for name in ("slack_api_url", "slack_api_url_file") if not settings.empty(name)), None)
     if token is None or url is None or {url, "slack_app_url"} & settings.failed:
@@ -154,9 +140,7 @@ def _check_intervals(config: Struct, context: Context) -> set[str]:
     for field, what in (("mute_time_intervals", "mute time interval"), ("time_intervals", "time interval")):
         for _, interval in config.structs(field):
             name = interval.get("name") or ""
-            if interval.empty("name"):
-                interval.error(context, "name", "required-field", "a time interval needs a name")
-            elif name in names:
+            if name and name in names:
                 interval.error(context, "name", "duplicate-name", f"the {what} name {name[:80]!r} is not unique")
             names.add(name)
     return names

@@ -12,16 +12,16 @@ https://prometheus.io/docs/alerting/latest/configuration/#receiver-integration-s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from apm_s3._tools import MAIN_FILES
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import Context, Member, Source, Version, matching, notice_absent_files, patterns_in
-from apm_s3.validators._decoding import Hook, Mismatch, Struct, known_in
+from apm_s3.validators._decoding import Hook, Mismatch
 from apm_s3.validators._grammars.gotemplate import TemplateNames, template_names, template_problem
 from apm_s3.validators._grammars.values import BadUrl, Url, parse_url
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, Unreadable, is_null, position
-from apm_s3.validators._tools.prometheus_common import at_most_one
+from apm_s3.validators._structs import Struct, known_in
 
 _DEFAULT = re.compile(r"__\w+|(?:\w+\.)*default(?:\.\w+)*", re.ASCII)
 """Names of Alertmanager's own templates: `slack.default.title`, `__subject`."""
@@ -120,7 +120,6 @@ def _message(name: str) -> str:
 PLACEHOLDER = "<secret>"
 """What Alertmanager prints instead of a secret, and accepts as one."""
 
-_PARSE_MODES = ("", "Markdown", "MarkdownV2", "HTML")
 _RESPONDERS = ("team", "teams", "user", "escalation", "schedule")
 _RESERVED_VICTOROPS = (
     "routing_key", "message_type", "state_message", "entity_display_name", "monitoring_tool", "entity_id",
@@ -178,48 +177,6 @@ TEMPLATE_FUNCTIONS: dict[str, Version | None] = {name: since for since, names in
 """https://prometheus.io/docs/alerting/latest/notifications/#functions."""
 
 
-def one_of(struct: Struct, context: Context, names: tuple[str, ...]) -> None:
-    """Report if none, or more than one, of `names` is set."""
-    if all(struct.empty(name) for name in names):
-        struct.error(context, names[0], "required-field", f"one of {' and '.join(names)} must be set")
-    at_most_one(struct, context, names)
-
-
-def _pair(name: str) -> tuple[str, str]:
-    return name, f"{name}_file"
-
-
-def pairs(*names: str) -> Hook:
-    """Return a hook: each of `names` is mutually exclusive with its file."""
-
-    def check(struct: Struct, context: Context) -> None:
-        for name in names:
-            at_most_one(struct, context, _pair(name))
-
-    return check
-
-
-def required(*names: str) -> Hook:
-    """Return a hook: each of `names` must be set."""
-
-    def check(struct: Struct, context: Context) -> None:
-        for name in names:
-            if struct.empty(name):
-                struct.error(context, name, "required-field", f"{name} is missing")
-
-    return check
-
-
-def needs_pair(*names: str) -> Hook:
-    """Return a hook: exactly one of each name and its file must be set."""
-
-    def check(struct: Struct, context: Context) -> None:
-        for name in names:
-            one_of(struct, context, _pair(name))
-
-    return check
-
-
 def check_email(email: Struct, context: Context) -> None:
     """Check the recipient, and that no header is repeated in another case."""
     seen: set[str] = set()
@@ -238,18 +195,8 @@ def check_slack(slack: Struct, context: Context) -> None:
                 return
 
 
-def check_slack_action(action: Struct, context: Context) -> None:
-    """Check that an action has a type, a text, and a name or a url."""
-    required("type", "text")(action, context)
-    if action.empty("url") and action.empty("name"):
-        action.error(context, "url", "required-field", "an action needs a url or a name")
-
-
 def check_pagerduty(pagerduty: Struct, context: Context) -> None:
-    """Check that there is a routing key or a service key."""
-    keys = ("routing_key", "routing_key_file", "service_key", "service_key_file")
-    if all(pagerduty.empty(name) for name in keys):
-        pagerduty.error(context, "routing_key", "required-field", f"one of {', '.join(keys)} must be set")
+    """Check that before 0.30 the details are texts."""
     if context.is_before((0, 30)):
         for name in pagerduty.get("details") or ():
             if pagerduty.place("details", name)[0].kind != SCALAR:
@@ -258,10 +205,7 @@ def check_pagerduty(pagerduty: Struct, context: Context) -> None:
 
 
 def check_responder(responder: Struct, context: Context) -> None:
-    """Check that the responder is named, and of a known type (or one from a template)."""
-    names = ("id", "username", "name")
-    if all(responder.empty(name) for name in names):
-        responder.error(context, "name", "required-field", f"one of {', '.join(names)} must be set")
+    """Check that the type is known, or from a template."""
     kind = responder.get("type") or ""
     if "{{" in kind:
         problem = template_problem(kind, known_in(context, TEMPLATE_FUNCTIONS))
@@ -271,13 +215,6 @@ def check_responder(responder: Struct, context: Context) -> None:
         responder.unknown(context, "type", "type", kind, _RESPONDERS)
 
 
-def check_wechat(wechat: Struct, context: Context) -> None:
-    """Check the message type."""
-    kind = wechat.get("message_type") or "text"
-    if kind not in ("text", "markdown"):
-        wechat.unknown(context, "message_type", "message type", kind, ("text", "markdown"))
-
-
 def check_victorops(victorops: Struct, context: Context) -> None:
     """Check that no custom field has the name of a built-in field."""
     for name in victorops.get("custom_fields") or ():
@@ -285,26 +222,11 @@ def check_victorops(victorops: Struct, context: Context) -> None:
             victorops.error(context, ("custom_fields", name), "reserved-name", f"{name!r} is a built-in field")
 
 
-def check_pushover(pushover: Struct, context: Context) -> None:
-    """Check that there is one way to format."""
-    if pushover.get("html") and pushover.get("monospace"):
-        pushover.error(context, "monospace", "exclusive-fields", "html and monospace are mutually exclusive")
-
-
 def check_sns(sns: Struct, context: Context) -> None:
     """Check that there is one address: a topic, a target or a phone number."""
     names = ("target_arn", "topic_arn", "phone_number")
     if sum(not sns.empty(name) for name in names) in (0, 2) and not set(names) & sns.failed:
         sns.error(context, "topic_arn", "required-field", f"exactly one of {', '.join(names)} must be set")
-
-
-def check_telegram(telegram: Struct, context: Context) -> None:
-    """Check the chat and the format."""
-    if telegram.empty("chat_id") and telegram.empty("chat_id_file"):
-        telegram.error(context, "chat_id", "required-field", "chat_id is missing")
-    at_most_one(telegram, context, _pair("chat_id"))
-    if telegram.get("parse_mode") not in (None, *_PARSE_MODES):
-        telegram.unknown(context, "parse_mode", "parse mode", telegram.get("parse_mode"), _PARSE_MODES)
 
 
 def check_webex(webex: Struct, context: Context) -> None:
@@ -317,7 +239,7 @@ def check_webex(webex: Struct, context: Context) -> None:
 def check_incidentio(incidentio: Struct, context: Context) -> None:
     """Check that there is a token, or an HTTP client with authorization."""
     client = incidentio.struct("http_config")
-    tokens = _pair("alert_source_token")
+    tokens = ("alert_source_token", "alert_source_token_file")
     if all(incidentio.empty(name) for name in tokens) and (client is None or not client.has("authorization")):
         message = f"one of {', '.join(tokens)} and http_config.authorization must be set"
         incidentio.error(context, "alert_source_token", "required-field", message)
@@ -344,8 +266,6 @@ def check_webhook(webhook: Struct, context: Context) -> None:
 def check_receiver(receiver: Struct, context: Context) -> None:
     """Check the name, its label, and that there are no empty entries."""
     name = receiver.get("name")
-    if receiver.empty("name"):
-        receiver.error(context, "name", "required-field", "a receiver needs a name")
     labelled = (receiver.get("labels") or {}).get("name")
     if labelled is not None and name is not None and labelled != name:
         receiver.error(context, ("labels", "name"), "label-name", "the label 'name' must equal the receiver's name")
@@ -356,40 +276,19 @@ def check_receiver(receiver: Struct, context: Context) -> None:
                     receiver.error(context, (field, index), "null-entry", "an integration is empty")
 
 
-HOOKS: dict[str, tuple[Callable[[Struct, Context], None], ...]] = {
+HOOKS: dict[str, tuple[Hook, ...]] = {
     "alertmanager/config.Receiver": (check_receiver,),
-    "alertmanager/config.EmailConfig": (
-        required("to"),
-        pairs("auth_password", "auth_secret"),
-        check_email,
-    ),
-    "alertmanager/config.SlackConfig": (pairs("api_url", "app_token"), check_slack),
-    "alertmanager/config.SlackAction": (check_slack_action,),
-    "alertmanager/config.SlackConfirmationField": (required("text"),),
-    "alertmanager/config.SlackField": (required("title", "value"),),
-    "alertmanager/config.VictorOpsConfig": (required("routing_key"), pairs("api_key"), check_victorops),
-    "alertmanager/config.WebexConfig": (required("room_id"), check_webex),
-    "alertmanager/config.WechatConfig": (pairs("api_secret"), check_wechat),
-    "notify/discord.DiscordConfig": (needs_pair("webhook_url"),),
-    "notify/incidentio.IncidentioConfig": (
-        needs_pair("url"),
-        pairs("alert_source_token"),
-        check_incidentio,
-    ),
-    "notify/jira.JiraConfig": (required("project", "issue_type"),),
-    "notify/mattermost.MattermostConfig": (pairs("webhook_url"),),
-    "notify/msteams.MSTeamsConfig": (needs_pair("webhook_url"),),
-    "notify/msteamsv2.MSTeamsV2Config": (needs_pair("webhook_url"),),
-    "notify/opsgenie.OpsGenieConfig": (pairs("api_key"),),
+    "alertmanager/config.EmailConfig": (check_email,),
+    "alertmanager/config.SlackConfig": (check_slack,),
+    "alertmanager/config.VictorOpsConfig": (check_victorops,),
+    "alertmanager/config.WebexConfig": (check_webex,),
+    "notify/incidentio.IncidentioConfig": (check_incidentio,),
     "notify/opsgenie.OpsGenieConfigResponder": (check_responder,),
-    "notify/pagerduty.PagerdutyConfig": (pairs("routing_key", "service_key"), check_pagerduty),
-    "notify/pushover.PushoverConfig": (needs_pair("user_key", "token"), check_pushover),
-    "notify/rocketchat.RocketchatConfig": (pairs("token", "token_id"),),
+    "notify/pagerduty.PagerdutyConfig": (check_pagerduty,),
     "notify/sns.SNSConfig": (check_sns,),
-    "notify/telegram.TelegramConfig": (pairs("bot_token"), check_telegram),
-    "notify/webhook.WebhookConfig": (needs_pair("url"), check_webhook),
+    "notify/webhook.WebhookConfig": (check_webhook,),
 }
-"""The checks by type of integration."""
+"""The checks by type of integration, beyond those of the table."""
 
 
 _PLAIN = frozenset((

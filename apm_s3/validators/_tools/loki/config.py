@@ -14,9 +14,10 @@ import re
 from datetime import UTC, date, datetime
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import Mismatch, Struct, Table, check_rule_query
+from apm_s3.validators._decoding import Mismatch, check_rule_query
 from apm_s3.validators._grammars.values import SECOND
 from apm_s3.validators._query.logql import parse
+from apm_s3.validators._structs import Struct
 from apm_s3.validators._tools.prometheus.rules import check_groups
 
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::[-=]?(?P<default>[^{}\n]*))?\}")
@@ -34,10 +35,6 @@ _STORES = (
 )  # fmt: skip
 _SCHEMAS = ("v9", "v10", "v11", "v12", "v13")
 _STRUCTURED = 13
-_COMMON_STORES = ("alibabacloud", "azure", "bos", "cos", "filesystem", "gcs", "s3", "swift")
-_ENCODINGS = ("gzip", "none", "lz4-64k", "snappy", "lz4-256k", "lz4-1M", "lz4", "flate", "zstd")
-_DELETION_MODES = ("disabled", "filter-only", "filter-and-delete")
-_AZURE = ("AzureGlobal", "AzureChinaCloud", "AzureGermanCloud", "AzureUSGovernment")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 MODERN = (3, 8)
@@ -58,22 +55,10 @@ def parse_day(text: str) -> date:
 
 def check_config(config: Struct, context: Context) -> None:
     """Check the rules of Config.Validate across sections."""
-    _check_common_storage(config, context)
     _check_schema(config, context)
     limits = config.struct("ingest_limits")
     if limits is not None and limits.get("enabled") and limits.empty("topic"):
         limits.error(context, "topic", "required-field", "ingest_limits needs a topic if it is enabled")
-
-
-def _check_common_storage(config: Struct, context: Context) -> None:
-    common = config.struct("common")
-    storage = common.struct("storage") if common is not None else None
-    if storage is None:
-        return
-    used = [name for name in _COMMON_STORES if storage.has(name)]
-    if len(used) > 1:
-        message = "the common section has several storages; define only one"
-        storage.error(context, used[1], "exclusive-fields", message)
 
 
 def _check_schema(config: Struct, context: Context) -> None:
@@ -158,27 +143,6 @@ def _check_structured_metadata(period: Struct, config: Struct, context: Context)
         context.error(node, path, "structured-metadata", message, hint)
 
 
-def check_querier(querier: Struct, context: Context) -> None:
-    """Check options that are mutually exclusive."""
-    if querier.get("query_store_only") and querier.get("query_ingester_only"):
-        message = "query_store_only and query_ingester_only are mutually exclusive"
-        querier.error(context, "query_ingester_only", "exclusive-fields", message)
-
-
-def check_worker(worker: Struct, context: Context) -> None:
-    """Check that there is one source of queries."""
-    if worker.get("frontend_address") and worker.get("scheduler_address"):
-        message = "frontend_address and scheduler_address are mutually exclusive"
-        worker.error(context, "scheduler_address", "exclusive-fields", message)
-
-
-def check_ingester(ingester: Struct, context: Context) -> None:
-    """Check the encoding and the number of index shards."""
-    _check_choice(ingester, "chunk_encoding", _ENCODINGS, context)
-    if (ingester.get("index_shards") if ingester.has("index_shards") else 1) <= 0:
-        ingester.error(context, "index_shards", "out-of-range", "index_shards must be above 0")
-
-
 def check_wal(wal: Struct, context: Context) -> None:
     """Check the interval of checkpoints."""
     duration = wal.get("checkpoint_duration")
@@ -187,8 +151,7 @@ def check_wal(wal: Struct, context: Context) -> None:
 
 
 def check_limits(limits: Struct, context: Context) -> None:
-    """Check the retention of streams and the deletion mode."""
-    _check_choice(limits, "deletion_mode", _DELETION_MODES, context)
+    """Check the retention of streams."""
     for index, stream in limits.structs("retention_stream"):
         period = stream.get("period")
         if period is not None and period < _DAY:
@@ -198,10 +161,6 @@ def check_limits(limits: Struct, context: Context) -> None:
 
 def check_compactor(compactor: Struct, context: Context) -> None:
     """Check the settings that retention needs."""
-    parallel = compactor.get("max_compaction_parallelism")
-    if parallel is not None and parallel < 1:
-        message = "max_compaction_parallelism must be at least 1"
-        compactor.error(context, "max_compaction_parallelism", "out-of-range", message)
     if not compactor.get("retention_enabled"):
         return
     if compactor.empty("delete_request_store") and not context.is_before((3, 0)):
@@ -218,48 +177,6 @@ def check_distributor(distributor: Struct, context: Context) -> None:
     if distributor.get("ingester_writes_enabled") is False and not distributor.get("kafka_writes_enabled"):
         message = "at least one of kafka_writes_enabled and ingester_writes_enabled must be true"
         distributor.error(context, "ingester_writes_enabled", "required-field", message)
-
-
-def check_azure(azure: Struct, context: Context) -> None:
-    """Check the name of the cloud."""
-    if azure.get("environment"):
-        _check_choice(azure, "environment", _AZURE, context)
-
-
-def check_aws(aws: Struct, context: Context) -> None:
-    """Check the signature version."""
-    if aws.get("signature_version"):
-        _check_choice(aws, "signature_version", ("v4",), context)
-
-
-def _check_choice(struct: Struct, name: str, allowed: tuple[str, ...], context: Context) -> None:
-    value = struct.get(name)
-    if value is not None and value not in allowed:
-        struct.unknown(context, name, name, str(value), allowed)
-
-
-RULE_TYPES: Table = {
-    "model/rulefmt.RuleGroups": {"groups": "[]model/rulefmt.RuleGroup", "namespace": "string"},
-    "model/rulefmt.RuleGroup": {
-        "name": "string",
-        "interval": "int64:common/model.Duration",
-        "query_offset": "int64:common/model.Duration",
-        "limit": "int",
-        "labels": "{}string",
-        "rules": "[]model/rulefmt.Rule",
-        "remote_write": "any",
-        "source_tenants": "[]string",
-    },
-    "model/rulefmt.Rule": {
-        "record": "string",
-        "alert": "string",
-        "expr": "string",
-        "for": "int64:common/model.Duration",
-        "keep_firing_for": "int64:common/model.Duration",
-        "labels": "{}string",
-        "annotations": "{}string",
-    },
-}
 
 
 def check_rules(file: Struct, context: Context) -> None:

@@ -23,7 +23,7 @@ from apm_s3.validators._checking import (
     patterns_in,
     take_issues,
 )
-from apm_s3.validators._decoding import INVALID, Struct, wrong_type
+from apm_s3.validators._decoding import INVALID, wrong_type
 from apm_s3.validators._reading.documents import unreadable_issue
 from apm_s3.validators._reading.nodes import (
     MAPPING,
@@ -37,6 +37,7 @@ from apm_s3.validators._reading.nodes import (
     mapping,
     scalar,
 )
+from apm_s3.validators._structs import Struct
 from apm_s3.validators._tools.prometheus.config import check_alertmanager_groups, check_group, check_groups_of_job
 from apm_s3.validators._tools.prometheus.rules import check_rule_file
 from apm_s3.validators._tools.prometheus.schema import CONFIG, TARGETS, config_schema

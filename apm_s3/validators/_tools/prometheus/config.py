@@ -6,8 +6,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import Mismatch, Struct
+from apm_s3.validators._decoding import Mismatch
 from apm_s3.validators._grammars.values import MINUTE, SECOND, Url, is_label_name, is_utf8, parse_duration
+from apm_s3.validators._structs import Struct, check_no_nulls
 from apm_s3.validators._tools.prometheus.discovery import apply_rules, check_relabel, rule_program
 from apm_s3.validators._tools.prometheus.gates import (
     ADDRESSES_WITHOUT_PORT,
@@ -16,6 +17,7 @@ from apm_s3.validators._tools.prometheus.gates import (
     UTF8_NAMES,
     WITHOUT_ALERTMANAGER_V1,
 )
+from apm_s3.validators._tools.prometheus_common import RESERVED_HEADERS
 
 _UNKNOWN = "the targets of a job were not relabelled: a regular expression is too large"
 _NO_PORT = re.compile(r"[^:\[\]]*|\[[^\]]*\]")
@@ -164,20 +166,7 @@ PROTOCOLS = (
     *("PrometheusProto", "PrometheusText0.0.4", "PrometheusText1.0.0"),
     *("OpenMetricsText0.0.1", "OpenMetricsText1.0.0"),
 )
-_VALIDATION_SCHEMES = ("", "legacy", "utf8")
-_ESCAPING_SCHEMES = ("allow-utf-8", "underscores", "dots", "values")
 DEFAULT_INTERVAL, DEFAULT_TIMEOUT = MINUTE, 10 * SECOND
-
-
-def parse_validation_scheme(text: str) -> str:
-    """Parse `legacy`, `utf8`, or nothing.
-
-    Raises:
-        Mismatch: unknown scheme.
-    """
-    if text not in _VALIDATION_SCHEMES:
-        raise Mismatch.unknown("metric name validation scheme", text, _VALIDATION_SCHEMES[1:])
-    return text
 
 
 def check_global(settings: Struct, context: Context) -> None:
@@ -215,14 +204,7 @@ def check_label_names(struct: Struct, field: str, context: Context, *, legacy: b
 
 def check_scrape_config(job: Struct, context: Context) -> None:
     """Check one scrape configuration by itself."""
-    if job.empty("job_name"):
-        job.error(context, "job_name", "required-field", "job_name is empty")
     _check_protocols(job, context)
-    fallback = job.get("fallback_scrape_protocol")
-    if fallback and fallback not in PROTOCOLS:
-        job.unknown(context, "fallback_scrape_protocol", "scrape protocol", fallback, PROTOCOLS)
-    for field in ("relabel_configs", "metric_relabel_configs"):
-        check_no_nulls(job, field, "relabelling rule", context)
     check_static_targets(job, context)
 
 
@@ -244,13 +226,6 @@ def address_message(target: str) -> str:
     """Explain why a URL is not a valid target, without showing a password in it."""
     shown = re.sub(r"//[^/]*@", "//…@", target)[:80]
     return f"{shown!r} is not host:port; a target has no scheme and no path"
-
-
-def check_no_nulls(owner: Struct, field: str, what: str, context: Context) -> None:
-    """Report null entries in a list."""
-    for index, item in enumerate(owner.get(field) or ()):
-        if item is None:
-            owner.error(context, (field, index), "null-section", f"empty or null {what}")
 
 
 def _check_protocols(owner: Struct, context: Context) -> None:
@@ -307,37 +282,14 @@ def _check_escaping(job: Struct, settings: Struct | None, context: Context) -> N
         where: tuple[Struct, str] = (settings, "metric_name_escaping_scheme")
     else:
         where = (job, "metric_name_escaping_scheme")
-    if scheme and scheme not in _ESCAPING_SCHEMES:
-        where[0].unknown(context, where[1], "metric name escaping scheme", scheme, _ESCAPING_SCHEMES)
-    elif scheme == "allow-utf-8" and legacy:
+    if scheme == "allow-utf-8" and legacy:
         message = "UTF-8 metric names are requested, but the validation scheme is legacy"
         where[0].error(context, where[1], "cross-section", message)
 
 
-def check_escaping_of_global(settings: Struct, context: Context) -> None:
-    """Check the escaping scheme of `global`, and that it is compatible with its validation scheme."""
-    scheme = settings.get("metric_name_escaping_scheme") or ""
-    if scheme and scheme not in _ESCAPING_SCHEMES:
-        field = "metric_name_escaping_scheme"
-        settings.unknown(context, field, "metric name escaping scheme", scheme, _ESCAPING_SCHEMES)
-
-
-_RESERVED_HEADERS = frozenset(
-    (
-        *("host", "content-encoding", "content-length", "content-type", "user-agent", "connection", "keep-alive"),
-        *("proxy-authenticate", "proxy-authorization", "www-authenticate", "accept-encoding", "x-amz-date"),
-        *("x-prometheus-remote-write-version", "x-prometheus-remote-read-version"),
-        *("x-amz-security-token", "x-amz-content-sha256"),
-    )
-)
-_MESSAGES = ("prometheus.WriteRequest", "io.prometheus.write.v2.Request")
-_TRANSLATIONS = (
-    *("UnderscoreEscapingWithSuffixes", "UnderscoreEscapingWithoutSuffixes"),
-    *("NoUTF8EscapingWithSuffixes", "NoTranslation"),
-)
+_RESERVED_HEADERS = RESERVED_HEADERS - {"x-prometheus-scrape-timeout-seconds"}
 _UTF8_TRANSLATIONS = ("NoUTF8EscapingWithSuffixes", "NoTranslation")
 _AUTH = ("basic_auth", "authorization", "oauth2", "sigv4", "azuread", "google_iam")
-_CLOUDS = ("AzureChina", "AzureGovernment", "AzurePublic")
 _AZURE_METHODS = ("managed_identity", "oauth", "sdk", "workload_identity", "certificate")
 _UUID = re.compile(r"(?:urn:uuid:)?\{?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\}?|[0-9a-fA-F]{32}")
 _TENANT = re.compile(r"[0-9a-zA-Z.-]+")
@@ -356,36 +308,10 @@ def parse_alertmanager_version(text: str) -> str:
     return text
 
 
-def parse_translation(text: str) -> str:
-    """Parse the strategy for translating OTLP names.
-
-    Raises:
-        Mismatch: unknown strategy.
-    """
-    if text not in (*_TRANSLATIONS, ""):
-        raise Mismatch.unknown("translation strategy", text, _TRANSLATIONS)
-    return text
-
-
-def parse_client_type(text: str) -> str:
-    """Parse the protocol for sending traces.
-
-    Raises:
-        Mismatch: it is neither http nor grpc.
-    """
-    if text not in ("http", "grpc"):
-        raise Mismatch.unknown("client_type", text, ("http", "grpc"))
-    return text
-
-
 def check_remote_write(target: Struct, context: Context) -> None:
     """Check the rules of RemoteWriteConfig.UnmarshalYAML."""
     _check_url(target, context)
-    check_no_nulls(target, "write_relabel_configs", "relabelling rule", context)
     check_headers(target, context)
-    message = target.get("protobuf_message", _MESSAGES[0])
-    if "protobuf_message" not in target.failed and message not in _MESSAGES:
-        target.unknown(context, "protobuf_message", "protobuf_message", message or "", _MESSAGES)
     used = _ways_to_authenticate(target)
     if len(used) > 1:
         target.error(context, used[1], "auth-exclusive", f"at most one of {', '.join(_AUTH)} may be set")
@@ -407,8 +333,6 @@ def check_remote_read(target: Struct, context: Context) -> None:
 
 
 def _check_url(target: Struct, context: Context) -> None:
-    if "url" not in target.failed and not target.has("url"):
-        target.error(context, "url", "required-field", "the url is empty")
     url = target.get("url")
     if isinstance(url, Url) and url.scheme not in ("http", "https"):
         message = "Prometheus cannot use this URL: it must begin with http:// or https://"
@@ -450,9 +374,6 @@ def check_sigv4(sigv4: Struct, context: Context) -> None:
 
 def check_azuread(azure: Struct, context: Context) -> None:
     """Check that there is one way to authenticate, and the format of ids."""
-    cloud = azure.get("cloud") or "AzurePublic"
-    if cloud not in _CLOUDS:
-        azure.unknown(context, "cloud", "cloud", cloud, _CLOUDS)
     used = [name for name in _AZURE_METHODS if azure.has(name)]
     if len(used) != 1 and not azure.failed:
         where = used[1] if used else "azuread"
@@ -490,16 +411,7 @@ def check_alertmanager(target: Struct, context: Context) -> None:
         target.error(
             context, "sigv4", "auth-exclusive", "sigv4 cannot be used with basic_auth, authorization or oauth2"
         )
-    for field in ("relabel_configs", "alert_relabel_configs"):
-        check_no_nulls(target, field, "relabelling rule", context)
     check_static_targets(target, context)
-
-
-def check_alerting(alerting: Struct, context: Context) -> None:
-    """Check that there are no null entries."""
-    check_no_nulls(alerting, "alert_relabel_configs", "relabelling rule", context)
-    # Prometheus does not check this, and crashes.
-    check_no_nulls(alerting, "alertmanagers", "section in alertmanagers", context)
 
 
 def check_otlp(otlp: Struct, context: Context) -> None:
@@ -544,8 +456,6 @@ def check_tsdb(tsdb: Struct, context: Context) -> None:
 def check_tracing(tracing: Struct, context: Context) -> None:
     """Check the rules of TracingConfig.UnmarshalYAML."""
     check_headers(tracing, context)
-    if tracing.empty("endpoint"):
-        tracing.error(context, "endpoint", "required-field", "tracing needs an endpoint")
     if tracing.get("compression") not in (None, "", "gzip"):
         tracing.error(context, "compression", "enum", "unknown compression; use gzip")
 
@@ -562,21 +472,12 @@ def check_names(targets: list[Struct], what: str, context: Context) -> None:
 
 
 _FILE_PATTERN = re.compile(r"[^*]*(?:\*[^/]*)?", re.DOTALL)
-_SECTIONS = {
-    "scrape_configs": "scrape configuration",
-    "remote_write": "remote write configuration",
-    "remote_read": "remote read configuration",
-}
 
 
 def check_config(config: Struct, context: Context) -> None:
     """Check the rules of Config.UnmarshalYAML, and promtool's rules for static targets."""
     settings = config.struct("global")
     _check_file_patterns(config, context)
-    for field, what in _SECTIONS.items():
-        check_no_nulls(config, field, what, context)
-    if settings is not None:
-        check_escaping_of_global(settings, context)
     jobs = [job for _, job in config.structs("scrape_configs")]
     check_jobs(jobs, settings, context)
     broken = _check_all_relabelling(config, settings, jobs, context)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import Hook, Mismatch, Struct
+from apm_s3.validators._decoding import Hook, Mismatch
 from apm_s3.validators._grammars.values import (
     BadUrl,
     Url,
@@ -17,27 +17,13 @@ from apm_s3.validators._grammars.values import (
     parse_url,
 )
 from apm_s3.validators._query.re2_match import Match, Program
+from apm_s3.validators._structs import Struct
 from apm_s3.validators._tools.prometheus.gates import REGION_FROM_THE_INSTANCE, SELECTORS_OF_OTHER_ROLES
-from apm_s3.validators._tools.prometheus_common import at_most_one, check_http_client
+from apm_s3.validators._tools.prometheus_common import check_http_client
 
-ACTIONS = (
-    *("replace", "keep", "drop", "keepequal", "dropequal", "hashmod", "labelmap", "labeldrop", "labelkeep"),
-    *("lowercase", "uppercase"),
-)
 _NEED_TARGET = ("replace", "keepequal", "dropequal", "hashmod", "lowercase", "uppercase")
 _NO_REPLACEMENT = ("lowercase", "uppercase", "keepequal", "dropequal")
 _RELABEL_DEFAULTS = {"separator": ";", "replacement": "$1", "modulus": 0}
-
-
-def parse_action(text: str) -> str:
-    """Parse an action in any case.
-
-    Raises:
-        Mismatch: unknown action.
-    """
-    if text.lower() not in ACTIONS:
-        raise Mismatch.unknown("relabel action", text, ACTIONS)
-    return text.lower()
 
 
 def parse_label_name(text: str) -> str:
@@ -212,10 +198,6 @@ _CLIENT_FIELDS = {
 
 def check_kubernetes(sd: Struct, context: Context) -> None:
     """Check the rules of kubernetes.SDConfig.UnmarshalYAML."""
-    if sd.empty("role"):
-        sd.error(context, "role", "required-field", f"the role is missing; allowed values: {', '.join(ROLES)}")
-    elif "role" not in sd.failed and sd.get("role") not in ROLES:
-        sd.unknown(context, "role", "Kubernetes role", sd.get("role"), ROLES)
     _check_access(sd, context)
     _check_selectors(sd, context)
 
@@ -392,72 +374,6 @@ class _Selector:
 
 _FILE_PATTERN = re.compile(r"[^*]*(?:\*[^/]*)?\.(?:json|yml|yaml|JSON|YML|YAML)", re.DOTALL)
 
-_REQUIRED: Mapping[str, tuple[str, ...]] = {
-    "azure.SDConfig": ("subscription_id",),
-    "consul.SDConfig": ("server",),
-    "dns.SDConfig": ("names",),
-    "eureka.SDConfig": ("server",),
-    "file.SDConfig": ("files",),
-    "gce.SDConfig": ("project", "zone"),
-    "hetzner.SDConfig": ("role",),
-    "ionos.SDConfig": ("datacenter_id",),
-    "marathon.SDConfig": ("servers",),
-    "moby.DockerSDConfig": ("host",),
-    "moby.DockerSwarmSDConfig": ("host", "role"),
-    "nomad.SDConfig": ("server",),
-    "openstack.SDConfig": ("role", "region"),
-    "outscale.SDConfig": ("region", "access_key"),
-    "oci.SDConfig": ("region",),
-    "ovhcloud.SDConfig": ("application_key", "application_secret", "consumer_key", "service"),
-    "puppetdb.SDConfig": ("url", "query"),
-    "http.SDConfig": ("url",),
-    "scaleway.SDConfig": ("role", "project_id", "access_key"),
-    "aws.SDConfig": ("role",),
-    "triton.SDConfig": ("account", "dns_suffix", "endpoint"),
-    "uyuni.SDConfig": ("server", "username", "password"),
-    "xds.SDConfig": ("server",),
-    "zookeeper.NerveSDConfig": ("servers", "paths"),
-    "zookeeper.ServersetSDConfig": ("servers", "paths"),
-}
-_DEFAULTS: Mapping[str, Mapping[str, str]] = {
-    "azure.SDConfig": {},
-    "consul.SDConfig": {"server": "localhost:8500"},
-    "nomad.SDConfig": {"server": "http://localhost:4646"},
-}
-_CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("azure.SDConfig", "authentication_method"): ("OAuth", "ManagedIdentity", "SDK", "WorkloadIdentity"),
-    ("aws.SDConfig", "role"): ("ec2", "ecs", "elasticache", "lightsail", "msk", "rds"),
-    ("digitalocean.SDConfig", "role"): ("droplets", "databases"),
-    ("hetzner.SDConfig", "role"): ("robot", "hcloud"),
-    ("moby.DockerSwarmSDConfig", "role"): ("services", "nodes", "tasks"),
-    ("openstack.SDConfig", "role"): ("instance", "hypervisor", "loadbalancer"),
-    ("openstack.SDConfig", "availability"): ("public", "internal", "admin"),
-    ("ovhcloud.SDConfig", "service"): ("dedicated_server", "vps"),
-    ("scaleway.SDConfig", "role"): ("instance", "baremetal"),
-    ("triton.SDConfig", "role"): ("container", "cn"),
-    ("oci.SDConfig", "auth"): ("api_key", "instance_principal"),
-}
-
-
-def _check_table(sd: Struct, context: Context) -> None:
-    """Check required fields and enumerations, which is enough for most mechanisms."""
-    kind = sd.type.removeprefix("discovery/")
-    for name in _REQUIRED.get(kind, ()):
-        default = _DEFAULTS.get(kind, {}).get(name)
-        if sd.empty(name) and (default is None or sd.given(name)):
-            sd.error(context, name, "required-field", f"{_label(kind)} needs {name}")
-    for (owner, name), choices in _CHOICES.items():
-        value = sd.get(name) or ""
-        # An empty value is not the default; a missing required field has already been reported.
-        wrong = value not in choices and (value or name not in _REQUIRED.get(kind, ()))
-        if owner == kind and name in sd.values and wrong:
-            sd.unknown(context, name, name, value, choices)
-
-
-def _label(kind: str) -> str:
-    package, _, name = kind.partition(".")
-    return f"{package if name == 'SDConfig' else name.removesuffix('SDConfig').lower()} service discovery"
-
 
 def _check_azure(sd: Struct, context: Context) -> None:
     if (sd.get("authentication_method") or "OAuth") == "OAuth":
@@ -528,23 +444,11 @@ def _server_url(*, schemes: tuple[str, ...] | None = None, field: str = "server"
 
 
 def _check_marathon(sd: Struct, context: Context) -> None:
-    at_most_one(sd, context, ("auth_token", "auth_token_file"), "auth-exclusive")
     others = ("basic_auth", "bearer_token", "bearer_token_file", "authorization")
     if not (sd.empty("auth_token") and sd.empty("auth_token_file")):
         for name in others:
             if sd.get(name):
                 sd.error(context, name, "auth-exclusive", f"{name} cannot be used with auth_token or auth_token_file")
-
-
-def _exactly_one_secret(sd: Struct, context: Context) -> None:
-    names = ("secret_key", "secret_key_file")
-    if not at_most_one(sd, context, names, "auth-exclusive") and all(sd.empty(name) for name in names):
-        sd.error(context, "secret_key", "required-field", f"one of {' and '.join(names)} must be set")
-
-
-def _check_ovhcloud(sd: Struct, context: Context) -> None:
-    if sd.given("endpoint") and sd.empty("endpoint"):
-        sd.error(context, "endpoint", "required-field", "the endpoint is empty")
 
 
 def _check_oci(sd: Struct, context: Context) -> None:
@@ -572,19 +476,16 @@ _SCALEWAY_FORMATS = {
 
 
 def _check_scaleway(sd: Struct, context: Context) -> None:
-    _exactly_one_secret(sd, context)
     for name, (pattern, expected) in _SCALEWAY_FORMATS.items():
         value = sd.get(name)
         if value and not pattern.fullmatch(value):
             sd.error(context, name, "format", f"{name} must be {expected}")
-    for name in ("zone", "api_url"):
-        if sd.given(name) and sd.empty(name):
-            sd.error(context, name, "required-field", f"{name} is empty; omit it to use the default")
 
 
 def _check_region(sd: Struct, context: Context) -> None:
     if sd.empty("region") and context.is_before(REGION_FROM_THE_INSTANCE):
-        sd.error(context, "region", "required-field", f"{_label(sd.type.removeprefix('discovery/'))} needs region")
+        kind = sd.type.rpartition(".")[2].removesuffix("SDConfig").lower()
+        sd.error(context, "region", "required-field", f"{kind} service discovery needs region")
 
 
 def _parses(field: str) -> Hook:
@@ -625,8 +526,6 @@ _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
     "moby.DockerSwarmSDConfig": (_parses("host"),),
     "nomad.SDConfig": (_check_not_blank,),
     "oci.SDConfig": (_check_oci,),
-    "outscale.SDConfig": (_exactly_one_secret,),
-    "ovhcloud.SDConfig": (_check_ovhcloud,),
     "puppetdb.SDConfig": (_server_url(schemes=("http", "https"), field="url"),),
     "scaleway.SDConfig": (_check_scaleway, _parses("api_url")),
     "stackit.SDConfig": (_check_stackit, _parses("endpoint")),
@@ -638,13 +537,12 @@ _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
 }
 
 
-def discovery_hooks(types: Mapping[str, Mapping[str, str]]) -> Mapping[str, tuple[Hook, ...]]:
+def discovery_hooks(types: Mapping[str, Collection[str]]) -> Mapping[str, tuple[Hook, ...]]:
     """Return the checks of every mechanism in the table; those with an inline HTTP client get its rules as well."""
     return {name: tuple(_hooks(name, fields)) for name, fields in types.items() if name.startswith("discovery/")}
 
 
-def _hooks(name: str, fields: Mapping[str, str]) -> Iterable[Hook]:
-    yield _check_table
+def _hooks(name: str, fields: Collection[str]) -> Iterable[Hook]:
     yield from _SPECIAL.get(name.removeprefix("discovery/"), ())
     if "follow_redirects" in fields:
         yield check_http_client

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from functools import cache
 
 from apm_s3.validators._checking import Context, Source, Version, take_issues
-from apm_s3.validators._decoding import Gate, Schema, Struct, check_rule_query, known_in, report_query
+from apm_s3.validators._decoding import Schema, check_rule_query, load_table, report_query
 from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._grammars.values import is_label_name, is_metric_name, is_utf8
 from apm_s3.validators._query.kit import QueryProblem, Selector
 from apm_s3.validators._query.promql import NO_METRIC, parse
+from apm_s3.validators._structs import Struct, known_in
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.prometheus.gates import TEMPLATE_FUNCTIONS_SINCE, UTF8_NAMES
 from apm_s3.validators._tools.prometheus.schema import RULES, rules_schema
@@ -258,31 +259,6 @@ def _fits(key: str, value: str) -> bool:
 
 
 _FILE = "main.unitTestFile"
-_DURATION = "int64:common/model.Duration"
-_TABLE = {
-    _FILE: {
-        "rule_files": "[]string",
-        "evaluation_interval": _DURATION,
-        "group_eval_order": "[]string",
-        "tests": "[]main.testGroup",
-        "fuzzy_compare": "bool",
-    },
-    "main.testGroup": {
-        "name": "string",
-        "interval": _DURATION,
-        "input_series": "[]main.series",
-        "alert_rule_test": "[]main.alertTestCase",
-        "promql_expr_test": "[]main.promqlTestCase",
-        "external_labels": "{}string",
-        "external_url": "string",
-        "start_timestamp": "any",
-    },
-    "main.series": {"series": "string", "values": "string"},
-    "main.alertTestCase": {"eval_time": _DURATION, "alertname": "string", "exp_alerts": "[]main.alert"},
-    "main.alert": {"exp_labels": "{}string", "exp_annotations": "{}string"},
-    "main.promqlTestCase": {"expr": "string", "eval_time": _DURATION, "exp_samples": "[]main.sample"},
-    "main.sample": {"labels": "string", "value": "float64", "histogram": "string"},
-}
 
 
 def check_unit_tests(source: Source, context: Context) -> None:
@@ -295,20 +271,14 @@ def check_unit_tests(source: Source, context: Context) -> None:
 @cache
 def _schema() -> Schema:
     return Schema(
-        _TABLE,
+        load_table("prometheus_tests"),
         scalars=prometheus_common.SCALARS,
         hooks={
             _FILE: (_check_order,),
             "main.series": (_check_input,),
-            "main.alertTestCase": (_check_alert_test,),
             "main.alert": (_check_alert,),
             "main.promqlTestCase": (_check_expression,),
             "main.sample": (_check_sample,),
-        },
-        gates={
-            # The first releases after https://github.com/prometheus/prometheus/pull/16395 and 17636 were opened.
-            _FILE: {"fuzzy_compare": Gate(since=(3, 4))},
-            "main.testGroup": {"start_timestamp": Gate(since=(3, 9))},
         },
     )
 
@@ -327,11 +297,6 @@ def _check_input(series: Struct, context: Context) -> None:
     _check_text(series, "values", lambda text, release: check_values(text, 0, release), context)
 
 
-def _check_alert_test(test: Struct, context: Context) -> None:
-    if test.empty("alertname"):
-        test.error(context, "alertname", "required-field", "an alert test needs an alertname")
-
-
 def _check_alert(alert: Struct, context: Context) -> None:
     for field in ("exp_labels", "exp_annotations"):
         for name in alert.get(field) or ():
@@ -342,8 +307,6 @@ def _check_alert(alert: Struct, context: Context) -> None:
 
 
 def _check_expression(test: Struct, context: Context) -> None:
-    if test.empty("expr"):
-        test.error(context, "expr", "required-field", "an expression test needs an expr")
     _check_text(test, "expr", parse, context, "PromQL")
 
 

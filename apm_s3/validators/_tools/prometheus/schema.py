@@ -10,7 +10,6 @@ from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.prometheus import config, discovery
 from apm_s3.validators._tools.prometheus.config import check_config
 from apm_s3.validators._tools.prometheus.discovery import discovery_hooks
-from apm_s3.validators._tools.prometheus.gates import GATES, VALUES, with_http_client
 from apm_s3.validators._tools.prometheus_common import check_http_client
 
 CONFIG = "prometheus/config.Config"
@@ -21,7 +20,6 @@ TARGETS = "targetgroup.Group"
 _HOOKS: dict[str, tuple[Hook, ...]] = {
     "prometheus/config.GlobalConfig": (config.check_global,),
     "prometheus/config.ScrapeConfig": (config.check_scrape_config, check_http_client),
-    "prometheus/config.AlertingConfig": (config.check_alerting,),
     "prometheus/config.AlertmanagerConfig": (config.check_alertmanager, check_http_client),
     "prometheus/config.RemoteWriteConfig": (config.check_remote_write, check_http_client),
     "prometheus/config.RemoteReadConfig": (config.check_remote_read, check_http_client),
@@ -46,16 +44,10 @@ def config_schema() -> Schema:
             **prometheus_common.SCALARS,
             "alecthomas/units.Base2Bytes": parse_size,
             "common/model.LabelName": discovery.parse_label_name,
-            "common/model.ValidationScheme": config.parse_validation_scheme,
-            "model/relabel.Action": discovery.parse_action,
             "model/relabel.Regexp": parse_regex,
             "prometheus/config.AlertmanagerAPIVersion": config.parse_alertmanager_version,
-            "prometheus/config.TracingClientType": config.parse_client_type,
-            "prometheus/otlptranslator.TranslationStrategyOption": config.parse_translation,
         },
-        hooks={**prometheus_common.HOOKS, **discovery_hooks(table), **_HOOKS},
-        gates=with_http_client(name for name, fields in table.items() if "follow_redirects" in fields),
-        values=VALUES,
+        hooks={**prometheus_common.HOOKS, **discovery_hooks(table["types"]), **_HOOKS},
     )
 
 
@@ -66,4 +58,4 @@ def rules_schema() -> Schema:
     from apm_s3.validators._tools.prometheus.rules import check_groups  # noqa: PLC0415
 
     hooks = {RULES: (check_groups,)}
-    return Schema(load_table("prometheus"), scalars=prometheus_common.SCALARS, hooks=hooks, gates=GATES, yaml=3)
+    return Schema(load_table("prometheus"), scalars=prometheus_common.SCALARS, hooks=hooks, yaml=3)
