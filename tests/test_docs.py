@@ -26,7 +26,9 @@ QUESTIONS = re.findall(r"^\| ([^|]+\?) \| `([^`]+)` \| `([^`]+)` \|$", ARCHITECT
 
 
 def names_of(path: Path) -> set[str]:
-    """The top-level names of a module."""
+    """The top-level names of a module, or the types of a table."""
+    if path.suffix == ".json":
+        return set(json.loads(path.read_text())["types"])
     found: set[str] = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):

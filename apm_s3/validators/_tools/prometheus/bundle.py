@@ -260,7 +260,7 @@ def _main(members: list[Member]) -> Member | None:
 def _check_rule_files(main: Member, members: list[Member]) -> dict[Member, None]:
     """Return the files that rule_files matches, and report patterns and files that promtool refuses."""
     found: dict[Member, None] = {}
-    folders = folders_of(members)
+    folders = sorted(folders_of(members))
     for pattern in patterns_in(main.root, "rule_files"):
         matches = matching(main, pattern, members)
         if matches is None:
