@@ -67,6 +67,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -823,10 +824,17 @@ class BackupInvalid(ConfigError):
 
 
 class StoreDamaged(ConfigError):
-    """Stored objects contradict each other; nothing is written or collected until they are repaired."""
+    """Stored objects contradict each other; nothing is written or collected until they are repaired.
+
+    Attributes:
+        releases: of a history, the releases that can be read.
+        lost: of a history, why the others cannot be read, by revision.
+    """
 
     code = ErrorCode.INTEGRITY
     default_hint = "run fsck to see what is wrong, then repair"
+    releases: tuple[Any, ...] = ()
+    lost: Mapping[int, str] = MappingProxyType({})
 
 
 def place(bucket: str | None, key: str | None) -> str:

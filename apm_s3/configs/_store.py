@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import MappingProxyType, NoneType
 
@@ -61,7 +62,7 @@ from apm_s3.configs._reads.watches import Watches
 from apm_s3.configs._writes.requests import EnvironmentRequest, ToolRequest
 from apm_s3.configs._writes.uploads import Given, UploadTerms
 from apm_s3.configs._writes.writer import Writer
-from apm_s3.errors import InvalidOption
+from apm_s3.errors import ApmS3Error, InvalidOption, StoreDamaged
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._validation.validate import Level
 
@@ -219,10 +220,16 @@ class ConfigStore:
 
         Raises:
             ConfigNotFound: the environment or configuration does not exist.
-            StoreDamaged: one of the documents differs from what was stored.
+            StoreDamaged: one of the documents differs from what was stored. `releases` of the error has those that can
+                be read, and `lost` says by revision why the others cannot.
         """
         _check_limit(limit)
-        return tuple(await self._views.history(check_tool(tool), check_environment(environment), limit))
+        try:
+            return tuple(await self._views.history(check_tool(tool), check_environment(environment), limit))
+        except StoreDamaged as exc:
+            with suppress(ApmS3Error):
+                exc.releases, exc.lost = await self._checker.history(environment, tool, limit)
+            raise
 
     async def log(
         self,
@@ -1196,11 +1203,12 @@ class ConfigStore:
     async def status(self, environment: str | None = None) -> tuple[ToolStatus, ...]:
         """Return revision, age, author, drift, good mark and last backup of every tool, in one environment or in all.
 
-        It costs one request per environment and a few per tool, independent of the length of the history.
+        A release that cannot be read is a row that says so (`damaged`); the others stand. It costs one request per
+        environment and a few per tool, independent of the length of the history.
 
         Raises:
             ConfigNotFound: the environment does not exist.
-            StoreDamaged: a current release differs from what was stored.
+            StoreDamaged: the reference document of `environment` is damaged.
         """
         names = await self._views.environments() if environment is None else [check_environment(environment)]
         return tuple(await self._status.status(names))

@@ -253,8 +253,13 @@ class _StoreFigures:
         except ApmS3Error as exc:
             self.failures += 1
             _log.warning("the status of %r could not be read: %s", store, exc)
-        else:
-            self.rows, self.refreshed_at = rows, time.time()
+            return
+        if unknown := next((row for row in rows if row.damaged and not row.revision), None):
+            # The others stand, but of this environment nothing is known: the figures of before are kept.
+            self.failures += 1
+            _log.warning("the status of %r could not be read: %s", store, unknown.damaged)
+            return
+        self.rows, self.refreshed_at = rows, time.time()
 
 
 def _stores(stores: Mapping[tuple[str, str], _StoreFigures]) -> Iterator[Metric]:
@@ -276,6 +281,7 @@ def _stores(stores: Mapping[tuple[str, str], _StoreFigures]) -> Iterator[Metric]
     pending = GaugeMetricFamily(
         "apm_s3_store_live_pending", "1 if the live copies differ from the current release.", labels=_TOOL
     )
+    damaged = GaugeMetricFamily("apm_s3_store_damaged", "1 if the current release cannot be read.", labels=_TOOL)
     frozen = GaugeMetricFamily("apm_s3_store_frozen", "1 if the environment is frozen.", labels=_STORE)
     refreshed = GaugeMetricFamily(
         "apm_s3_store_refresh_timestamp_seconds",
@@ -287,7 +293,9 @@ def _stores(stores: Mapping[tuple[str, str], _StoreFigures]) -> Iterator[Metric]
         for row in figures.rows:
             values = (*place, row.environment, row.tool)
             revision.add_metric(values, row.revision)
-            released.add_metric(values, row.created_at.timestamp())
+            damaged.add_metric(values, row.damaged is not None)
+            if row.created_at is not None:
+                released.add_metric(values, row.created_at.timestamp())
             backed_up.add_metric(values, row.last_backup.timestamp() if row.last_backup else 0.0)
             pending.add_metric(values, row.live_behind)
             if row.drifted is not None:
@@ -299,4 +307,4 @@ def _stores(stores: Mapping[tuple[str, str], _StoreFigures]) -> Iterator[Metric]
         if figures.refreshed_at is not None:
             refreshed.add_metric(place, figures.refreshed_at)
         failures.add_metric(place, figures.failures)
-    yield from (revision, released, backed_up, drifted, behind, pending, frozen, refreshed, failures)
+    yield from (revision, released, backed_up, drifted, behind, pending, damaged, frozen, refreshed, failures)

@@ -90,6 +90,7 @@ STATUS = StatusModel(
     last_backup=_MOMENT - timedelta(hours=3),
     live_behind=False,
     freeze=None,
+    damaged=False,
 )
 LOG_ENTRY = LogEntryModel(
     sequence=42,

@@ -211,9 +211,9 @@ class StatusModel(BaseModel):
     revision: int
     author: str | None
     message: str
-    created_at: datetime
-    age_seconds: float
-    origin: OriginModel
+    created_at: datetime | None
+    age_seconds: float | None
+    origin: OriginModel | None
     files: int
     warnings: int
     forced: str | None
@@ -224,6 +224,7 @@ class StatusModel(BaseModel):
     last_backup: datetime | None
     live_behind: bool
     freeze: FreezeModel | None
+    damaged: bool
 
     @classmethod
     def of(cls, status: ToolStatus, *, secrets: bool) -> StatusModel:
@@ -236,8 +237,8 @@ class StatusModel(BaseModel):
             author=status.author,
             message=status.message,
             created_at=status.created_at,
-            age_seconds=status.age.total_seconds(),
-            origin=OriginModel.of(status.origin, secrets=secrets),
+            age_seconds=None if status.age is None else status.age.total_seconds(),
+            origin=None if status.origin is None else OriginModel.of(status.origin, secrets=secrets),
             files=status.files,
             warnings=status.warnings,
             forced=status.forced,
@@ -248,6 +249,7 @@ class StatusModel(BaseModel):
             last_backup=status.last_backup,
             live_behind=status.live_behind,
             freeze=None if freeze is None else FreezeModel(reason=freeze.reason, by=freeze.by, since=freeze.since),
+            damaged=status.damaged is not None,
         )
 
 

@@ -406,6 +406,10 @@ def test_a_repair_that_needs_a_choice_prints_the_command_to_paste(staging: Shell
     [newest] = [key for key in bucket if "/releases/00000002-" in key]
     staging.ok("object", "rm", f"s3://{staging.environ['APM_S3_BUCKET']}/{newest}", "--yes")
 
+    found = staging("config", "status", "--exit-code")
+    assert (found.status, "damaged" in found.stdout, staging("config", "status").status) == (6, True, 0)
+    shown = staging.json("config", "history", "prometheus")
+    assert ([each["revision"] for each in shown["releases"]], list(shown["damaged"])) == ([1], ["2"])
     for command in (
         ["fsck"],
         ["repair", "--yes"],

@@ -172,6 +172,28 @@ async def test_a_tool_without_any_intact_release_begins_anew(
     assert (await store.fsck("production")).ok
 
 
+async def test_one_damaged_document_takes_neither_the_status_nor_the_history_of_the_others(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    made = await _many(store, 4)
+    await store.upload("prometheus", "production", PROMETHEUS)
+    await store.upload("prometheus", "staging", PROMETHEUS)
+    await memory.put(_document(made[4]), b"garbage")
+    await memory.put(_document(made[2]), b"garbage")
+    await memory.put("configs/staging/current.json", b"garbage")
+
+    rows = await store.status()
+    assert [(each.environment, each.tool, each.revision, each.damaged is None) for each in rows] == [
+        ("production", "loki", 4, False), ("production", "prometheus", 1, True), ("staging", "prometheus", 0, False),
+    ]  # fmt: skip
+    with pytest.raises(StoreDamaged, match=r"current\.json' is not valid JSON"):
+        await store.status("staging")
+    for limit, whole, lost in ((None, [3, 1], {4, 2}), (2, [3], {4})):
+        with pytest.raises(StoreDamaged) as damaged:
+            await store.history("loki", "production", limit=limit)
+        assert ([each.revision for each in damaged.value.releases], damaged.value.lost.keys()) == (whole, lost)
+
+
 async def test_a_dry_run_reports_what_a_repair_does_and_changes_nothing(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,8 @@ from apm_s3.cli._s3.object import content_document
 from apm_s3.cli._statuses import Status, UsageFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.text import Text
 
     from apm_s3.configs import LogEntry, Release, ToolStatus
@@ -75,11 +78,25 @@ def history(ctx: typer.Context, tool: ToolName, limit: Limit = None) -> None:
     Example:
         apm-s3 config history prometheus -e production -n 10
     """
+    from apm_s3.errors import StoreDamaged  # noqa: PLC0415 - the help does without it
+
     call = Call.of(ctx)
     environment = call.environment
-    releases = call.run_on_store(lambda store: store.history(as_tool(tool), environment, limit=limit))
+    releases: Sequence[Release]
+    lost: Mapping[int, str] = {}
+    try:
+        releases = call.run_on_store(lambda store: store.history(as_tool(tool), environment, limit=limit))
+    except StoreDamaged as exc:
+        if not exc.lost:
+            raise
+        releases, lost = exc.releases, exc.lost
+    rows = [_release_row(each) for each in releases]
+    rows += [(revision, "", None, "", "", "damaged", problem) for revision, problem in lost.items()]
     columns = ("revision", "created", "author", "action", "files", "state", "message")
-    call.print({"releases": releases}, make_table(columns, map(_release_row, releases)), paged=True)
+    table = make_table(columns, sorted(rows, key=itemgetter(0), reverse=True))
+    call.print({"releases": releases, **({"damaged": lost} if lost else {})}, table, paged=True)
+    if lost:
+        call.note("note: see what a repair would do: apm-s3 config repair --dry-run")
 
 
 def _release_row(release: Release) -> tuple[object, ...]:
@@ -143,7 +160,7 @@ def entry_row(entry: LogEntry) -> tuple[object, ...]:
 def status(ctx: typer.Context, everywhere: AllEnvironments = False, exit_code: ExitCode = False) -> Status:
     """Show revision, age, drift, good mark and backup of each tool.
 
-    Differences are drift (a change by hand since the last deploy) and live copies that are behind.
+    Differences are drift (a change by hand since the last deploy), damage, and live copies that are behind.
 
     Example:
         apm-s3 config status -e production --exit-code
@@ -157,8 +174,9 @@ def status(ctx: typer.Context, everywhere: AllEnvironments = False, exit_code: E
         f"{name} is frozen by {freeze.by or 'somebody'} since {in_local_time(freeze.since)}: {freeze.reason}"
         for name, freeze in frozen.items()
     ]
+    notes += [f"{each.tool} in {each.environment} is damaged: {each.damaged}" for each in found if each.damaged]
     call.print({"tools": found}, make_table(columns, map(_status_row, found)), *notes)
-    different = any(each.drifted or each.live_behind for each in found)
+    different = any(each.drifted or each.live_behind or each.damaged for each in found)
     return Status.DIFFERENT if exit_code and different else Status.DONE
 
 
@@ -166,7 +184,7 @@ def _status_row(found: ToolStatus) -> tuple[object, ...]:
     good = "yes" if found.good else "" if found.good_revision is None else f"revision {found.good_revision}"
     backup = in_local_time(found.last_backup) or "none"
     return (
-        *(found.environment, found.tool, found.revision, in_age(found.age), found.author),
+        *(found.environment, found.tool, found.revision, "" if found.age is None else in_age(found.age), found.author),
         *(_state(found), good, backup),
     )
 
@@ -175,6 +193,7 @@ def _state(found: ToolStatus) -> Text:
     from rich.text import Text  # noqa: PLC0415 - the help does without it
 
     problems = [
+        (found.damaged, "damaged", "bold red"),
         (found.drifted, "drifted", "bold red"),
         (found.live_behind, "live copy behind", "yellow"),
         (found.behind_source, "source is newer", "yellow"),

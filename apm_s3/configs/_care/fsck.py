@@ -160,6 +160,16 @@ class Checker:
             newer=tuple(finding for finding in findings if finding.severity == "newer"),
         )
 
+    async def history(
+        self, environment: str, tool: str, limit: int | None
+    ) -> tuple[tuple[Release, ...], dict[int, str]]:
+        """Return the releases of a damaged history that can be read, and why the others cannot, by revision."""
+        current = (await self._reader.require(environment)).current
+        history = trace(current.tools[tool], await self.documents(environment, tool), writers=current.writers)
+        oldest = 0 if limit is None else current.tools[tool].release.revision - limit + 1
+        lost = {each.revision: each.problem for each in history.lost if each.revision >= oldest}
+        return tuple(release for release in history.releases if release.revision >= oldest), lost
+
     async def _etag(self, environment: str) -> str | None:
         try:
             return (await self._objects.head(keys.current(environment))).etag
