@@ -76,6 +76,7 @@ class Committer:
         self._afterwards = afterwards
         self._deadline = deadline
         self._locks: dict[str, asyncio.Lock] = {}
+        self._ended: dict[str, float] = {}
 
     def call(self, environment: str, timeout: float | None = None, write_id: str | None = None) -> Call:
         """Return a writing call with its deadline (by default the store's) and its write id.
@@ -178,7 +179,7 @@ class Committer:
             ApmS3Error: what `change` raises, or a refusal of S3; it was certainly not made.
         """
         await self.ready(begun.environment)
-        async with self._turn(begun.environment) as waited:
+        async with self._turn(begun) as stale:
             call.commit_begins()
             chosen = call.write_id is not None
             write = Write(
@@ -190,7 +191,7 @@ class Committer:
                 revisions = tuple(f"{release.tool} {release.revision}" for release in releases)
                 with committing({"environment": begun.environment, "revisions": revisions}):
                     try:
-                        await write.run(stale=waited)
+                        await write.run(stale=stale)
                     finally:
                         call.sent = write.sent
                 call.earlier = write.entry
@@ -259,9 +260,13 @@ class Committer:
         return check_same(entry, note, write_id, begun.environment)
 
     @asynccontextmanager
-    async def _turn(self, environment: str) -> AsyncIterator[bool]:
-        """Wait for this process's other writers, and return whether there was one."""
+    async def _turn(self, begun: Snapshot) -> AsyncIterator[bool]:
+        """Wait for this process's other writers, and return whether one has written since `begun` was read."""
+        environment, loop = begun.environment, asyncio.get_running_loop()
         lock = self._locks.setdefault(environment, asyncio.Lock())
         waited = lock.locked()
         async with lock:
-            yield waited
+            try:
+                yield waited or self._ended.get(environment, begun.asked_at) > begun.asked_at
+            finally:
+                self._ended[environment] = loop.time()
