@@ -1,6 +1,9 @@
+import ast
 import json
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from apm_s3.configs._protocol.documents.encoding import encode_current
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.errors import ConfigNotFound, ConnectionLost, EnvironmentFrozen, FormatTooNew, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
-from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
+from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS, RULES
 
 CURRENT = "configs/production/current.json"
 
@@ -708,3 +711,50 @@ async def test_a_repair_has_an_author_if_the_environment_requires_one(
     assert memory.objects == before
     await store.repair("production", author="Ada")
     assert (await store.log("production"))[0].action == "repair"
+
+
+def _damaged(kind: str, body: bytes, other: bytes) -> bytes | None:
+    return {"overwritten": b"x" * len(body), "cut": body[:-3], "emptied": b"", "deleted": None, "swapped": other}[kind]
+
+
+@pytest.mark.parametrize("kind", ["overwritten", "cut", "emptied", "deleted", "swapped"])
+async def test_each_document_blob_and_copy_damaged_by_hand_is_found_and_healed_by_what_is_printed(kind: str) -> None:
+    """In a bucket without versions, so that only copies can heal; nothing wrong is ever read."""
+    texts = {f"{LOKI}# revision {number}\n" for number in range(1, 5)}
+    for place in range(1_000):
+        memory = MemoryObjects()
+        store = ConfigStore(memory)
+        for text in sorted(texts):
+            await store.upload("loki", "production", text)
+        await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules.yml": RULES})
+        keys = sorted(memory.objects)
+        if place == len(keys):
+            break
+        key, body = keys[place], memory.objects[keys[place]][1]
+        worse = _damaged(kind, body, memory.objects[keys[place - 1]][1])
+        await (memory.delete([key]) if worse is None else memory.put(key, worse))
+        _forget_versions(memory)
+        fresh = ConfigStore(memory)
+
+        assert not (await fresh.fsck("production")).ok, key
+        for tool, name, wanted in (
+            ("loki", None, texts),
+            ("prometheus", None, {PROMETHEUS}),
+            ("prometheus", "rules.yml", {RULES}),
+        ):
+            with suppress(StoreDamaged):
+                assert (await fresh.download(tool, "production", name)).text in wanted, key
+        try:
+            report = await fresh.repair("production")
+        except StoreDamaged as asked:
+            choice = re.search(r"choose=(\{.*\})", asked.hint or "")
+            assert choice is not None, key
+            report = await fresh.repair("production", choose=ast.literal_eval(choice[1]))
+        assert (report.after.ok, (await ConfigStore(memory).fsck("production")).ok) == (True, True), key
+        if "/blobs/" in key:
+            # The live copies have the same bytes.
+            assert (await fresh.download("loki", "production")).text == max(texts), key
+        await fresh.upload("loki", "production", OTHER_LOKI)
+        await fresh.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS})
+    else:
+        raise AssertionError("there are more objects than that")
