@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from apm_s3 import S3Manager
-from apm_s3._s3.transports.clients import Clients
 from apm_s3.settings import S3Settings
 from tests import profiles
 from tests.managers import SESSION, make_manager
+from tests.seams.transports import Clients
 from tests.servers import Server, moto_server, seaweedfs_server
 
 profiles.register()

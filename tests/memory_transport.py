@@ -16,14 +16,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from apm_s3 import S3Manager, S3Settings
-from apm_s3._s3.transports.base import ObjectTransport, ParsedPage
-from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3_responses import s3_error
+from apm_s3 import S3Settings
 from apm_s3.errors import ApmS3Error, ConnectionLost
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, PartInfo, Stream, UploadInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
-from apm_s3.testing._memory import MemoryBucket
+from tests.seams.s3 import ManagerOn, MemoryBucket
+from tests.seams.transports import ParsedPage
+from tests.seams.wire import error_of_response
 
 PIECE = 100_000
 
@@ -67,7 +66,7 @@ class MemoryTransport:
         await asyncio.sleep(0)
         self.before(verb, count)
         if bucket != "bucket":
-            raise s3_error(operation=verb, status=404, s3_code="NoSuchBucket", bucket=bucket)
+            raise error_of_response(operation=verb, status=404, s3_code="NoSuchBucket", bucket=bucket)
         yield
         self.after(verb, count)
         await asyncio.sleep(0)
@@ -111,7 +110,7 @@ class MemoryTransport:
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
         async with self._request("head", "bucket"):
             if bucket != "bucket":
-                raise s3_error(operation="head", status=404, bucket=bucket, key=key)
+                raise error_of_response(operation="head", status=404, bucket=bucket, key=key)
             return self._found("head", key, options)[0]
 
     async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
@@ -299,15 +298,12 @@ class MemoryBody:
             self._transport.open_bodies -= 1
 
 
-class MemoryManager(S3Manager):
+class MemoryManager(ManagerOn):
     """A manager whose objects are in memory."""
 
     def __init__(self, settings: S3Settings, **arguments: Any) -> None:
-        super().__init__(region="us-east-1", settings=settings, **arguments)
         self.transport = MemoryTransport()
-
-    def _make_transport(self, clients: Clients) -> ObjectTransport:
-        return self.transport  # type: ignore[return-value]
+        super().__init__(self.transport, settings, **arguments)
 
 
 async def gathered(body: bytes | Stream) -> bytes:

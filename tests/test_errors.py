@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from apm_s3 import errors
-from apm_s3._s3_responses import s3_error
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,
@@ -52,6 +51,7 @@ from apm_s3.errors import (
     WrongRegion,
 )
 from apm_s3.reports import ValidationReport
+from tests.seams.wire import error_of_response
 
 
 def every_error() -> list[type[ApmS3Error]]:
@@ -120,7 +120,7 @@ def test_an_error_without_a_hint_has_a_default_one(cls: type[ApmS3Error]) -> Non
 
 
 def test_a_location_in_the_problem_is_not_repeated() -> None:
-    error = s3_error(operation="head_file", status=404, s3_code="NoSuchKey", bucket="apm", key="a")
+    error = error_of_response(operation="head_file", status=404, s3_code="NoSuchKey", bucket="apm", key="a")
     assert str(error).count("apm") == 1
 
 
@@ -133,7 +133,7 @@ def test_a_hint_that_starts_with_a_code_name_keeps_its_case() -> None:
 
 
 def test_the_message_of_a_response_has_code_status_and_request_id() -> None:
-    error = s3_error(
+    error = error_of_response(
         operation="copy_file", status=404, s3_code="NoSuchBucket", bucket="apm-prod", request_id="4442587FB7D0A2F9"
     )
     assert str(error) == (
@@ -200,26 +200,26 @@ def test_a_transport_error_names_the_endpoint() -> None:
 def test_a_response_becomes_the_error_of_its_code_or_status(
     status: int, s3_code: str, kind: type[S3Error], code: ErrorCode
 ) -> None:
-    error = s3_error(operation="x", status=status, s3_code=s3_code, bucket="b", key="k")
+    error = error_of_response(operation="x", status=status, s3_code=s3_code, bucket="b", key="k")
     assert type(error) is kind
     assert (error.code, error.s3_code, error.status) == (code, s3_code, status)
 
 
 def test_a_400_with_a_region_counts_as_a_redirect() -> None:
-    error = s3_error(operation="x", status=400, region="eu-west-1", bucket="b")
+    error = error_of_response(operation="x", status=400, region="eu-west-1", bucket="b")
     assert isinstance(error, WrongRegion)
     assert error.region == "eu-west-1"
 
 
 def test_a_503_whose_message_asks_to_slow_down_is_throttling() -> None:
-    error = s3_error(
+    error = error_of_response(
         operation="x", status=503, s3_code="ServiceUnavailable", message="Please reduce your request rate."
     )
     assert isinstance(error, Throttled)
 
 
 def test_a_403_is_never_not_found_and_says_that_the_key_may_be_missing() -> None:
-    error = s3_error(operation="read_file", status=403, s3_code="AccessDenied", bucket="b", key="k")
+    error = error_of_response(operation="read_file", status=403, s3_code="AccessDenied", bucket="b", key="k")
     assert not isinstance(error, NotFound)
     assert "s3:ListBucket" in str(error)
 
@@ -242,7 +242,7 @@ def test_a_403_is_never_not_found_and_says_that_the_key_may_be_missing() -> None
 def test_a_denial_names_the_operation_its_permission_and_a_policy_that_may_be_its_cause(
     code: str, operation: str, permission: str, policy: str
 ) -> None:
-    error = s3_error(operation=operation, status=403, s3_code=code, bucket="b", key="k")
+    error = error_of_response(operation=operation, status=403, s3_code=code, bucket="b", key="k")
 
     assert str(error).startswith(f"{operation}: S3 denies access to ")
     assert f"allows {permission}" in str(error)
@@ -252,19 +252,21 @@ def test_a_denial_names_the_operation_its_permission_and_a_policy_that_may_be_it
 
 def test_a_denial_says_what_aws_says_of_its_cause() -> None:
     said = "User: arn:aws:iam::1:user/a is not authorized to perform: s3:PutObject with an explicit deny"
-    error = s3_error(operation="upload_file", status=403, s3_code="AccessDenied", message=said, bucket="b", key="k")
+    error = error_of_response(
+        operation="upload_file", status=403, s3_code="AccessDenied", message=said, bucket="b", key="k"
+    )
     assert "with an explicit deny" in str(error)
 
 
 def test_the_error_for_an_existing_bucket_says_whether_it_is_yours() -> None:
-    theirs = s3_error(operation="create_bucket", status=409, s3_code="BucketAlreadyExists", bucket="b")
-    mine = s3_error(operation="create_bucket", status=409, s3_code="BucketAlreadyOwnedByYou", bucket="b")
+    theirs = error_of_response(operation="create_bucket", status=409, s3_code="BucketAlreadyExists", bucket="b")
+    mine = error_of_response(operation="create_bucket", status=409, s3_code="BucketAlreadyOwnedByYou", bucket="b")
     assert "another account" in str(theirs)
     assert "is yours" in str(mine)
 
 
 def test_a_signature_quoted_by_s3_is_not_repeated() -> None:
-    error = s3_error(
+    error = error_of_response(
         operation="x", status=403, s3_code="SignatureDoesNotMatch", message="token IQoJb3JpZ2luX2VjE", bucket="b"
     )
     assert "IQoJb3JpZ2luX2VjE" not in str(error) + repr(error)
@@ -324,7 +326,7 @@ def test_only_a_failed_connection_proves_that_nothing_was_sent() -> None:
         (DigestRejected("x", status=400), False),
         (UsageError("x"), False),
         *(
-            (s3_error(operation="x", status=status, s3_code=code, bucket="b", key="k"), may_have)
+            (error_of_response(operation="x", status=status, s3_code=code, bucket="b", key="k"), may_have)
             for status, code, may_have in [
                 (500, "InternalError", True),
                 (503, "SlowDown", True),
@@ -356,18 +358,24 @@ def test_an_error_says_whether_the_call_may_have_taken_effect(error: ApmS3Error,
 
 def test_a_missing_kms_permission_is_distinguished_from_one_of_s3() -> None:
     message = "User: arn:aws:iam::1:user/u is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-west-1:1:key/k"
-    error = s3_error(operation="read_file", status=403, s3_code="AccessDenied", message=message, bucket="b", key="k")
+    error = error_of_response(
+        operation="read_file", status=403, s3_code="AccessDenied", message=message, bucket="b", key="k"
+    )
     assert isinstance(error, KmsAccessDenied)
     assert "kms:GenerateDataKey" in str(error)
     assert "key/k" in str(error)
-    plain = s3_error(operation="read_file", status=403, s3_code="AccessDenied", message="Access Denied", bucket="b")
+    plain = error_of_response(
+        operation="read_file", status=403, s3_code="AccessDenied", message="Access Denied", bucket="b"
+    )
     assert type(plain) is AccessDenied
 
 
 def test_a_denial_by_kms_that_names_no_action_is_one_of_kms() -> None:
     """It is the answer to credentials that may not even learn of the key."""
     message = "The ciphertext refers to a customer master key that does not exist, or you are not allowed to access."
-    error = s3_error(operation="read_file", status=403, s3_code="AccessDenied", message=message, bucket="b", key="k")
+    error = error_of_response(
+        operation="read_file", status=403, s3_code="AccessDenied", message=message, bucket="b", key="k"
+    )
     assert isinstance(error, KmsAccessDenied)
     assert "kms:Decrypt" in str(error)
 
@@ -375,7 +383,7 @@ def test_a_denial_by_kms_that_names_no_action_is_one_of_kms() -> None:
 @pytest.mark.parametrize("code", ["KMS.ThrottlingException", "ThrottlingException"])
 def test_throttling_by_kms_is_retried_and_has_a_hint(code: str) -> None:
     message = "You have exceeded the rate at which you may call KMS"
-    error = s3_error(operation="read_file", status=400, s3_code=code, message=message, bucket="b", key="k")
+    error = error_of_response(operation="read_file", status=400, s3_code=code, message=message, bucket="b", key="k")
     assert isinstance(error, KmsThrottled)
     assert error.retryable
     assert "bucket_key" in str(error)

@@ -11,8 +11,21 @@ from typing import Any
 
 import pytest
 
-from apm_s3._cache import OUTAGE_PAUSE, OVERHEAD, Cache, Found, Key, Policy
 from apm_s3.errors import AccessDenied, ApmS3Error, ConnectFailed, ManagerClosed, ObjectNotFound
+from tests.seams.cache import (
+    OUTAGE_PAUSE,
+    OVERHEAD,
+    Cache,
+    Found,
+    Key,
+    Policy,
+    cancel_while_closing,
+    clean_all_the_time,
+    cleaner_of,
+    entries_of,
+    loads_of,
+    tasks_of,
+)
 
 KEY = Key(("object", "bucket", "key"), "body")
 POLICY: Policy[str] = Policy(
@@ -77,7 +90,7 @@ async def cache(clock: Clock) -> AsyncIterator[Cache]:
     cache = Cache(max_entries=10, max_bytes=10_000, ttl=10.0, clock=clock)
     yield cache
     await cache.aclose()
-    assert not cache._tasks
+    assert not tasks_of(cache)
 
 
 @pytest.fixture
@@ -195,7 +208,7 @@ async def test_a_read_without_waiters_is_cancelled(source: Source, cache: Cache)
         task.cancel()
     await asyncio.wait(tasks)
     assert source.ended == 1
-    assert not cache._tasks
+    assert not tasks_of(cache)
     assert (await source.get("one")).value == "one"
 
 
@@ -205,8 +218,8 @@ async def test_a_read_cancelled_at_its_start_leaves_nothing(source: Source, cach
     task.cancel()
     await asyncio.wait([task])
     assert source.ended == len(source.requests)
-    assert not cache._tasks
-    assert not cache._flights
+    assert not tasks_of(cache)
+    assert not loads_of(cache)
 
 
 async def test_each_caller_gets_its_own_error(source: Source) -> None:
@@ -236,7 +249,7 @@ async def test_an_absence_is_cached_for_a_short_time(source: Source, clock: Cloc
         await source.ask()
     assert caught.value is not again.value
     # Frames keep alive what they have seen.
-    assert [entry.value.__traceback__ for entry in source.cache._entries] == [None]
+    assert [entry.value.__traceback__ for entry in entries_of(source.cache)] == [None]
     clock.now += 0.2
     assert (await source.get("one")).value == "one"
 
@@ -328,12 +341,12 @@ async def test_values_that_are_too_large_are_returned_but_not_cached(
 
 async def test_one_task_removes_expired_entries(source: Source, cache: Cache, clock: Clock) -> None:
     await source.get("for ever", FOR_EVER, key=Key(("object", "bucket", "other"), "body"))
-    assert cache._cleaner is None
+    assert cleaner_of(cache) is None
     await source.get("one")
-    cleaner = cache._cleaner
+    cleaner = cleaner_of(cache)
     await source.get("two", key=Key(("object", "bucket", "third"), "body"))
     assert cleaner is not None
-    assert cache._cleaner is cleaner
+    assert cleaner_of(cache) is cleaner
     clock.now += 31
     await cache.clean()
     assert cache.stats().entries == 1
@@ -342,14 +355,14 @@ async def test_one_task_removes_expired_entries(source: Source, cache: Cache, cl
 async def test_the_clean_up_goes_on_while_something_can_expire_and_begins_again(
     source: Source, cache: Cache, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apm_s3._cache.CLEANUP_INTERVAL", 0.0)
+    clean_all_the_time(monkeypatch)
     for _ in range(2):
         await source.get("one")
         await turns()
         assert cache.stats().entries == 1
         clock.now += 31
         await turns()
-        assert (cache.stats().entries, cache._cleaner) == (0, None)
+        assert (cache.stats().entries, cleaner_of(cache)) == (0, None)
 
 
 async def test_invalidating_a_bucket_invalidates_its_objects(source: Source, cache: Cache) -> None:
@@ -402,8 +415,7 @@ async def test_a_read_that_ends_in_spite_of_closing_is_not_cached(clock: Clock) 
 
     task = asyncio.create_task(cache.fetch(KEY, POLICY, stubborn))
     await turns()
-    cache._closed = True
-    cache._flights[KEY.group][0].task.cancel()
+    cancel_while_closing(cache, KEY.group)
     assert (await task).value == "late"
     assert cache.stats().entries == 0
     await cache.aclose()

@@ -15,10 +15,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from apm_s3._cache import OUTAGE_PAUSE, OVERHEAD, Cache, Found, Key, Policy
 from apm_s3.errors import ConnectFailed, ObjectNotFound
 from tests.cache.model import Model, Outcome, Rules
 from tests.profiles import examples
+from tests.seams.cache import OUTAGE_PAUSE, OVERHEAD, Cache, Found, Key, Policy, entries_of, loads_of, tasks_of
 
 TTL, NEGATIVE_TTL, STALE, KEEP = 10.0, 3.0, 20.0, 15.0
 MAX_ENTRIES, MAX_BYTES, MAX_COST = 3, 4 * (OVERHEAD + 40), 2000
@@ -396,7 +396,7 @@ class Machine(RuleBasedStateMachine):
                 entry.fresh_until,
                 entry.kept_until,
             )
-            for entry in self.cache._entries
+            for entry in entries_of(self.cache)
         ]
         assert entries == [(name, kept.value, kept.fresh_until, kept.kept_until) for name, kept in model.kept.items()]
         stats = self.cache.stats()
@@ -406,7 +406,7 @@ class Machine(RuleBasedStateMachine):
         asked = [(request.name, request.old) for request in self.requests]
         assert asked == [(flight.name, flight.old) for flight in model.flights]
         assert len(self.reads) == sum(len(flight.waiting) for flight in model.flights)
-        joinable = {flight.key.detail for flights in self.cache._flights.values() for flight in flights}
+        joinable = {flight.key.detail for flights in loads_of(self.cache).values() for flight in flights}
         assert joinable == {flight.name for flight in model.flights if not flight.overtaken}
 
     def teardown(self) -> None:
@@ -414,10 +414,10 @@ class Machine(RuleBasedStateMachine):
             for request in list(self.requests):
                 self.break_off(request)
             assert not self.reads, "somebody was never answered"
-            assert not self.cache._flights
+            assert not loads_of(self.cache)
             self.loop.run_until_complete(self.cache.aclose())
-            assert not self.cache._tasks
-            assert not len(self.cache._entries)
+            assert not tasks_of(self.cache)
+            assert not entries_of(self.cache)
         self.loop.close()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from apm_s3._cache import OVERHEAD, Entries, Entry, Key
 from tests.profiles import examples
+from tests.seams.cache import OVERHEAD, Entries, Entry, Key
 
 MAX_ENTRIES, MAX_BYTES = 4, 3 * (OVERHEAD + 100)
 KEYS = st.builds(

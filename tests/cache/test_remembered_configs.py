@@ -16,12 +16,10 @@ from typing import Any
 import pytest
 
 from apm_s3 import CacheSettings, ConfigStore
-from apm_s3._cache import Cache
-from apm_s3._manager import make_cache
-from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.errors import ConfigNotFound, ConnectFailed, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.cancellation import cancelled_everywhere
+from tests.seams.cache import Cache, entries_of, evict, grow_older, loads_of, make_cache, make_store_cache, tasks_of
 
 FIRST = "global: {scrape_interval: 15s}\n"
 SECOND = "global: {scrape_interval: 30s}\n"
@@ -65,17 +63,13 @@ class World:
     other: ConfigStore
 
     def age(self, seconds: float) -> None:
-        for entry in self.cache._entries:
-            for name in ("asked_at", "fresh_until", "kept_until", "retry_at"):
-                setattr(entry, name, getattr(entry, name) - seconds)
+        grow_older(self.cache, seconds)
 
 
 async def make_world(settings: CacheSettings) -> World:
     objects = Objects(MemoryObjects())
     cache = objects.cache = make_cache(settings)
-    cached = StoreCache(
-        cache, "memory", "", staleness=settings.current_staleness, stale_if_error=settings.stale_if_error
-    )
+    cached = make_store_cache(cache, staleness=settings.current_staleness, stale_if_error=settings.stale_if_error)
     world = World(objects, cache, ConfigStore(objects, cache=cached), ConfigStore(objects.inner))
     await world.other.upload("prometheus", "production", FIRST)
     return world
@@ -175,9 +169,9 @@ async def test_the_cache_never_decides_that_a_store_is_damaged(lax: World) -> No
     for key in [key for key in lax.objects.objects if "/blobs/" in key or "/releases/00000001" in key]:
         if SECOND.encode() != lax.objects.objects[key][1]:
             del lax.objects.objects[key]
-    for entry in list(lax.cache._entries):
+    for entry in entries_of(lax.cache):
         if entry.key.detail != "current":
-            lax.cache._entries.drop(entry)
+            evict(lax.cache, entry)
     assert (await lax.store.download("prometheus", "production")).text == SECOND
 
 
@@ -233,11 +227,11 @@ async def test_each_caller_gets_its_own_data(lax: World) -> None:
 
 async def test_a_download_from_memory_counts_as_a_use(lax: World) -> None:
     await lax.store.download("prometheus", "production")
-    for entry in list(lax.cache._entries):
+    for entry in entries_of(lax.cache):
         if entry.key.detail[0] == "release":
             lax.cache.touch(entry)
     await lax.store.download("prometheus", "production")
-    details = [entry.key.detail for entry in lax.cache._entries]
+    details = [entry.key.detail for entry in entries_of(lax.cache)]
     assert [each if isinstance(each, str) else each[0] for each in details] == ["release", "current", "content"]
 
 
@@ -278,9 +272,9 @@ async def test_the_counted_bytes_are_those_that_small_files_take(lax: World) -> 
 
 async def test_evicted_content_is_read_again(lax: World) -> None:
     await lax.store.download("prometheus", "production")
-    for entry in list(lax.cache._entries):
+    for entry in entries_of(lax.cache):
         if entry.key.detail != "current":
-            lax.cache._entries.drop(entry)
+            evict(lax.cache, entry)
     assert (await lax.store.download("prometheus", "production")).text == FIRST
     assert lax.objects.reads == {"current.json": 1, "releases": 2, "blobs": 2}
 
@@ -317,7 +311,7 @@ async def test_a_download_cancelled_anywhere_leaves_no_task_and_no_wrong_result(
     async for _, here in cancelled_everywhere(world, lambda here: here.store.download("prometheus", "production")):
         turns += 1
         await asyncio.sleep(0)  # what has ended is unlinked in the loop's next turn
-        assert not here.cache._flights
-        assert not [task for task in here.cache._tasks if task.get_name().endswith("read")]
+        assert not loads_of(here.cache)
+        assert not tasks_of(here.cache, "read")
         assert (await here.store.download("prometheus", "production")).text == FIRST
     assert turns > 5

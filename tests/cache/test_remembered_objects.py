@@ -9,11 +9,6 @@ from typing import Any
 import pytest
 
 from apm_s3 import CacheSettings, ReadOptions, RetrySettings, S3Settings
-from apm_s3._cache import Cache, Key, Policy
-from apm_s3._manager import make_cache
-from apm_s3._s3.buckets.cached import CachedBuckets
-from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
-from apm_s3._s3.caching import BUCKET_LISTS, Policies, bucket_group, forget_after, object_group
 from apm_s3.errors import (
     BucketNotFound,
     ConfigNotFound,
@@ -28,6 +23,21 @@ from apm_s3.options import BucketOptions, Versioning
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.managers import make_manager
 from tests.memory_transport import MemoryManager
+from tests.seams.cache import (
+    BUCKET_LISTS,
+    Cache,
+    CachedBuckets,
+    Key,
+    Policies,
+    Policy,
+    bucket_group,
+    cache_of,
+    forget_after,
+    grow_older,
+    make_cache,
+    object_group,
+)
+from tests.seams.s3 import BucketRef, bucket_ref
 from tests.servers import Server
 
 ASKED = CacheSettings(objects=True, stale_if_error=60.0)
@@ -38,15 +48,6 @@ async def s3() -> AsyncIterator[MemoryManager]:
     async with MemoryManager(S3Settings(cache=ASKED, retry=RetrySettings(attempts=1))) as s3:
         await s3.upload_file("bucket", "key", b"one")
         yield s3
-
-
-def age(s3: MemoryManager, seconds: float) -> None:
-    """Make cached entries older."""
-    for entry in s3._cache._entries:
-        entry.asked_at -= seconds
-        entry.fresh_until -= seconds
-        entry.kept_until -= seconds
-        entry.retry_at -= seconds
 
 
 async def test_an_object_that_was_read_is_read_again_without_a_request(s3: MemoryManager) -> None:
@@ -199,12 +200,12 @@ async def test_during_an_outage_stale_metadata_is_marked_and_stale_bytes_are_nev
         raise ConnectFailed("no answer")
 
     s3.transport.before = fail
-    age(s3, 61)
+    grow_older(cache_of(s3), 61)
     info = await s3.head_file("bucket", "key")
     assert info.stale_since is not None
     with pytest.raises(ConnectFailed):
         await s3.read_file("bucket", "key")
-    age(s3, 61)
+    grow_older(cache_of(s3), 61)
     with pytest.raises(ConnectFailed):
         await s3.head_file("bucket", "key")
 
@@ -215,7 +216,7 @@ async def test_after_the_ttl_an_object_is_confirmed_by_its_etag(seaweedfs: Serve
         await s3.upload_file(bucket_name, "key", b"one")
         for _ in range(2):
             assert await s3.read_file(bucket_name, "key") == b"one"
-            age(s3, 61)
+            grow_older(cache_of(s3), 61)
         received = s3.metrics.snapshot().overall.bytes_received
         assert received == len(b"one")
         # The write of another process is visible then.

@@ -16,9 +16,21 @@ import pytest
 from aiocache import RedisCache, SimpleMemoryCache
 from aiocache.serializers import PickleSerializer
 
-from apm_s3 import CacheSettings, S3Manager, S3Settings, _cache
-from apm_s3._cache import PAUSE, SharedLevel
+from apm_s3 import CacheSettings, S3Manager, S3Settings
 from tests.managers import make_manager
+from tests.seams.cache import (
+    BACKEND_PAUSE,
+    LOGGER,
+    MAX_SHARED_VALUE,
+    MAX_SHARED_WRITES,
+    SHARED_TTL,
+    SharedLevel,
+    cache_of,
+    set_the_clock_of_the_backend,
+    take_the_backend_away,
+    tasks_of,
+    wait_briefly_for_the_backend,
+)
 from tests.servers import Server, require
 
 # aiocache 0.12 calls what redis 8 deprecates.
@@ -88,7 +100,7 @@ def gets(s3: S3Manager) -> int:
 
 async def put_there(s3: S3Manager) -> None:
     """Wait for pending writes to the second level."""
-    tasks = [task for task in s3._cache._tasks if "second level" in task.get_name()]
+    tasks = tasks_of(cache_of(s3), "second level")
     if tasks:
         await asyncio.wait(tasks)
 
@@ -129,27 +141,26 @@ async def test_killing_and_restarting_valkey_causes_one_warning_and_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     await uploaded(moto, bucket_name)
-    caplog.set_level(logging.INFO, _cache.__name__)
-    told = lambda: [record.levelname for record in caplog.records if record.name == _cache.__name__]  # noqa: E731
+    caplog.set_level(logging.INFO, LOGGER)
+    told = lambda: [record.levelname for record in caplog.records if record.name == LOGGER]  # noqa: E731
     async with member(moto, backend) as s3:
         store = s3.configs(bucket_name)
         now = [0.0]
-        assert s3._shared is not None
-        s3._shared._clock = lambda: now[0]
+        set_the_clock_of_the_backend(s3, lambda: now[0])
         await store.download("prometheus", "production")
         await put_there(s3)
 
         valkey.kill()
         for _ in range(3):
             s3.cache.clear()
-            now[0] += PAUSE + 1
+            now[0] += BACKEND_PAUSE + 1
             assert (await store.download("prometheus", "production")).text == LARGE
         assert told() == ["WARNING"]
 
         valkey.start()
         while told() == ["WARNING"]:
             s3.cache.clear()
-            now[0] += PAUSE + 1
+            now[0] += BACKEND_PAUSE + 1
             assert (await store.download("prometheus", "production")).text == LARGE
             await put_there(s3)
         assert told() == ["WARNING", "INFO"]
@@ -218,7 +229,7 @@ class Hanging:
 
 
 async def test_a_hanging_backend_is_waited_for_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cache, "PATIENCE", 0.01)
+    wait_briefly_for_the_backend(monkeypatch)
     tasks: list[asyncio.Task[None]] = []
     level = SharedLevel(
         Hanging(), ("team", "AWS"), lambda work, name: tasks.append(asyncio.create_task(work)), clock=lambda: 0.0
@@ -228,7 +239,7 @@ async def test_a_hanging_backend_is_waited_for_only_once(monkeypatch: pytest.Mon
     await asyncio.gather(*tasks)
     level.put("bucket", "key", b"body")
     assert len(tasks) == 1
-    monkeypatch.setattr(level, "_backend", None)
+    take_the_backend_away(monkeypatch, level)
     assert await level.get("bucket", "key") is None
 
 
@@ -248,26 +259,26 @@ async def test_values_expire_and_neither_their_size_nor_their_number_is_unlimite
     tasks: list[asyncio.Task[None]] = []
     backend = Recording()
     level = SharedLevel(backend, ("team", "AWS"), lambda work, name: tasks.append(asyncio.create_task(work)))
-    level.put("bucket", "key", bytes(_cache.MAX_VALUE + 1))
+    level.put("bucket", "key", bytes(MAX_SHARED_VALUE + 1))
     assert not tasks
     for rounds in (1, 2):
         for _ in range(100):
             level.put("bucket", "key", b"body")
         await asyncio.gather(*tasks)
-        assert backend.ttls == [_cache.TTL] * _cache._MAX_PENDING * rounds
+        assert backend.ttls == [SHARED_TTL] * MAX_SHARED_WRITES * rounds
 
 
 async def test_a_shared_value_that_is_too_large_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
     decode = base64.b64decode
     monkeypatch.setattr(base64, "b64decode", lambda text, **how: decoded.append(len(text)) or decode(text, **how))
-    stored = {"largest": bytes(_cache.MAX_VALUE), "too large": bytes(_cache.MAX_VALUE + 3)}
+    stored = {"largest": bytes(MAX_SHARED_VALUE), "too large": bytes(MAX_SHARED_VALUE + 3)}
     backend = Recording()
     level = SharedLevel(backend, ("team", "AWS"), lambda work, _: asyncio.create_task(work))
 
     for body in stored.values():
         backend.value = base64.b64encode(body).decode()
-        assert await level.get("bucket", "key") == (body if len(body) <= _cache.MAX_VALUE else None)
+        assert await level.get("bucket", "key") == (body if len(body) <= MAX_SHARED_VALUE else None)
     assert len(decoded) == 1
 
 
@@ -280,7 +291,7 @@ async def test_a_read_cancelled_at_the_second_level_leaves_nothing(moto: Server,
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        assert not [each for each in s3._cache._tasks if each.get_name().endswith("read")]
+        assert not tasks_of(cache_of(s3), "read")
 
 
 def test_shared_keys_are_valid_in_every_backend() -> None:

@@ -11,13 +11,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apm_s3._cache import Cache
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import PROMETHEUS
 from tests.configs.simulation.loop import VirtualLoop
+from tests.seams.cache import Cache, StoreCache
 
 ENV = "production"
 SOURCE = "staging"

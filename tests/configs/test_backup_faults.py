@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from apm_s3._s3_responses import s3_error
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import ApmS3Error, CommitUnknown, ConnectionLost, RequestTimedOut
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
+from tests.seams.wire import error_of_response
 
 FAULTS = ("failed", "refused", "lost", "answer lost", "late", "partly", "cancelled")
 OLD = {"prometheus": {"prometheus.yml": OTHER_PROMETHEUS}, "loki": {"loki.yaml": OTHER_LOKI}}
@@ -76,9 +76,11 @@ class FaultyObjects(MemoryObjects):
         if self.count != self.at:
             return await act()
         if self.fault == "failed":
-            raise s3_error(operation="x", status=503, s3_code="ServiceUnavailable", bucket=self.bucket, key=key)
+            raise error_of_response(
+                operation="x", status=503, s3_code="ServiceUnavailable", bucket=self.bucket, key=key
+            )
         if self.fault == "refused":
-            raise s3_error(operation="x", status=403, s3_code="AccessDenied", bucket=self.bucket, key=key)
+            raise error_of_response(operation="x", status=403, s3_code="AccessDenied", bucket=self.bucket, key=key)
         if self.fault in ("lost", "partly"):
             raise ConnectionLost("lost", bucket=self.bucket, key=key)
         if self.fault == "late":

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from apm_s3 import S3Manager
-from apm_s3._s3_responses import s3_error
 from apm_s3.configs import CommitOutcome, ConfigStore, Release
 from apm_s3.errors import (
     AccessDenied,
@@ -29,6 +28,7 @@ from tests.cancellation import cancelled_everywhere
 from tests.configs.conftest import opened
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
 from tests.configs.simulation.loop import VirtualLoop
+from tests.seams.wire import error_of_response
 from tests.servers import Server
 
 CURRENT = "configs/production/current.json"
@@ -232,7 +232,7 @@ async def _cut_short(store: ConfigStore, memory: MemoryObjects) -> None:
 
     async def dying(key: str, body: bytes, **options: Any) -> FileInfo:
         if key == CURRENT and options.get("if_match"):
-            raise s3_error(operation="put", status=403, s3_code="AccessDenied", bucket="memory", key=key)
+            raise error_of_response(operation="put", status=403, s3_code="AccessDenied", bucket="memory", key=key)
         return await put(key, body, **options)
 
     memory.put = dying

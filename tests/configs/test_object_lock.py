@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from apm_s3._s3_responses import s3_error
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import AccessDenied, ApmS3Error, BatchError, Throttled
 from apm_s3.options import BucketOptions, ObjectLock, Versioning
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.managers import make_manager
+from tests.seams.wire import error_of_response
 from tests.servers import Server
 
 DAY = 86_400
@@ -25,7 +25,7 @@ class LockedObjects(MemoryObjects):
     locked: str | None = ""
 
     async def delete(self, keys: Sequence[str]) -> None:
-        denied = s3_error(operation="delete", status=403, s3_code="AccessDenied", bucket=self.bucket)
+        denied = error_of_response(operation="delete", status=403, s3_code="AccessDenied", bucket=self.bucket)
         if self.locked is None:
             raise denied
         kept = [key for key in keys if self.locked in key]
@@ -141,7 +141,7 @@ async def test_a_drill_reports_what_it_leaves(caplog: pytest.LogCaptureFixture) 
 async def test_denied_reads_remain_errors() -> None:
     class Denied(MemoryObjects):
         async def read(self, key: str, **options: object) -> object:  # type: ignore[override]
-            raise s3_error(operation="read", status=403, s3_code="AccessDenied", bucket=self.bucket, key=key)
+            raise error_of_response(operation="read", status=403, s3_code="AccessDenied", bucket=self.bucket, key=key)
 
     with pytest.raises(AccessDenied):
         await ConfigStore(Denied()).collect_garbage("production", keep_revisions=2)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from apm_s3._s3_responses import s3_error
 from apm_s3.configs import CommitOutcome, ConfigStore
 from apm_s3.configs._protocol.commit import probe
 from apm_s3.configs._protocol.commit.calls import CLEAN_UP
@@ -26,6 +25,7 @@ from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.configs.simulation.loop import VirtualLoop
+from tests.seams.wire import error_of_response
 
 CURRENT = "configs/production/current.json"
 
@@ -187,7 +187,7 @@ async def test_a_refused_commit_is_a_definite_error(memory: MemoryObjects) -> No
 
     async def denying(key: str, body: bytes, **options: Any) -> FileInfo:
         if options.get("if_match") and key == CURRENT:
-            raise s3_error(operation="put", status=403, s3_code="AccessDenied", bucket="memory", key=key)
+            raise error_of_response(operation="put", status=403, s3_code="AccessDenied", bucket="memory", key=key)
         return await put(key, body, **options)
 
     memory.put = denying

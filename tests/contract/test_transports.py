@@ -12,10 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3._s3.transports.base import ObjectTransport
-from apm_s3._s3.transports.boto.transport import BotoTransport
-from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.lean.transport import SignedTransport
 from apm_s3.errors import (
     BucketNotFound,
     InvalidCredentials,
@@ -30,6 +26,7 @@ from apm_s3.errors import (
 from apm_s3.models import Credentials, Stream
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.settings import S3Settings
+from tests.seams.transports import BotoTransport, Clients, ObjectTransport, SignedTransport
 from tests.servers import Server
 
 READ, PUT, COPY, DELETE = ReadOptions(), UploadOptions(), CopyOptions(), DeleteOptions()

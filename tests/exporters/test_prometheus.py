@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from apm_s3 import ConfigStore, S3Manager, S3Settings, validate_config
-from apm_s3._s3_responses import s3_error
 from apm_s3.errors import ErrorCode, InvalidOption, ObjectNotFound
 from apm_s3.events import OperationEvent, Outcome
 from apm_s3.exporters.prometheus import PrometheusExporter, _StoreFigures, alert_rules, dashboard
@@ -24,6 +23,7 @@ from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI
 from tests.exporters.prometheus_server import PrometheusServer, prometheus_server, until
 from tests.memory_transport import MemoryManager
+from tests.seams.wire import error_of_response
 from tests.servers import require
 
 CHANGED = LOKI.replace("auth_enabled: false", "auth_enabled: true")
@@ -261,7 +261,7 @@ async def work(s3: MemoryManager, ends: asyncio.Event) -> None:
 
     def sometimes(verb: str, count: int) -> None:
         if verb == "put" and count % 50 == 0:
-            raise s3_error(operation=verb, status=500, s3_code="InternalError", bucket="bucket")
+            raise error_of_response(operation=verb, status=500, s3_code="InternalError", bucket="bucket")
 
     s3.transport.before = sometimes
     while not ends.is_set():

@@ -23,7 +23,7 @@ from apm_s3.fastapi import (
     health_router,
 )
 from apm_s3.testing import MemoryObjects
-from apm_s3.testing._memory import Verb
+from tests.seams.s3 import Verb
 
 EVERYTHING = [Permission(action) for action in Action]
 MASKED = [permission for permission in EVERYTHING if permission.action is not Action.SECRETS]

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from apm_s3 import S3Manager, S3Settings
-from apm_s3._wire import parts
 from apm_s3.batch import CopyOp, DeleteOp, DownloadOp, OperationResult, UploadOp
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 from apm_s3.options import UploadOptions
@@ -24,6 +23,7 @@ from tests.faults.memory_s3 import MemoryS3
 from tests.faults.server import FaultyS3
 from tests.faults.verbs import BUCKET, NEW, OLD, OTHER, VERBS, Verb, bodies_of, new_state
 from tests.managers import make_manager
+from tests.seams.wire import allow_small_parts
 
 MANY = 2000
 """More suspensions than any call here has."""
@@ -130,7 +130,7 @@ async def test_a_call_cancelled_during_parallel_parts_leaves_no_parts(
     world: World, verb: Verb, moment: Moment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Parts smaller than S3 and our settings allow, so that several fit into a small body.
-    monkeypatch.setattr(parts, "MIN_PART", 100)
+    allow_small_parts(monkeypatch, 100)
     object.__setattr__(world.s3.settings.transfer, "part_size", 100)
     await check_cancelled(world, verb, moment)
     arrived = world.server.arrived[::-1]

@@ -11,13 +11,11 @@ from typing import Any
 
 import pytest
 
-from apm_s3 import _cache
-from apm_s3._cache import PATIENCE, Cache, SharedLevel
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.testing import MemoryObjects
 from tests.configs.simulation.loop import VirtualLoop
 from tests.faults.cancelling import Moment, cancelled_at
+from tests.seams.cache import BACKEND_PATIENCE, LOGGER, Cache, SharedLevel, make_store_cache, tasks_of
 
 CONFIG = "global: {scrape_interval: 15s}\n"
 ENV = "production"
@@ -118,7 +116,7 @@ def _member(objects: MemoryObjects, backend: Any, clock: Callable[[], float]) ->
     """A new process of a fleet."""
     cache = Cache(max_entries=1000, max_bytes=2**20, ttl=None, clock=clock)
     level = SharedLevel(backend, ("fleet", "memory"), cache.spawn, clock)
-    return ConfigStore(objects, cache=StoreCache(cache, "memory", "", shared=level)), cache
+    return ConfigStore(objects, cache=make_store_cache(cache, shared=level)), cache
 
 
 async def _shared(objects: MemoryObjects, read: Callable[[ConfigStore], Awaitable[Any]]) -> dict[str, str]:
@@ -143,7 +141,7 @@ async def _put(cache: Cache) -> None:
 def test_a_second_level_that_goes_down_costs_one_wait_and_no_error(
     read: Callable[[ConfigStore], Awaitable[Any]], fault: Any, filled: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, _cache.__name__)
+    caplog.set_level(logging.INFO, LOGGER)
     loop = VirtualLoop()
 
     async def play() -> None:
@@ -156,11 +154,11 @@ def test_a_second_level_that_goes_down_costs_one_wait_and_no_error(
             store, cache = _member(objects, level, loop.time)
             began = loop.time()
             assert await read(store) == wanted
-            assert loop.time() - began <= PATIENCE
+            assert loop.time() - began <= BACKEND_PATIENCE
             await _put(cache)
             await cache.aclose()
-            assert not cache._tasks
-            told = [record.getMessage() for record in caplog.records if record.name == _cache.__name__]
+            assert not tasks_of(cache)
+            told = [record.getMessage() for record in caplog.records if record.name == LOGGER]
             assert len(told) <= 1
             assert "password" not in "".join(told)
             if level.calls <= works:
@@ -185,5 +183,5 @@ async def test_a_read_cancelled_anywhere_leaves_nothing_at_the_second_level(faul
         assert not cache._flights
         assert await _bundle(store) == wanted
         await cache.aclose()
-        assert not cache._tasks
+        assert not tasks_of(cache)
     assert at > 5

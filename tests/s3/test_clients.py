@@ -11,11 +11,10 @@ import pytest
 import trustme
 from aiobotocore.session import get_session
 
-from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.routes import is_custom
 from apm_s3.errors import BucketNotFound, ConnectFailed, InvalidCredentials, InvalidOption
 from apm_s3.models import Credentials
 from apm_s3.settings import S3Settings, Timeouts
+from tests.seams.transports import Clients, is_custom
 from tests.servers import Server
 
 KEYS = Credentials("test", "testsecret")

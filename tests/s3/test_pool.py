@@ -8,7 +8,7 @@ import time
 import pytest
 
 from apm_s3 import S3ConnectionPool
-from apm_s3._s3.pool import StreamSlot
+from tests.seams.s3 import StreamSlot
 
 
 async def waiters(pool: S3ConnectionPool, count: int, served: list[int]) -> list[asyncio.Task[None]]:

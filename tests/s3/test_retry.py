@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from types import SimpleNamespace
 
 import aiohttp
 import pytest
 from botocore.exceptions import ClientError
 
 from apm_s3 import retry_s3
-from apm_s3._backoff import Backoff, spread
-from apm_s3._s3 import retry
-from apm_s3._s3.retry import RetryBudget, go_on, may_pass, pause_after
 from apm_s3.errors import (
     AccessDenied,
     ConnectionLost,
@@ -27,6 +23,7 @@ from apm_s3.errors import (
 )
 from apm_s3.settings import RetrySettings
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
+from tests.seams.s3 import Backoff, RetryBudget, go_on, may_pass, pause_after, spread, stop_the_clock_of_retries
 
 quickly = functools.partial(retry_s3, initial_delay=0.0001)
 
@@ -254,7 +251,7 @@ async def test_a_pause_that_would_reach_the_deadline_ends_the_call(monkeypatch: 
 
     # The pauses after the first one would be short enough.
     pauses = iter((0.5, 0.0, 0.0))
-    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    stop_the_clock_of_retries(monkeypatch, 100.0)
     monkeypatch.setattr(random, "uniform", lambda low, high: next(pauses))
     with pytest.raises(ServiceUnavailable):
         await go_on(ServiceUnavailable("x"), attempt, RetrySettings(attempts=4), ends_at=100.5)

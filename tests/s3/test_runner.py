@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from apm_s3 import S3ConnectionPool
-from apm_s3._s3.runner import Runner
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,
@@ -31,6 +30,7 @@ from apm_s3.errors import (
 from apm_s3.events import OperationEvent, Outcome, labels
 from apm_s3.settings import RetrySettings, S3Settings, Timeouts
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
+from tests.seams.s3 import Runner
 
 QUICK = RetrySettings(attempts=3, initial_delay=0.0001)
 

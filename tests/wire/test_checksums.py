@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 
-from apm_s3._wire import checksums
+from tests.seams.wire import checksums
 
 DATA = b"The quick brown fox jumps over the lazy dog"
 
@@ -71,7 +71,7 @@ def test_composite_checksums_and_unknown_algorithms_verify_nothing() -> None:
 def test_the_extra_is_loaded_only_for_a_checksum_that_needs_it() -> None:
     program = """
 import sys
-from apm_s3._wire import checksums
+from tests.seams.wire import checksums
 checksums.checksum("crc32", b"x"), checksums.checksum("sha256", b"x"), checksums.verifiable({"crc32": "x", "sha1": "x"})
 before = "awscrt" in sys.modules, checksums.needs_loading({"crc32": "x"}), checksums.needs_loading({"crc32c": "x"})
 checksums.load()
@@ -85,7 +85,7 @@ def test_without_the_extra_its_checksums_verify_nothing() -> None:
     program = """
 import sys
 sys.modules["awscrt"] = None
-from apm_s3._wire import checksums
+from tests.seams.wire import checksums
 print(checksums.verifiable({"crc64nvme": "x", "sha1": "y"}), checksums.is_crc("crc32c"))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

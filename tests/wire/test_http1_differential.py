@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apm_s3._wire.http1 import MAX_HEAD, Chunks, MalformedResponse, parse_head
+from tests.seams.wire import MAX_HEAD, Chunks, MalformedResponse, parse_head
 
 
 @dataclass

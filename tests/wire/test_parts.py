@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._wire.content_types import content_type
-from apm_s3._wire.parts import (
+from apm_s3.errors import ObjectTooLarge
+from tests.seams.wire import (
     MAX_PART,
     MAX_PARTS,
     MIB,
     MIN_PART,
     composite_etag,
+    content_type,
     cut_range,
     plan_parts,
     stream_part_size,
 )
-from apm_s3.errors import ObjectTooLarge
 
 
 def test_the_limits_are_those_of_s3() -> None:

@@ -17,7 +17,9 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apm_s3._wire.sigv4 import (
+from apm_s3.errors import InvalidRequest
+from apm_s3.models import Credentials
+from tests.seams.wire import (
     EMPTY_SHA256,
     MAX_PRESIGN_SECONDS,
     SIGNED_CHUNKS,
@@ -29,8 +31,6 @@ from apm_s3._wire.sigv4 import (
     encode_path,
     encode_query,
 )
-from apm_s3.errors import InvalidRequest
-from apm_s3.models import Credentials
 
 REGION = "eu-central-1"
 NOW = 1_700_000_000.5

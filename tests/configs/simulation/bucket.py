@@ -11,8 +11,8 @@ from typing import Any
 
 from apm_s3.errors import ApmS3Error, ConnectionLost, RequestTimedOut
 from apm_s3.models import FileInfo
-from apm_s3.testing._memory import MemoryBucket
 from tests.configs.simulation.loop import VirtualLoop
+from tests.seams.s3 import MemoryBucket
 
 EPOCH = 1_700_000_000.0
 

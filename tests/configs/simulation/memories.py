@@ -7,10 +7,9 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apm_s3._cache import Cache, SharedLevel
-from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.models import FileInfo
 from tests.configs.simulation.bucket import Client
+from tests.seams.cache import Cache, SharedLevel, StoreCache
 
 MIB = 1024**2
 STALENESS = (0.0, 0.0, 0.5, 30.0)

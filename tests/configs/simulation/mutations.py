@@ -11,7 +11,6 @@ from typing import Any
 from unittest import mock
 
 from apm_s3 import errors
-from apm_s3._cache import Key
 from apm_s3.configs._care import garbage, history
 from apm_s3.configs._models.log import entry_hash
 from apm_s3.configs._protocol import live, publish
@@ -24,6 +23,7 @@ from apm_s3.errors import StoreDamaged
 from tests.configs.simulation import scenarios
 from tests.configs.simulation.bucket import Client
 from tests.configs.simulation.world import ENV
+from tests.seams.cache import Key
 
 kept = garbage._Kept
 changes_check_base = changes.check_base

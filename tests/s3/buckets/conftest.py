@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 
-from apm_s3 import S3ConnectionPool
-from apm_s3._manager import make_cache
-from apm_s3._s3.buckets.verbs import Buckets
-from apm_s3._s3.engine import Engine
-from apm_s3._s3.runner import Runner
-from apm_s3._s3.transports.boto.control import Endpoint
-from apm_s3._s3.transports.boto.transport import BotoTransport
-from apm_s3._s3.transports.clients import Clients
 from apm_s3.settings import RetrySettings, S3Settings
 from tests.conftest import make_clients
+from tests.seams.s3 import Buckets, buckets_on
+from tests.seams.transports import BotoTransport, Clients, Endpoint
 from tests.servers import Server
 
 QUICK = S3Settings(retry=RetrySettings(attempts=3, initial_delay=0.001, max_delay=0.002))
@@ -48,10 +42,7 @@ class FaultyControl:
 
 
 def make_buckets(clients: Clients, control: Any = None) -> Buckets:
-    pool = S3ConnectionPool(16)
-    runner = Runner(QUICK, pool)
-    engine = Engine(BotoTransport(clients), control or clients, runner, pool, QUICK, make_cache())
-    return Buckets(lambda: engine)
+    return buckets_on(BotoTransport(clients), control or clients, QUICK)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from apm_s3.options import (
     Transition,
     Versioning,
 )
-from apm_s3.options._lifecycle import CLASS_ORDER
+from tests.seams.s3 import CLASS_ORDER
 
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12)
 MAYBE = st.none() | TEXT

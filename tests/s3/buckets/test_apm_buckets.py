@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 
 from apm_s3 import apm_bucket_name, apm_bucket_options
-from apm_s3._s3.buckets.apm_buckets import apm_lifecycle, apm_policy
-from apm_s3._s3.transports.boto.control import Endpoint
-from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import AccessDenied, BucketAlreadyOwned, InvalidBucketName, InvalidKey, InvalidOption
 from apm_s3.options import (
     BucketOptions,
@@ -22,6 +19,8 @@ from apm_s3.options import (
     Versioning,
 )
 from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+from tests.seams.s3 import apm_lifecycle, apm_policy
+from tests.seams.transports import Clients, Endpoint
 
 KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
 KEY_ARN = f"arn:aws:kms:us-east-1:123456789012:key/{KEY}"

@@ -9,8 +9,6 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from apm_s3._s3.transports.boto.transport import BotoTransport
-from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import (
     AccessDenied,
     BatchError,
@@ -32,6 +30,7 @@ from apm_s3.options import (
     Versioning,
 )
 from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+from tests.seams.transports import BotoTransport, Clients
 
 OPTIONS = BucketOptions(
     versioning=Versioning(),

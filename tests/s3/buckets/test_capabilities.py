@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import BucketNotFound, UnsupportedByServer
 from apm_s3.options import (
     AccessLogging,
@@ -23,6 +22,8 @@ from apm_s3.options import (
     Versioning,
 )
 from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+from tests.seams.s3 import forget_the_server
+from tests.seams.transports import Clients
 
 NOTIFICATIONS = Notifications(queues=(Notification(arn="arn:aws:sqs:us-east-1:1:q", events=("s3:ObjectCreated:*",)),))
 REPLICATION = Replication(
@@ -70,7 +71,7 @@ async def test_an_unknown_server_that_mistakes_a_setting_for_create_bucket_is_re
     """The same server, were its name not known."""
     control = FaultyControl(weed_clients)
     buckets = make_buckets(weed_clients, control)
-    buckets._parts.requests.capabilities.learn_server = lambda response: None  # type: ignore[method-assign]
+    forget_the_server(buckets)
     await buckets.create_bucket(bucket_name)
 
     for _ in range(2):
@@ -151,7 +152,7 @@ async def test_a_server_that_mistakes_the_removal_of_a_setting_for_delete_bucket
 ) -> None:
     control = FaultyControl(weed_clients)
     buckets = make_buckets(weed_clients, control)
-    buckets._parts.requests.capabilities.learn_server = lambda response: None  # type: ignore[method-assign]
+    forget_the_server(buckets)
     await buckets.create_bucket(bucket_name)
 
     await buckets.remove_setting(bucket_name, Replication)

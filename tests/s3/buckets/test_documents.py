@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,15 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._wire.documents import SETTINGS, lifecycle, notifications, replication, simple
-from apm_s3._wire.documents import members as shared
 from apm_s3.errors import FormatTooNew
 from apm_s3.options import BucketSetting, Lifecycle, LifecycleRule, Replication, Tags, Versioning
 from tests.profiles import examples
 from tests.s3.buckets.strategies import SETTING_STRATEGIES
+from tests.seams.wire import SETTINGS, source_of_documents
 
 MODEL = botocore.session.get_session().get_service_model("s3")
-MODULES = (lifecycle, shared, notifications, replication, simple)
 KINDS = sorted(SETTINGS, key=lambda kind: kind.__name__)
 
 # Members of the parameters that are not part of the setting itself.
@@ -89,7 +86,7 @@ def members(shape: Any, seen: tuple[str, ...] = ()) -> Iterator[str]:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_member_of_the_s3_documents_is_known(kind: type[BucketSetting]) -> None:
     # SimplePrefix is S3's default key format, and says nothing.
-    sources = "SimplePrefix" + "".join(inspect.getsource(module) for module in MODULES)
+    sources = f"SimplePrefix {source_of_documents()}"
     shape = operation(SETTINGS[kind].put).input_shape
     top = [name for name in shape.members if name not in ENVELOPE]
 

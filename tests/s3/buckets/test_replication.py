@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from apm_s3 import apm_bucket_options
-from apm_s3._s3.buckets.replication import permissions_policy, trust_policy
-from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import (
     AccessDenied,
     BucketNotFound,
@@ -20,6 +18,8 @@ from apm_s3.errors import (
 )
 from apm_s3.options import BucketOptions, Encryption, Replication, Versioning
 from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+from tests.seams.s3 import permissions_policy, trust_policy
+from tests.seams.transports import Clients
 
 ROLE = "arn:aws:iam::123456789012:role/replicator"
 VERSIONED = BucketOptions(versioning=Versioning())

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from apm_s3._s3.transports.clients import Clients
-from apm_s3._wire.documents import SETTINGS
 from apm_s3.errors import (
     AccessDenied,
     BucketNotFound,
@@ -39,6 +37,8 @@ from apm_s3.options import (
     Versioning,
 )
 from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+from tests.seams.transports import Clients
+from tests.seams.wire import SETTINGS
 
 
 def policy(bucket: str) -> Policy:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from apm_s3._s3.buckets.usage import belongs_to
-from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import BucketNotFound
 from apm_s3.models import Usage
 from apm_s3.options import BucketOptions, Versioning
 from tests.s3.buckets.conftest import Buckets
+from tests.seams.s3 import belongs_to
+from tests.seams.transports import Clients
 
 
 @pytest.mark.parametrize(

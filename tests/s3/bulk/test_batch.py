@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from apm_s3 import CopyOptions, DeleteOptions, ReadOptions, S3Settings, UploadOptions
-from apm_s3._s3.bulk import feed
 from apm_s3.batch import (
     BatchProgress,
     BatchResult,
@@ -38,6 +37,7 @@ from apm_s3.errors import (
 )
 from apm_s3.models import DeleteOutcome
 from tests.memory_transport import MemoryManager
+from tests.seams.s3 import gather_deletions_for
 
 LIMIT = 1.0
 """Seconds after which hanging operations end: far more than others take, even on a busy machine."""
@@ -167,7 +167,7 @@ async def test_a_deletion_with_a_condition_is_sent_alone(s3: MemoryManager) -> N
 
 
 async def test_a_deletion_does_not_wait_forever_for_others(s3: MemoryManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "LINGER", 0.01)
+    gather_deletions_for(monkeypatch, 0.01)
     come = asyncio.Event()
 
     async def source() -> AsyncIterator[Operation]:

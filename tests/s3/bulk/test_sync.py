@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 
 from apm_s3 import BucketNotFound, S3Settings, TransferSettings
-from apm_s3._s3.bulk.sync import _are_ordered, copying
-from apm_s3._s3.bulk.trees import Entry, Folder, Prefix, Rules, compared, remove_files
-from apm_s3._s3.bulk.ways import Copy
 from apm_s3.batch import BatchProgress
 from apm_s3.errors import AccessDenied, BatchError, IntegrityError, InvalidOption
 from apm_s3.sync import SyncAction
 from tests.managers import SESSION, make_manager
 from tests.memory_transport import MemoryManager
+from tests.seams.s3 import Copy, Entry, Folder, Prefix, Rules, are_compared_in_order, compared, copying, remove_files
 
 MIB = 1024**2
 FILES = {"a": b"1", "b/c": b"22", "b/d": b"333", "b.txt": b"4444", "é/x": b"", "z": b"5"}
@@ -355,7 +353,7 @@ async def test_directory_buckets_are_not_compared_in_the_order_of_their_listings
     engine: Any = SimpleNamespace(control=SimpleNamespace(endpoint=endpoint), settings=s3.settings)
     for bucket, ordered in (("bucket", True), ("bucket--use1-az4--x-s3", False)):
         way = copying(engine, (bucket, "a/"), ("other", "b/"))
-        assert await _are_ordered(engine, way) is ordered
+        assert await are_compared_in_order(engine, way) is ordered
 
 
 async def test_a_prefix_is_copied_inside_s3(s3: MemoryManager) -> None:

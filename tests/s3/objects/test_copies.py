@@ -19,10 +19,10 @@ from apm_s3 import (
     TransferSettings,
     UploadOptions,
 )
-from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import InvalidOption, ObjectChanged
 from apm_s3.models import FileInfo
 from tests.managers import make_manager
+from tests.seams.transports import Clients
 from tests.servers import Server
 
 MIB = 1024**2

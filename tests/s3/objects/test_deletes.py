@@ -9,8 +9,8 @@ import urllib.request
 import pytest
 
 from apm_s3 import BucketNotFound, DeleteOptions, S3Manager
-from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import InvalidKey, InvalidOption
+from tests.seams.transports import Clients
 
 
 async def test_many_objects_are_deleted_in_batches_with_one_outcome_each(s3: S3Manager, bucket: str) -> None:

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from apm_s3 import BucketNotFound, DeleteOptions, ReadOptions, S3Manager, S3Settings, UploadOptions
-from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import InvalidOption
 from tests.memory_transport import MemoryManager
+from tests.seams.transports import Clients
 
 
 @pytest.fixture

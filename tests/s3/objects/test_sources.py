@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._s3.objects.sources import PIECE, MemorySource, PathSource, StreamReader, open_path
 from apm_s3.errors import ObjectChanged
 from apm_s3.models import Stream
+from tests.seams.s3 import PIECE, MemorySource, PathSource, StreamReader, open_path
 
 
 async def pieces_of(pieces: list[bytes]) -> AsyncIterator[bytes]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from apm_s3 import S3Settings, TransferSettings
-from apm_s3._s3.objects.sources import StreamReader
 from apm_s3.errors import InvalidOption, ObjectChanged
 from tests.memory_transport import MemoryManager
+from tests.seams.s3 import StreamReader
 
 MIB = 1024**2
 SETTINGS = S3Settings(transfer=TransferSettings(part_size=5 * MIB, multipart_threshold=20 * MIB, parallel_parts=2))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 
 from apm_s3 import ObjectNotFound, ReadOptions, S3Manager, UploadOptions
-from apm_s3._s3.transports.clients import Clients
-from apm_s3._wire import xml
-from apm_s3._wire.xml import MalformedDocument
 from apm_s3.errors import ObjectChanged
 from apm_s3.models import FileContent
 from apm_s3.settings import S3Settings
 from tests.managers import make_manager
 from tests.memory_transport import MemoryManager
+from tests.seams.transports import Clients
+from tests.seams.wire import MalformedDocument, xml
 from tests.servers import Server
 
 TAGS = {"team": "apm + co", "a/b": "c=d:e@f", "empty": ""}

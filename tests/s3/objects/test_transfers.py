@@ -22,8 +22,6 @@ from apm_s3 import (
     TransferSettings,
     UploadOptions,
 )
-from apm_s3._s3_responses import s3_error
-from apm_s3._wire.checksums import checksum
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,
@@ -38,6 +36,7 @@ from apm_s3.errors import (
 from apm_s3.models import PartInfo
 from tests.cancellation import cancelled_everywhere
 from tests.memory_transport import MemoryManager, MemoryTransport
+from tests.seams.wire import checksum, error_of_response
 
 MIB = 1024**2
 SETTINGS = S3Settings(
@@ -77,7 +76,7 @@ def failing(verb: str, *counts: int, error: Callable[[], ApmS3Error] = lost) -> 
 
 
 def refused(status: int, s3_code: str) -> Callable[[], ApmS3Error]:
-    return lambda: s3_error(operation="put", status=status, s3_code=s3_code, bucket="bucket", key="key")
+    return lambda: error_of_response(operation="put", status=status, s3_code=s3_code, bucket="bucket", key="key")
 
 
 # --------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apm_s3._s3.transports.clock import Clock
+from tests.seams.transports import Clock
 
 
 def test_a_clock_is_skewed_if_s3_would_refuse_its_signatures() -> None:

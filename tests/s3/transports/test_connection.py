@@ -19,12 +19,6 @@ import pytest
 import trustme
 
 from apm_s3 import S3Manager, S3Settings, TransferSettings
-from apm_s3._s3.transports.lean import connections
-from apm_s3._s3.transports.lean.connection import Connection
-from apm_s3._s3.transports.lean.requests import Call
-from apm_s3._s3.transports.lean.transport import SignedTransport
-from apm_s3._s3.transports.routes import Origin
-from apm_s3._wire import checksums
 from apm_s3.errors import (
     AccessDenied,
     ConnectFailed,
@@ -42,6 +36,17 @@ from tests.faults import faults
 from tests.faults.server import Exchange, FaultyS3
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 from tests.s3.transports.test_signed import KEYS, PLAIN, Signed
+from tests.seams.transports import (
+    KEEPALIVE,
+    Call,
+    Connection,
+    Connections,
+    Lane,
+    Origin,
+    SignedTransport,
+    keep_idle_connections,
+)
+from tests.seams.wire import watch_the_loading_of_extras
 
 READ, PLAIN_PUT = ReadOptions(), UploadOptions()
 MIB = 1024**2
@@ -285,7 +290,7 @@ async def test_a_connection_that_receives_unrequested_data_is_not_reused() -> No
 
 
 async def test_an_idle_connection_is_closed_eventually(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "KEEPALIVE", 0.1)
+    keep_idle_connections(monkeypatch, 0.1)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await saying(OK)(reader, writer)
@@ -317,9 +322,9 @@ class _Idle:
 
 async def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> None:
     """The sweep is late by up to half the time, and servers close idle connections when they want."""
-    pool = connections.Connections(S3Settings(), no_bundle)
-    lane = connections.Lane(Origin("127.0.0.1", 80, secure=False), None, "", {})
-    recent, old = _Idle(100.0 - connections.KEEPALIVE + 1), _Idle(100.0 - connections.KEEPALIVE)
+    pool = Connections(S3Settings(), no_bundle)
+    lane = Lane(Origin("127.0.0.1", 80, secure=False), None, "", {})
+    recent, old = _Idle(100.0 - KEEPALIVE + 1), _Idle(100.0 - KEEPALIVE)
     lane.idle = [recent, old]  # type: ignore[list-item]
 
     assert pool.reuse(lane, 100.0) is recent
@@ -611,7 +616,7 @@ async def test_no_request_is_sent_over_a_connection_that_has_ended(*, tls: bool)
 
     async with scripted(once, tls=server_context() if tls else None) as server:
         origin = Origin("127.0.0.1", server.port, tls)
-        pool = connections.Connections(S3Settings(verify=False, proxies={}), no_bundle)
+        pool = Connections(S3Settings(verify=False, proxies={}), no_bundle)
         lane = pool.lane(origin)
         first = await pool.connect(lane)
         response = first.begin("GET", whole=True)
@@ -763,9 +768,7 @@ async def test_the_extra_that_a_checksum_needs_is_loaded_in_a_thread(
         loaded_in.append(threading.get_ident())
         return import_module(name)
 
-    monkeypatch.setattr(checksums, "import_module", noted)
-    checksums._crt.cache_clear()
-    checksums._kind.cache_clear()
+    watch_the_loading_of_extras(monkeypatch, noted)
     # https://reveng.sourceforge.io/crc-catalogue/all.htm
     value = base64.b64encode(0xAE8B14860A799888.to_bytes(8, "big"))
     response = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nx-amz-checksum-crc64nvme: " + value + b"\r\n\r\n123456789"

@@ -14,8 +14,8 @@ import pytest
 from botocore.credentials import SSOProvider
 from botocore.exceptions import BotoCoreError, ClientError
 
-from apm_s3._s3.transports.clients import Clients
 from apm_s3.settings import S3Settings
+from tests.seams.transports import Clients
 
 SECRET = "proof-of-identity-7"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 
-from apm_s3._s3.transports.credentials import CredentialProvider
 from apm_s3.models import Credentials
+from tests.seams.transports import CredentialProvider
 
 
 class Source:

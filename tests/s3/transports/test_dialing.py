@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3._s3.transports.lean.connection import Connection
-from apm_s3._s3.transports.lean.dialing import dial
+from tests.seams.transports import Connection, dial
 
 DEAD, ALIVE, SLOW = "127.0.0.2", "127.0.0.1", "127.0.0.3"
 Dialed = list[str]

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3._s3.transports.lean.connection import Connection, ConnectionBroken
-from apm_s3._s3.transports.lean.sender import _send
+from tests.seams.transports import Connection, ConnectionBroken, send_request
 
 STORED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 PIECE = b"x" * 8192
@@ -86,7 +85,7 @@ class Upload:
         await self.send_from(body(pieces, end))
 
     async def send_from(self, source: Any) -> None:
-        await _send(self.connection, self.response, b"PUT", source)
+        await send_request(self.connection, self.response, b"PUT", source)
 
     def _respond(self) -> None:
         answer, self._answer = self._answer, b""

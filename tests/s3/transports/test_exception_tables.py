@@ -13,8 +13,8 @@ import aiohttp
 import botocore
 import pytest
 
-from apm_s3._s3.transports.boto import errors as botocore_errors
 from apm_s3.errors import ApmS3Error, InvalidOption
+from tests.seams.transports import botocore_errors
 
 NOT_OURS = {
     "aiohttp._websocket": "no websockets here",

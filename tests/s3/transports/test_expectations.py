@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from apm_s3._s3.transports.expectations import check_read, check_status
 from apm_s3.errors import IntegrityError, PreconditionFailed, UnsupportedByServer
 from apm_s3.options import ReadOptions
+from tests.seams.transports import check_read, check_status
 
 RANGE = ReadOptions(range=(10, 20))
 OPEN_RANGE = ReadOptions(range=(10, None))

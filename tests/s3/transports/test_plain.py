@@ -17,14 +17,21 @@ from botocore.httpsession import DEFAULT_CA_BUNDLE, get_cert_path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.lean.connections import default_bundle
-from apm_s3._s3.transports.plain import PlainTarget, plain_credentials, plain_endpoint, plain_route, plain_target
-from apm_s3._s3.transports.routes import Route, learn_route
 from apm_s3.models import Credentials
 from apm_s3.settings import S3Settings
 from tests.managers import SESSION
 from tests.processes import unmeasured
+from tests.seams.transports import (
+    Clients,
+    PlainTarget,
+    Route,
+    default_bundle,
+    learn_route,
+    plain_credentials,
+    plain_endpoint,
+    plain_route,
+    plain_target,
+)
 from tests.servers import Server
 
 KEYS = Credentials("id", "secret")

@@ -10,16 +10,12 @@ from aiobotocore.credentials import AioCredentials
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from apm_s3._s3.transports.boto.resigning import Resigner
-from apm_s3._s3.transports.boto.transport import BotoTransport
-from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.clock import Clock
-from apm_s3._s3.transports.credentials import CredentialProvider
 from apm_s3.errors import ObjectNotFound
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from tests.conftest import make_clients
 from tests.faults.memory_s3 import Request
 from tests.faults.server import Exchange, FaultyS3
+from tests.seams.transports import BotoTransport, Clients, Clock, CredentialProvider, Resigner
 from tests.servers import Server
 
 KEY = "a folder/ü+&=~'()*.txt"

@@ -9,7 +9,7 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
-from apm_s3._s3.transports.routes import Route, learn_route, route_of
+from tests.seams.transports import Route, learn_route, route_of
 
 AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 

@@ -22,8 +22,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
 from apm_s3 import Credentials, S3Manager, S3Settings
-from apm_s3._redaction import redacted
-from apm_s3._s3.transports.boto.redaction import Redaction, redact_logs
 from apm_s3.errors import ApmS3Error, InvalidOption
 from apm_s3.options import DeleteOptions, ReadOptions, UploadOptions
 from apm_s3.settings import RetrySettings
@@ -32,6 +30,7 @@ from tests.faults.matrix import DATA_PATHS, verbs_of
 from tests.faults.server import FaultyS3
 from tests.faults.verbs import BUCKET, new_state
 from tests.managers import SESSION
+from tests.seams.transports import Redaction, redact_logs, redacted
 
 SECRET, TOKEN, MFA, PASSWORD = "THE-SECRET-KEY", "THE-SESSION-TOKEN", "device 987654", "THE-PASSWORD"
 CUSTOMER_KEY = b"0123456789abcdef" * 2

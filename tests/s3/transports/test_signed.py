@@ -16,14 +16,6 @@ from time import time
 import pytest
 import trustme
 
-from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.lean.payloads import Payload, payload_of_stream
-from apm_s3._s3.transports.lean.sender import _watched
-from apm_s3._s3.transports.lean.stalls import Stalls
-from apm_s3._s3.transports.lean.transport import SignedTransport
-from apm_s3._s3.transports.lean.verification import EVERYTHING
-from apm_s3._wire.checksums import checksum
-from apm_s3._wire.sigv4 import UNSIGNED_CHUNKS_TRAILER
 from apm_s3.errors import (
     BucketNotFound,
     ClockSkewed,
@@ -37,13 +29,23 @@ from apm_s3.errors import (
 )
 from apm_s3.models import Credentials, Stream
 from apm_s3.options import DeleteOptions, ListOptions, ReadOptions, UploadOptions
-from apm_s3.options._writes import HashedUpload
 from apm_s3.settings import S3Settings, Timeouts
 from tests.conftest import make_clients
 from tests.faults import faults
 from tests.faults.memory_s3 import Request
 from tests.faults.server import Exchange, FaultyS3
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
+from tests.seams.transports import (
+    EVERYTHING,
+    Clients,
+    HashedUpload,
+    Payload,
+    SignedTransport,
+    Stalls,
+    payload_of_stream,
+    watched_body,
+)
+from tests.seams.wire import UNSIGNED_CHUNKS_TRAILER, checksum
 from tests.servers import Server
 
 READ, PUT, DELETE = ReadOptions(), UploadOptions(), DeleteOptions()
@@ -393,7 +395,7 @@ async def test_a_body_of_many_small_pieces_does_not_block_the_event_loop() -> No
 
     counting = asyncio.create_task(count())
     payload = Payload("", {}, pieces=lambda _signer: pieces())
-    async for _ in _watched(payload, Stalls(60), counting):
+    async for _ in watched_body(payload, Stalls(60), counting):
         pass
     counting.cancel()
 

@@ -1,0 +1,65 @@
+"""Inside a manager: the engine, retries, the pool, sources of uploads, trees of files, and bucket operations."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from apm_s3 import S3ConnectionPool, S3Manager, S3Settings
+from apm_s3._backoff import Backoff, spread
+from apm_s3._manager import make_cache
+from apm_s3._s3 import retry as _retry
+from apm_s3._s3.buckets.apm_buckets import apm_lifecycle, apm_policy
+from apm_s3._s3.buckets.replication import permissions_policy, trust_policy
+from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
+from apm_s3._s3.buckets.usage import belongs_to
+from apm_s3._s3.buckets.verbs import Buckets
+from apm_s3._s3.bulk import feed as _feed
+from apm_s3._s3.bulk.sync import _are_ordered as are_compared_in_order
+from apm_s3._s3.bulk.sync import copying
+from apm_s3._s3.bulk.trees import Entry, Folder, Prefix, Rules, compared, remove_files
+from apm_s3._s3.bulk.ways import Copy
+from apm_s3._s3.engine import Engine
+from apm_s3._s3.objects.sources import PIECE, MemorySource, PathSource, StreamReader, open_path
+from apm_s3._s3.pool import StreamSlot
+from apm_s3._s3.retry import RetryBudget, go_on, may_pass, pause_after
+from apm_s3._s3.runner import Runner
+from apm_s3._s3.transports.base import ObjectTransport
+from apm_s3._s3.transports.boto.control import ControlPlane
+from apm_s3.options._lifecycle import CLASS_ORDER
+from apm_s3.testing._memory import MemoryBucket, Verb
+
+
+def stop_the_clock_of_retries(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    """Let no time pass for the loop that retries."""
+    monkeypatch.setattr(_retry, "time", SimpleNamespace(monotonic=lambda: now))
+
+
+def gather_deletions_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let a batch wait only `seconds` for more deletions that fit into one request."""
+    monkeypatch.setattr(_feed, "LINGER", seconds)
+
+
+def buckets_on(transport: ObjectTransport, control: ControlPlane, settings: S3Settings) -> Buckets:
+    """Return the bucket operations on `control`, which may fail when it is told to."""
+    pool = S3ConnectionPool(16)
+    engine = Engine(transport, control, Runner(settings, pool), pool, settings, make_cache())
+    return Buckets(lambda: engine)
+
+
+def forget_the_server(buckets: Buckets) -> None:
+    """Let bucket operations never learn which server answers."""
+    buckets._parts.requests.capabilities.learn_server = lambda response: None  # type: ignore[method-assign]
+
+
+class ManagerOn(S3Manager):
+    """A manager whose objects are behind the transport that it is given."""
+
+    def __init__(self, transport: object, settings: S3Settings, **arguments: Any) -> None:
+        super().__init__(region="us-east-1", settings=settings, **arguments)
+        self._given = transport
+
+    def _make_transport(self, clients: object) -> ObjectTransport:
+        return cast("ObjectTransport", self._given)
