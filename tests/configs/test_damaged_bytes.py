@@ -193,14 +193,18 @@ async def test_a_document_that_came_damaged_is_not_confirmed_later(memory: Damag
     await cache.aclose()
 
 
-async def test_a_document_with_a_checksum_is_not_held_against_its_etag(
-    memory: Damaging, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def checked(key: str, **options: Any) -> tuple[FileInfo, bytes]:
+def _with_checksum(memory: MemoryObjects) -> Callable[..., Awaitable[tuple[FileInfo, bytes]]]:
+    async def read(key: str, **options: Any) -> tuple[FileInfo, bytes]:
         info, body = await MemoryObjects.read(memory, key, **options)
         return info._replace(checksums={"crc32": "verified by the transport"}), body
 
-    monkeypatch.setattr(memory, "read", checked)
+    return read
+
+
+async def test_a_document_with_a_checksum_is_not_held_against_its_etag(
+    memory: Damaging, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "read", _with_checksum(memory))
     memory.salted = True
     memory.will_fail("delete", StoreDamaged("an object was stored to see its ETag"), times=None)
 
