@@ -159,7 +159,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         "pass --keep-revisions, or set it for the environment",
     ),
     (re.compile(r"\bor a store for a prefix in S3\b"), "or s3://BUCKET/PREFIX"),
-    (re.compile(r"^pass unsupported='warn' to continue without, or choose"), "leave out --purpose, or choose"),
+    (re.compile(r"^pass unsupported='warn' to continue without, or choose"), "add --skip-unsupported, or choose"),
     (
         re.compile(r"^call it on the store that the plan was made with, .*"),
         "use the --bucket and --prefix that the plan was made with",

@@ -22,6 +22,9 @@ from apm_s3.options._bucket_settings import (
 from apm_s3.options._lifecycle import Lifecycle
 from apm_s3.options._replication import Replication
 
+STORE_TAG = {"apm:managed-by": "apm_s3"}
+"""The tag of buckets for configurations, whose settings must not keep a server from honouring conditional writes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketOptions:

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Literal
@@ -109,14 +109,17 @@ class Lifecycle(BucketSetting):
                 raise InvalidOption(f"lifecycle rule '{rule.id}': {problem}", hint="S3 would refuse it")
 
     def matches(self, current: BucketSetting | None) -> bool:
-        """Compare without the order of rules."""
+        """Compare without the order of rules, and of a rule's transitions."""
         if not isinstance(current, Lifecycle) or self.minimum_size != current.minimum_size:
             return False
-        return sorted(self.rules, key=_rule_id) == sorted(current.rules, key=_rule_id)
+        return _sorted(self.rules) == _sorted(current.rules)
 
 
-def _rule_id(rule: LifecycleRule) -> str:
-    return rule.id
+def _sorted(rules: Sequence[LifecycleRule]) -> list[LifecycleRule]:
+    return [
+        replace(rule, transitions=tuple(sorted(rule.transitions, key=lambda move: move.storage_class)))
+        for rule in sorted(rules, key=lambda rule: rule.id)
+    ]
 
 
 def _duplicate(rule: LifecycleRule, ids: Sequence[str]) -> str | None:

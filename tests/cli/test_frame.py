@@ -255,7 +255,7 @@ def test_hints_on_the_command_line_name_no_python_functions() -> None:
         ("pass it, or set it for the environment", "pass --keep-revisions, or set it for the environment"),
         (
             "pass unsupported='warn' to continue without, or choose other options",
-            "leave out --purpose, or choose other options",
+            "add --skip-unsupported, or choose other options",
         ),
         (
             "call it on the store that the plan was made with, with the same target= or source=",

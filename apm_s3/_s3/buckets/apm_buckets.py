@@ -18,7 +18,7 @@ from apm_s3.options._bucket_settings import (
     Tags,
     Versioning,
 )
-from apm_s3.options._buckets import BucketOptions
+from apm_s3.options._buckets import STORE_TAG, BucketOptions
 from apm_s3.options._lifecycle import Lifecycle, LifecycleRule, Transition
 
 CONFIGS_NONCURRENT_DAYS = 90
@@ -161,7 +161,7 @@ def apm_bucket_options(
         "apm:environment": environment,
         "apm:tool": tool,
         "apm:purpose": purpose,
-        "apm:managed-by": "apm_s3",
+        **STORE_TAG,
     }
     lifecycle = apm_lifecycle(purpose, retention=retention, prefixes=prefixes, move_small_objects=move_small_objects)
     return BucketOptions(

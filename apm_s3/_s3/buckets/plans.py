@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -17,20 +18,27 @@ from apm_s3._s3.buckets.settings import BucketSettings, check_mfa, without_trans
 from apm_s3._s3.capabilities import TRANSITIONS
 from apm_s3._tasks import shielded
 from apm_s3.errors import (
+    AccessDenied,
     ApmS3Error,
     BucketAlreadyOwned,
     BucketNotFound,
     InvalidOption,
     NotFound,
+    PreconditionFailed,
+    RequestRejected,
+    S3Error,
     UnsupportedByServer,
     WrongRegion,
 )
 from apm_s3.models import BucketPlan, SettingChange
-from apm_s3.options._bucket_settings import BucketSetting, Policy, Versioning
-from apm_s3.options._buckets import BucketOptions
+from apm_s3.options._bucket_settings import BucketSetting, Encryption, Policy, PublicAccessBlock, Versioning
+from apm_s3.options._buckets import STORE_TAG, BucketOptions
 from apm_s3.options._lifecycle import Lifecycle
 
 Unsupported = Literal["refuse", "warn"]
+
+_TRIED = (Encryption, PublicAccessBlock, Versioning)
+"""Settings with which Ceph's gateway, for example, refuses uploads, or ignores their conditions."""
 
 _WITHDRAW_SECONDS = 30.0
 """Maximum time that a cancelled caller waits for the removal of the bucket."""
@@ -49,6 +57,7 @@ class BucketPlans:
         self._requests = requests
         self._settings = settings
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._tried: dict[str, str] = {}
 
     async def create(
         self,
@@ -144,6 +153,7 @@ class BucketPlans:
                 # Another process created it meanwhile.
                 plan = await self.plan(operation, ref, options)
                 _check_agreed(agreed, plan)
+        plan = await self._with_writes(operation, ref, options, plan)
         if plan.unsupported and unsupported == "refuse":
             raise _lacking(operation, ref, plan.unsupported)
         return await self._apply(operation, ref._replace(seen=True), plan, mfa, unsupported)
@@ -155,6 +165,9 @@ class BucketPlans:
         self, operation: str, ref: BucketRef, options: BucketOptions, mfa: str | None, unsupported: Unsupported
     ) -> BucketPlan:
         """Create a bucket that did not exist just now; on any failure, remove it again."""
+        plan = await self._with_writes(operation, ref, options, _plan_of_new(ref, options))
+        if plan.unsupported and unsupported == "refuse":
+            raise _lacking(operation, ref, plan.unsupported)
         # Shielded, because a cancellation would leave it unknown whether there is a bucket to remove.
         await shielded(
             self._send_creation(operation, ref, options),
@@ -162,7 +175,6 @@ class BucketPlans:
             timeout=_WITHDRAW_SECONDS,
         )
         try:
-            plan = _plan_of_new(ref, options)
             return await self._apply(operation, ref._replace(seen=True), plan, mfa, unsupported)
         except BaseException as error:
             await self._withdraw(operation, ref, error)
@@ -242,6 +254,71 @@ class BucketPlans:
             raise
         return None
 
+    async def _with_writes(
+        self, operation: str, ref: BucketRef, options: BucketOptions, plan: BucketPlan
+    ) -> BucketPlan:
+        """Leave settings out of the plan for a store's bucket with which this server refuses uploads, or conditions.
+
+        They are tried in a new bucket, once, which is removed again.
+        """
+        wanted = [change.after for change in plan.changes if isinstance(change.after, _TRIED)]
+        # MFA delete, which would need a code, is AWS's.
+        wanted = [setting for setting in wanted if not (isinstance(setting, Versioning) and setting.mfa_delete)]
+        for_store = options.tags is not None and STORE_TAG.items() <= options.tags.own().items()
+        if not for_store or (await self._requests.endpoint(ref.region)).is_aws:
+            return plan
+        new = [setting for setting in wanted if repr(setting) not in self._tried]
+        if new:
+            try:
+                await self._try(operation, ref.region, new)
+            except S3Error as error:
+                # A store asks for conditional writes again, before its first write.
+                LOGGER.warning("%s: it is not known which settings this server's uploads bear: %s", operation, error)
+        lost = {type(setting).__name__: told for setting in wanted if (told := self._tried.get(repr(setting)))}
+        changes = tuple(change for change in plan.changes if change.kind not in lost)
+        return replace(plan, changes=changes, unsupported=(*plan.unsupported, *lost.values()))
+
+    async def _try(self, operation: str, region: str | None, settings: Iterable[BucketSetting]) -> None:
+        probe = BucketRef(f"apm-s3-probe-{secrets.token_hex(8)}", region, seen=True)
+        await shielded(
+            self._send_creation(operation, probe, BucketOptions()),
+            on_cancel=lambda _: self._withdraw(operation, probe),
+            timeout=_WITHDRAW_SECONDS,
+        )
+        try:
+            for setting in settings:
+                try:
+                    await self._settings.write(operation, probe, setting)
+                except UnsupportedByServer:
+                    continue  # as the bucket itself will show
+                self._tried[repr(setting)] = lost = await self._lost_with(operation, probe, setting)
+                if lost:
+                    await self._settings.remove(operation, probe, type(setting), mfa=None)
+        finally:
+            await shielded(self._discard(operation, probe), timeout=_WITHDRAW_SECONDS)
+
+    async def _lost_with(self, operation: str, probe: BucketRef, setting: BucketSetting) -> str:
+        """Return what the server does not do under the setting that a store needs; empty if it does everything."""
+        put: dict[str, Any] = {"Key": type(setting).__name__, "Body": b"", "IfNoneMatch": "*"}
+        try:
+            await self._requests.send(
+                operation, "put_object", probe, done_already=lambda error: isinstance(error, PreconditionFailed), **put
+            )
+        except (AccessDenied, RequestRejected) as error:
+            return f"uploads with {type(setting).__name__} ({error.s3_code})"
+        try:
+            await self._requests.send(operation, "put_object", probe, **put)
+        except PreconditionFailed:
+            return ""
+        return f"conditional writes with {type(setting).__name__}"
+
+    async def _discard(self, operation: str, probe: BucketRef) -> None:
+        found = await self._requests.send(operation, "list_object_versions", probe)
+        for entry in found.get("Versions", ()):
+            place = {"Key": entry["Key"], "VersionId": entry["VersionId"]}
+            await self._requests.send(operation, "delete_object", probe, **place)
+        await self._withdraw(operation, probe)
+
     async def _not_kept(
         self, operation: str, ref: BucketRef, settings: Iterable[BucketSetting], mfa: str | None
     ) -> list[str]:
@@ -267,7 +344,8 @@ class BucketPlans:
     ) -> list[type[BucketSetting]]:
         """Return the kinds of settings that were written but do not exist."""
         current, _ = await self._settings.read_many(operation, ref, wanted)
-        return [kind for kind, found in current.items() if found is None and not wanted[kind].matches(None)]
+        # A kind that the server turns out not to know has no entry.
+        return [kind for kind in wanted if current.get(kind) is None and not wanted[kind].matches(None)]
 
 
 def _check(ref: BucketRef, options: BucketOptions, unsupported: Unsupported = "refuse") -> None:

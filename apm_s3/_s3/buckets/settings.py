@@ -13,11 +13,13 @@ from apm_s3._tasks import run_all
 from apm_s3._wire.documents import SETTINGS, SettingApi
 from apm_s3.errors import (
     BucketAlreadyExists,
+    BucketAlreadyOwned,
     BucketNotFound,
     FormatTooNew,
     IntegrityError,
     InvalidOption,
     NotConfigured,
+    RequestRejected,
     S3Error,
     UnsupportedByServer,
 )
@@ -134,10 +136,18 @@ class BucketSettings:
             await self._requests.send(operation, method, ref, **params)
         except S3Error as error:
             # BucketAlreadyExists: it was treated as CreateBucket, which is harmless because the bucket exists.
-            if not (_is_unknown(error) or isinstance(error, BucketAlreadyExists)):
+            taken = isinstance(error, BucketAlreadyExists | BucketAlreadyOwned)
+            if not (_is_unknown(error) or taken or await self._is_foreign(operation, ref, kind, error)):
                 raise
             self._requests.capabilities.learn_lack(feature)
             raise _unsupported(operation, ref, feature) from error
+
+    async def _is_foreign(self, operation: str, ref: BucketRef, kind: type[BucketSetting], error: S3Error) -> bool:
+        """Return whether a change was refused because the server does not know this kind, which reading it shows."""
+        if not isinstance(error, RequestRejected) or (await self._requests.endpoint(ref.region)).is_aws:
+            return False
+        _, missing = await self.read_many(operation, ref, [kind])
+        return bool(missing)
 
 
 def without_transitions(lifecycle: Lifecycle) -> Lifecycle | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,7 @@ ForTool = Annotated[str, typer.Option("--tool", help="With --purpose: for which 
 Retention = Annotated[int | None, typer.Option(help="With --purpose: days until backups or logs expire.")]
 KmsKey = Annotated[str | None, typer.Option(help="Encrypt with this KMS key.")]
 Tag = Annotated[list[str] | None, typer.Option(help="NAME=VALUE. Repeatable.")]
+Skipping = Annotated[bool, typer.Option("--skip-unsupported", help="Leave out what the server lacks.")]
 Versioned = Annotated[bool, typer.Option("--versioning", help="Keep old versions.")]
 
 
@@ -42,6 +43,7 @@ def create(
     kms_key_id: KmsKey = None,
     tag: Tag = None,
     versioning: Versioned = False,
+    skip_unsupported: Skipping = False,
     dry_run: DryRun = False,
 ) -> None:
     """Create a bucket, completely or not at all.
@@ -58,7 +60,7 @@ def create(
         options = await wanted.options(s3)
         if dry_run:
             return await s3.plan_bucket(bucket, options, expected_bucket_owner=wanted.owner)
-        return await s3.create_bucket(bucket, options)
+        return await s3.create_bucket(bucket, options, unsupported=_choice(skip_unsupported))
 
     _print_plan(call, call.run(work), done=not dry_run)
 
@@ -75,6 +77,7 @@ def ensure(
     plan: Annotated[
         Path | None, typer.Option(help="Only if this plan (of bucket plan --out) still applies.", exists=True)
     ] = None,
+    skip_unsupported: Skipping = False,
     dry_run: DryRun = False,
 ) -> None:
     """Create a bucket, or change what differs in it.
@@ -91,7 +94,9 @@ def ensure(
         options = await wanted.options(s3)
         if dry_run:
             return await s3.plan_bucket(bucket, options, expected_bucket_owner=wanted.owner)
-        return await s3.ensure_bucket(bucket, options, plan=agreed, expected_bucket_owner=wanted.owner)
+        return await s3.ensure_bucket(
+            bucket, options, plan=agreed, unsupported=_choice(skip_unsupported), expected_bucket_owner=wanted.owner
+        )
 
     _print_plan(call, call.run(work), done=not dry_run)
 
@@ -193,6 +198,10 @@ class _Wanted:
             "note: the policy denies uploads that name another encryption. A server that ignores the conditions of "
             "policies, such as moto, will then refuse all uploads: use --versioning there, without --purpose"
         )
+
+
+def _choice(skip: bool) -> Literal["refuse", "warn"]:
+    return "warn" if skip else "refuse"
 
 
 def _read_plan(path: Path) -> Any:

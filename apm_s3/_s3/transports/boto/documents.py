@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from apm_s3._wire import xml
-from apm_s3.errors import IntegrityError
+from apm_s3.errors import IntegrityError, UnsupportedByServer
 
 _ROOTS = {
     "GetBucketCors": "CORSConfiguration",
@@ -33,6 +33,9 @@ _ROOTS = {
 Servers have other names for some of them: "CreateBucketConfiguration" for a location, "GetBucketVersioningResponse".
 """
 
+_LISTING, _NO_SETTINGS = "ListBucketResult", ("GetBucketLocation", "ListBuckets")
+"""What a server sends that does not know the setting, and so takes the request for ListObjects."""
+
 _OTHERS = {api: {*_ROOTS.values(), "html", "HTML"} - {root} for api, root in _ROOTS.items()}
 """Roots that tell of another document, by API."""
 
@@ -44,6 +47,7 @@ def check_document(response_dict: Mapping[str, Any] | None, event_name: str, **_
     """Refuse a successful response with another document: a handler of `response-received`.
 
     Raises:
+        UnsupportedByServer: the server has taken the request for a listing, because it does not know the setting.
         IntegrityError: it is not the document of S3, so it is not known what was done.
     """
     if response_dict is None or response_dict["status_code"] >= 300:
@@ -58,6 +62,8 @@ def check_document(response_dict: Mapping[str, Any] | None, event_name: str, **_
         if api in _ROOTS:
             root = xml.document(body)
             name = root.tag[xml.skip_of(root) :]
+            if name == _LISTING and api not in _NO_SETTINGS:
+                raise UnsupportedByServer("the server does not know this setting: it answered with a list of objects")
             if name in _OTHERS[api]:
                 _refuse(f"its root is '{name}' instead of '{_ROOTS[api]}'")
         elif api == "GetBucketPolicy":
