@@ -6,6 +6,7 @@ that it is not configured, and a PUT is treated as CreateBucket, which may creat
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,12 +38,16 @@ class Capabilities:
 
 
 class Conditions:
-    """How an endpoint wants the conditions of writes, by S3's name of the request. It only learns, without I/O.
+    """What an endpoint does with the conditions of writes, by S3's name of the request. It only learns, without I/O.
 
     Ceph's gateway takes the ETag of PutObject's `If-Match` only without quotes, and refuses it with quotes as stale.
     """
 
     def __init__(self) -> None:
+        self.honoured: dict[tuple[str, str], bool] = {}
+        """Whether a request (S3's name) honours a condition ("If-Match")."""
+        self.asking = asyncio.Lock()
+        """Held while a server is asked, so that concurrent calls ask once."""
         self._quoted: dict[str, bool] = {}
         self._proven: set[tuple[str, str]] = set()
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from hmac import digest as hmac_digest
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from apm_s3.errors import InvalidRequest
 from apm_s3.models import Credentials
@@ -49,6 +49,11 @@ def encode_query(parameters: Iterable[tuple[str, str]]) -> str:
         return "&".join(f"{name}={value}" for name, value in sorted(map(_encode_parameter, parameters)))
     except UnicodeEncodeError as exc:
         raise _not_unicode() from exc
+
+
+def encode_tags(tags: Mapping[str, str]) -> str:
+    """Encode tags for a header. A space is %20, because some servers take a plus for a plus."""
+    return urlencode(tags, quote_via=quote)
 
 
 def _not_unicode() -> InvalidRequest:

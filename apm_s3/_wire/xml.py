@@ -110,7 +110,7 @@ def parse_upload_id(body: bytes) -> str:
 
 
 def parse_written(body: bytes) -> Written:
-    """Parse the result of CopyObject, UploadPartCopy or CompleteMultipartUpload."""
+    """Parse the result of CopyObject or UploadPartCopy."""
     fields = _flat_fields(body)
     if fields is None:
         fields = fields_of(document(body))
@@ -118,6 +118,16 @@ def parse_written(body: bytes) -> Written:
     if not etag:
         raise MalformedDocument("it has no ETag")
     return Written(quoted(etag), parse_time(fields.get("LastModified")), _checksums(fields))
+
+
+def parse_completed(body: bytes) -> Written:
+    """Parse the result of CompleteMultipartUpload; its ETag may be empty if the upload was completed before."""
+    fields = _flat_fields(body)
+    if fields is None:
+        fields = fields_of(document(body))
+    if "ETag" not in fields:
+        raise MalformedDocument("it has no ETag")
+    return Written(quoted(fields["ETag"]), None, _checksums(fields))
 
 
 def parse_parts(body: bytes) -> tuple[list[PartInfo], str | None]:
@@ -162,7 +172,9 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def parse_tags(body: bytes) -> dict[str, str]:
-    """Parse the response to GetObjectTagging."""
+    """Parse the response to GetObjectTagging; Ceph's gateway sends an empty one for an object without tags."""
+    if not body:
+        return {}
     root = document(body, "Tagging")
     tags: dict[str, str] = {}
     for tag_set in root:

@@ -97,6 +97,12 @@ class CopyOptions:
         _check_condition(self.if_match, self.if_none_match)
 
 
+class NewNameCopy(CopyOptions):
+    """A copy to a name that nobody else uses, so that a server may ignore its condition."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteOptions:
     """How to delete an object.

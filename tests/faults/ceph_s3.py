@@ -22,6 +22,10 @@ class CephS3(MemoryS3):
         return b"Enabled" in self.settings.get((bucket, "versioning"), b"")
 
     def _put_object(self, request: Request) -> Response:
+        if (request.bucket, "publicAccessBlock") in self.settings:
+            raise Refused(403, "AccessDenied")
+        if (request.bucket, "encryption") in self.settings:
+            raise Refused(400, "InvalidArgument")  # without a Vault
         headers = dict(request.headers)
         found = self.buckets[request.bucket].get(request.key)
         if_match = headers.pop("if-match", None)

@@ -27,7 +27,7 @@ from tests.faults.cached_verbs import CACHED_VERBS
 from tests.faults.faults import CASES, Case, Then
 from tests.faults.roles import Role
 from tests.faults.server import FaultyS3
-from tests.faults.verbs import OTHER, VERBS, Verb, bodies_of
+from tests.faults.verbs import VERBS, Verb, bodies_of, warm
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 
 READ, DEADLINE = 1.0, 6.0
@@ -124,8 +124,7 @@ class _Bench:
         )
         # The client, a connection and what is probed once are made now, so that the faults meet the call alone.
         self.server.s3 = self.verb.state()
-        await self.s3.upload_file(OTHER, "warm", b"warm")
-        await self.s3.list_buckets()
+        await warm(self.s3)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from time import time
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
@@ -306,6 +306,13 @@ class MemoryS3:
             for name, value in parse_qsl(found.headers.get("x-amz-tagging", ""), keep_blank_values=True)
         )
         return _xml("Tagging", f"<TagSet>{tags}</TagSet>")
+
+    def _put_object_tagging(self, request: Request) -> Response:
+        found = self._find(request.bucket, request.key)
+        tags = [{child.tag.rpartition("}")[2]: child.text or "" for child in tag}
+                for tag in ET.fromstring(_checked(request)).iter() if tag.tag.endswith("}Tag")]  # fmt: skip
+        found.headers["x-amz-tagging"] = urlencode([(tag["Key"], tag["Value"]) for tag in tags])
+        return Response(200)
 
     # Listings
 

@@ -21,7 +21,7 @@ from tests.faults.cancelling import Moment, cancelled_at
 from tests.faults.matrix import DATA_PATHS
 from tests.faults.memory_s3 import MemoryS3
 from tests.faults.server import FaultyS3
-from tests.faults.verbs import BUCKET, NEW, OLD, OTHER, VERBS, Verb, bodies_of, new_state
+from tests.faults.verbs import BUCKET, NEW, OLD, OTHER, VERBS, Verb, bodies_of, new_state, warm
 from tests.managers import make_manager
 from tests.seams.wire import allow_small_parts
 
@@ -88,8 +88,7 @@ async def made_world(settings: S3Settings) -> AsyncIterator[World]:
     async with FaultyS3() as server:
         async with make_manager(server, settings) as s3:
             server.s3 = new_state()
-            await s3.upload_file(OTHER, "warm", b"warm")
-            await s3.list_buckets()
+            await warm(s3)
             made = World(server, s3)
             yield made
         await server.until_disconnected()

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+from unicodedata import category
 
 import pytest
 
 from apm_s3 import PreconditionFailed, S3Manager, UploadOptions
-from apm_s3.errors import ConditionalWritesUnsupported
-from apm_s3.options import Versioning
+from apm_s3.errors import (
+    ConditionalWritesUnsupported,
+    IntegrityError,
+    ObjectChanged,
+    RequestRejected,
+    UnsupportedByServer,
+)
+from apm_s3.options import BucketOptions, CopyOptions, DeleteOptions, OwnershipControls, Tags, Versioning
 from apm_s3.settings import S3Settings
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.faults.ceph_s3 import CephS3
@@ -161,3 +171,280 @@ async def test_a_fault_of_the_probe_is_no_verdict(
             server.will(sometimes, "PutObject", times=None)
             assert (await s3.configs(bucket_name).upload("loki", "staging", LOKI)).revision == 1
         assert count > nth
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Tags, and uploads in parts
+
+TAGS = {"team": "apm + co", "a b": "c d"}
+ALLOWED = [chr(code) for code in range(0x10000) if category(chr(code))[0] in "LN" or chr(code) in " +-=._:/@"]
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html: what a tag may contain."""
+LONGEST = 80
+"""Its 256 characters are 256 bytes to Ceph's gateway."""
+
+
+async def test_every_character_that_s3_allows_in_a_tag_is_read_back(s3: S3Manager, bucket_name: str) -> None:
+    values = ["".join(ALLOWED[start : start + LONGEST]) for start in range(0, len(ALLOWED), LONGEST)]
+
+    async def stored(number: int) -> dict[str, str]:
+        tags = {f"{value[:1]}key {part}": value for part, value in enumerate(values[number : number + 10])}
+        await s3.upload_file(bucket_name, f"{number}", b"", UploadOptions(tags=tags))
+        assert await s3.get_file_tags(bucket_name, f"{number}") == tags
+        return tags
+
+    found = await asyncio.gather(*map(stored, range(0, len(values), 10)))
+    assert "".join(value for tags in found for value in tags.values()) == "".join(ALLOWED)
+
+
+async def test_tags_are_kept(s3: S3Manager, bucket_name: str) -> None:
+    small = {"every": "".join(map(chr, [*range(0xC0, 0xD7)])) + " +-=._:/@ az AZ 09", "café": ""}
+    await s3.upload_file(bucket_name, "small", b"x", UploadOptions(tags=small))
+    await s3.upload_file(bucket_name, "parts", _pieces(), UploadOptions(tags=TAGS))
+    await s3.copy_file(bucket_name, "small", bucket_name, "copy", CopyOptions(replace=UploadOptions(tags=TAGS)))
+    await s3.copy_file(bucket_name, "small", bucket_name, "same")
+
+    found = {key: await s3.get_file_tags(bucket_name, key) for key in ("small", "parts", "copy", "same")}
+    assert found == {"small": small, "parts": TAGS, "copy": TAGS, "same": small}
+
+
+async def test_an_object_without_tags_has_none(s3: S3Manager, bucket_name: str) -> None:
+    await s3.upload_file(bucket_name, "parts", _pieces())
+
+    assert await s3.get_file_tags(bucket_name, "parts") == {}
+
+
+async def test_lost_tags_that_cannot_be_set_are_an_error(faulty: FaultyS3, bucket_name: str) -> None:
+    async with make_manager(faulty) as s3:
+        await s3.create_bucket(bucket_name)
+        faulty.will(answer(501, "NotImplemented"), "PutObjectTagging", times=None)
+
+        with pytest.raises(UnsupportedByServer, match="stored, but the server has lost its tags") as lost:
+            await s3.upload_file(bucket_name, "key", _pieces(), UploadOptions(tags=TAGS))
+
+        assert lost.value.may_have_happened
+        assert await s3.file_exists(bucket_name, "key")
+
+
+async def test_tags_are_not_set_on_an_object_that_another_client_has_stored(faulty: FaultyS3, bucket_name: str) -> None:
+    async def replaced(exchange: Exchange) -> None:
+        exchange.send(exchange.carry_out())
+        headers = {"x-amz-tagging": "its=own"}
+        faulty.s3.handle(Request("PUT", exchange.request.target.partition("?")[0], headers, b"another"))
+
+    async with make_manager(faulty) as s3:
+        await s3.create_bucket(bucket_name)
+        faulty.will(replaced, "CompleteMultipartUpload")
+        await s3.upload_file(bucket_name, "key", _pieces(), UploadOptions(tags=TAGS))
+
+        assert await s3.get_file_tags(bucket_name, "key") == {"its": "own"}
+
+
+async def test_a_completion_whose_response_was_lost_succeeds(
+    faulty: FaultyS3, bucket_name: str, data_path: str
+) -> None:
+    async with make_manager(faulty, S3Settings(data_path=data_path)) as s3:  # type: ignore[arg-type]
+        await s3.create_bucket(bucket_name)
+        faulty.will(lost_response, "CompleteMultipartUpload")
+        info = await s3.upload_file(bucket_name, "key", _pieces())
+
+        assert info.size == PARTS
+        assert info.etag == (await s3.head_file(bucket_name, "key")).etag
+
+
+async def test_a_completion_without_etag_is_not_believed_if_there_is_another_object(
+    faulty: FaultyS3, bucket_name: str, data_path: str
+) -> None:
+    async def replaced(exchange: Exchange) -> None:
+        exchange.carry_out()
+        target = exchange.request.target.partition("?")[0]
+        faulty.s3.handle(Request("PUT", target, {}, b"x" * PARTS))
+        exchange.close()
+
+    async with make_manager(faulty, S3Settings(data_path=data_path)) as s3:  # type: ignore[arg-type]
+        await s3.create_bucket(bucket_name)
+        faulty.will(replaced, "CompleteMultipartUpload")
+        with pytest.raises(IntegrityError, match="there is another object") as refused:
+            await s3.upload_file(bucket_name, "key", _pieces())
+        assert refused.value.may_have_happened
+
+
+PARTS = 9 * 1024 * 1024
+
+
+async def _pieces() -> AsyncIterator[bytes]:
+    """A stream that is sent in parts."""
+    for _ in range(9):
+        yield b"p" * 1024 * 1024
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Settings of buckets
+
+
+async def test_a_setting_that_is_answered_with_a_list_of_objects_is_unknown(s3: S3Manager, bucket_name: str) -> None:
+    await s3.upload_file(bucket_name, "key", b"x")
+
+    with pytest.raises(UnsupportedByServer, match="OwnershipControls"):
+        await s3.get_setting(bucket_name, OwnershipControls)
+    plan = await s3.plan_bucket(bucket_name, BucketOptions(ownership=OwnershipControls()))
+    assert (plan.changes, plan.unsupported) == ((), ("OwnershipControls",))
+
+
+async def test_a_setting_that_the_server_takes_for_create_bucket_is_unknown(s3: S3Manager, bucket_name: str) -> None:
+    with pytest.raises(UnsupportedByServer, match="no OwnershipControls"):
+        await s3.set_setting(bucket_name, OwnershipControls())
+    wanted = BucketOptions(ownership=OwnershipControls(), tags=Tags({"a": "b"}))
+    plan = await s3.create_bucket(f"{bucket_name}-2", wanted, unsupported="warn")
+    assert ([change.kind for change in plan.changes], plan.unsupported) == (["Tags"], ("OwnershipControls",))
+
+
+async def test_a_setting_that_is_accepted_as_create_bucket_is_missed(faulty: FaultyS3, bucket_name: str) -> None:
+    async def accepted(exchange: Exchange) -> None:
+        exchange.send(Response(200))
+
+    async with make_manager(faulty) as s3:
+        faulty.will(accepted, "PutBucket:ownershipControls", times=None)
+        with pytest.raises(UnsupportedByServer, match="no OwnershipControls"):
+            await s3.create_bucket(bucket_name, BucketOptions(ownership=OwnershipControls()))
+
+    assert bucket_name not in faulty.s3.buckets
+
+
+async def test_a_refused_setting_that_the_server_knows_stays_refused(faulty: FaultyS3, bucket_name: str) -> None:
+    async with make_manager(faulty) as s3:
+        await s3.create_bucket(bucket_name)
+        faulty.will(answer(400, "MalformedXML"), "PutBucket:tagging")
+
+        with pytest.raises(RequestRejected, match="MalformedXML"):
+            await s3.set_setting(bucket_name, Tags({"a": "b"}))
+
+
+async def test_a_bucket_for_configurations_is_made_without_what_a_store_cannot_live_with(
+    s3: S3Manager, bucket_name: str
+) -> None:
+    name = f"{bucket_name}-c"
+    with pytest.raises(UnsupportedByServer, match="conditional writes with Versioning"):
+        await s3.create_apm_bucket(name, "staging", "all", "configs")
+    assert not await s3.bucket_exists(name)
+
+    plan = await s3.create_apm_bucket(name, "staging", "all", "configs", unsupported="warn")
+    assert {change.kind for change in plan.changes}.isdisjoint(SPOILING)
+    assert any("conditional writes with Versioning" in warning for warning in plan.warnings)
+    release = await s3.configs(name).upload("loki", "staging", LOKI)
+    assert release.revision == 1
+
+
+async def test_a_store_in_use_is_not_broken_by_its_buckets_settings(faulty: FaultyS3, bucket_name: str) -> None:
+    # Not on the real one, whose answer to GET ?publicAccessBlock is often longer than its Content-Length.
+    async with make_manager(faulty) as s3:
+        await s3.create_bucket(bucket_name)
+        await s3.configs(bucket_name).upload("loki", "staging", LOKI)
+        options = await s3.apm_options(bucket_name, "staging", "all", "configs")
+
+        with pytest.raises(UnsupportedByServer, match="conditional writes with Versioning"):
+            await s3.ensure_bucket(bucket_name, options)
+        assert await s3.get_setting(bucket_name, Tags) is None
+        await s3.ensure_bucket(bucket_name, options, unsupported="warn")
+        again = await s3.ensure_bucket(bucket_name, options, unsupported="warn")
+
+        assert again.empty
+        assert (await s3.configs(bucket_name).upload("loki", "staging", OTHER_LOKI)).revision == 2
+    assert list(faulty.s3.buckets) == [bucket_name]
+
+
+SPOILING = {"Versioning", "Encryption", "PublicAccessBlock", "OwnershipControls"}
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Conditions of other requests than PutObject
+
+CREATE = UploadOptions(if_none_match="*")
+
+
+@pytest.mark.parametrize("verb", ["upload", "copy"])
+@pytest.mark.parametrize("condition", [{"if_none_match": "*"}, {"if_match": WRONG}])
+async def test_a_condition_that_the_server_ignores_is_refused_before_anything_is_stored(
+    s3: S3Manager, bucket_name: str, verb: str, condition: dict[str, Any]
+) -> None:
+    for key in ("there", "other"):
+        await s3.upload_file(bucket_name, key, key.encode())
+
+    with pytest.raises(ConditionalWritesUnsupported, match="ignores If-"):
+        if verb == "upload":
+            await s3.upload_file(bucket_name, "there", _pieces(), UploadOptions(**condition))
+        else:
+            await s3.copy_file(bucket_name, "other", bucket_name, "there", CopyOptions(**condition))
+    assert {info.key: info.size async for info in s3.iter_files(bucket_name)} == {"there": 5, "other": 5}
+    assert not await s3.cleanup_uploads(bucket_name, timedelta(0))
+
+
+async def test_a_conditional_deletion_that_the_server_ignores_is_refused(s3: S3Manager, bucket_name: str) -> None:
+    made = await s3.upload_file(bucket_name, "folder/key", b"first")
+
+    with pytest.raises(ConditionalWritesUnsupported, match="ignores If-Match on DeleteObject"):
+        await s3.delete_file(bucket_name, "folder/key", DeleteOptions(if_match=made.etag))
+    assert [info.key async for info in s3.iter_files(bucket_name)] == ["folder/key"]
+
+
+async def test_a_move_keeps_a_newer_version_of_its_source(faulty: FaultyS3, bucket_name: str) -> None:
+    async def replaced(exchange: Exchange) -> None:
+        exchange.send(exchange.carry_out())
+        faulty.s3.handle(Request("PUT", f"/{bucket_name}/source", {}, b"newer"))
+
+    async with make_manager(faulty) as s3:
+        await s3.create_bucket(bucket_name)
+        await s3.upload_file(bucket_name, "source", b"first")
+        faulty.will(replaced, "CopyObject")
+
+        with pytest.raises(ObjectChanged, match="both the copy and the new source exist"):
+            await s3.move_file(bucket_name, "source", bucket_name, "target")
+        assert await s3.read_file(bucket_name, "source") == b"newer"
+
+
+async def test_a_move_without_races_moves(s3: S3Manager, bucket_name: str, caplog: pytest.LogCaptureFixture) -> None:
+    await s3.upload_file(bucket_name, "source", b"first")
+    await s3.move_file(bucket_name, "source", bucket_name, "target")
+
+    assert [info.key async for info in s3.iter_files(bucket_name)] == ["target"]
+    assert "ignores If-Match on DeleteObject" in caplog.text
+
+
+@pytest.mark.parametrize("condition", ["if_match", "if_none_match"])
+async def test_a_server_that_honours_conditions_is_asked_once(bucket_name: str, condition: str) -> None:
+    async with FaultyS3() as server, make_manager(server) as s3:
+        await s3.create_bucket(bucket_name)
+        made = await s3.upload_file(bucket_name, "there", b"first")
+        holds: dict[str, Any] = {"if_match": made.etag} if condition == "if_match" else {"if_none_match": "*"}
+        key = "there" if condition == "if_match" else "new"
+        replaced = UploadOptions(metadata={"a": "b"})
+        await s3.copy_file(bucket_name, "there", bucket_name, key, CopyOptions(replace=replaced, **holds))
+        server.arrived.clear()
+        fails: dict[str, Any] = {"if_match": WRONG} if condition == "if_match" else {"if_none_match": "*"}
+        with pytest.raises(PreconditionFailed):
+            await s3.copy_file(bucket_name, "there", bucket_name, "there", CopyOptions(replace=replaced, **fails))
+
+        assert [name for name in server.arrived if name != "HeadObject"] == ["CopyObject"]
+        assert set(server.s3.buckets[bucket_name]) == {"there", key}
+        await s3.upload_file(bucket_name, "large", _pieces(), CREATE)
+        assert set(server.s3.buckets[bucket_name]) == {"there", key, "large"}
+        assert not server.s3.uploads
+
+
+async def test_concurrent_calls_ask_once(bucket_name: str) -> None:
+    async with FaultyS3() as server, make_manager(server) as s3:
+        await s3.create_bucket(bucket_name)
+        made = [await s3.upload_file(bucket_name, f"{number}", b"x") for number in range(5)]
+        await asyncio.gather(*(s3.delete_file(bucket_name, one.key, DeleteOptions(if_match=one.etag)) for one in made))
+
+    assert (server.arrived.count("DeleteObject"), server.s3.buckets[bucket_name]) == (7, {})
+
+
+async def test_a_probe_that_is_not_allowed_is_a_warning(bucket_name: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with FaultyS3() as server, make_manager(server) as s3:
+        await s3.create_bucket(bucket_name)
+        made = await s3.upload_file(bucket_name, "key", b"x")
+        server.will(answer(403, "AccessDenied"), "PutObject", times=None)
+        await s3.delete_file(bucket_name, "key", DeleteOptions(if_match=made.etag))
+
+    assert server.s3.buckets[bucket_name] == {}
+    assert "it is not known whether this server honours If-Match on DeleteObject" in caplog.text

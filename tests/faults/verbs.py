@@ -10,7 +10,7 @@ from typing import Any
 
 from apm_s3 import S3Manager
 from apm_s3.batch import CopyOp, DeleteOp, DownloadOp, MoveOp, Operation, UploadOp
-from apm_s3.options import CopyOptions, UploadOptions
+from apm_s3.options import CopyOptions, DeleteOptions, UploadOptions
 from apm_s3.settings import CacheSettings
 from apm_s3.sync import SyncReport
 from tests.faults.memory_s3 import MemoryS3, StoredObject, _etag
@@ -32,6 +32,15 @@ def new_state() -> MemoryS3:
             body, {"content-type": "text/plain", "x-amz-tagging": "team=apm"}, _etag(body)
         )
     return s3
+
+
+async def warm(s3: S3Manager) -> None:
+    """Let `s3` find out what it asks a server once, and open a connection."""
+    made = await s3.upload_file(OTHER, "warm", b"warm")
+    await s3.copy_file(OTHER, "warm", OTHER, "copied", CopyOptions(if_none_match="*"))
+    await s3.delete_file(OTHER, "warm", DeleteOptions(if_match=made.etag))
+    await s3.upload_file(OTHER, "large", OLD * 10, UploadOptions(if_none_match="*"))
+    await s3.list_buckets()
 
 
 def bodies_of(s3: MemoryS3) -> Bodies:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from apm_s3._logs import LOGGER
 from apm_s3._s3.engine import (
     Engine,
     listing_refusal,
@@ -13,9 +14,9 @@ from apm_s3._s3.engine import (
     told_apart,
     within,
 )
-from apm_s3._s3.objects.conditional import settle_write
+from apm_s3._s3.objects.conditional import honours, require_honoured, settle_write, spelled
 from apm_s3._s3.objects.multipart import MultipartUpload, open_upload
-from apm_s3._s3.objects.reading import head, read_tags
+from apm_s3._s3.objects.reading import head, keep_tags, read_tags
 from apm_s3._s3.objects.sources import stored_with
 from apm_s3._s3_responses import s3_error
 from apm_s3._tasks import run_all
@@ -34,6 +35,7 @@ from apm_s3.errors import (
 )
 from apm_s3.models import DeleteOutcome, FileInfo, PartInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
+from apm_s3.options._writes import NewNameCopy
 
 Place = tuple[str, str]
 """A bucket and a key."""
@@ -44,16 +46,22 @@ async def copy(engine: Engine, source: Place, target: Place, options: CopyOption
     (source_bucket, source_key), (bucket, key) = source, target
     transport = engine.transport
     conditional = options.if_match is not None or options.if_none_match is not None
-    try:
+
+    async def send(chosen: CopyOptions) -> FileInfo:
         return await engine.runner.run(
             "copy_file",
             bucket,
             key,
-            lambda: transport.copy(source_bucket, source_key, bucket, key, options),
+            lambda: transport.copy(source_bucket, source_key, bucket, key, chosen),
             timeout=options.timeout,
             verdict=_landed(engine, source, target, options) if conditional else None,
             storage_class=options.storage_class,
         )
+
+    if type(options) is not NewNameCopy:
+        await require_honoured(engine, "CopyObject", bucket, key, options)
+    try:
+        copied = await spelled(engine, "CopyObject", bucket, key, options, send)
     except BucketNotFound as exc:
         raise await _which_bucket(engine, exc, source_bucket, bucket, options) from exc
     except ObjectNotFound as exc:
@@ -69,6 +77,10 @@ async def copy(engine: Engine, source: Place, target: Place, options: CopyOption
     except RequestRejected as exc:
         if not _too_large(exc):
             raise
+    else:
+        if options.replace is not None:
+            await keep_tags(engine, copied, options.replace.tags, options)
+        return copied
     async with within(options.timeout, "copy_file", bucket, key):
         with engine.operation("copy_file", bucket, key):
             found = await _source(engine, source_bucket, source_key, options, "copy_file")
@@ -98,6 +110,7 @@ async def move(
             requester_pays=options.requester_pays,
             expected_bucket_owner=options.expected_source_bucket_owner,
         )
+        await _check_source(engine, found, deletion, options)
         await _delete_source(engine, found, deletion, options)
     return moved
 
@@ -256,6 +269,39 @@ async def _verified(engine: Engine, source: FileInfo, copied: FileInfo, options:
     return found
 
 
+async def _check_source(engine: Engine, source: FileInfo, deletion: DeleteOptions, options: CopyOptions) -> None:
+    """Where the server ignores the condition of the deletion, and keeps no versions, look at the source just before it.
+
+    Raises:
+        ObjectChanged: the source was replaced.
+    """
+    if deletion.if_match is None or source.version_id is not None:
+        return
+    if await honours(engine, "DeleteObject", "If-Match", source.bucket, source.key, deletion):
+        return
+    LOGGER.warning(
+        "move_file: this server ignores If-Match on DeleteObject: a version of '%s/%s' written at this moment is lost",
+        source.bucket, source.key,
+    )  # fmt: skip
+    reading = replace(_source_reading(options), if_match=source.etag, if_none_match=None)
+    try:
+        await head(engine, source.bucket, source.key, reading, "move_file")
+    except PreconditionFailed as exc:
+        raise _replaced(source) from exc
+    except NotFound:
+        return
+
+
+def _replaced(source: FileInfo) -> ObjectChanged:
+    return ObjectChanged(
+        "the source was replaced after it had been copied: both the copy and the new source exist",
+        operation="move_file",
+        bucket=source.bucket,
+        key=source.key,
+        hint="move it again to move the new one as well",
+    )
+
+
 async def _delete_source(engine: Engine, source: FileInfo, deletion: DeleteOptions, options: CopyOptions) -> None:
     transport = engine.transport
 
@@ -280,10 +326,4 @@ async def _delete_source(engine: Engine, source: FileInfo, deletion: DeleteOptio
         # Another client has deleted it meanwhile.
         return
     except PreconditionFailed as exc:
-        raise ObjectChanged(
-            "the source was replaced after it had been copied: both the copy and the new source exist",
-            operation="move_file",
-            bucket=source.bucket,
-            key=source.key,
-            hint="move it again to move the new one as well",
-        ) from exc
+        raise _replaced(source) from exc

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from apm_s3._naming import check_key
 from apm_s3._s3.engine import Engine, check_bucket, within
+from apm_s3._s3.objects.conditional import require_honoured, spelled
 from apm_s3._s3_responses import s3_error
 from apm_s3._tasks import run_all
 from apm_s3._wire import xml
@@ -122,3 +123,16 @@ def _sorted_out(bucket: str, keys: Iterable[str | _Target]) -> tuple[list[_Targe
         check_key(target[0], bucket=bucket)
         (plain if xml.holds(target[0]) else odd).append(target)
     return plain, odd
+
+
+async def delete_matching(engine: Engine, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
+    """Delete an object only if it has the ETag of `options`."""
+    transport = engine.transport
+    await require_honoured(engine, "DeleteObject", bucket, key, options)
+
+    async def send(chosen: DeleteOptions) -> DeleteOutcome:
+        return await engine.runner.run(
+            "delete_file", bucket, key, lambda: transport.delete(bucket, key, chosen), timeout=options.timeout
+        )
+
+    return await spelled(engine, "DeleteObject", bucket, key, options, send)

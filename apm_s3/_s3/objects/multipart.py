@@ -10,14 +10,16 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from apm_s3._s3.engine import Engine
-from apm_s3._s3.objects.conditional import settle_write
+from apm_s3._s3.engine import Engine, reading_options
+from apm_s3._s3.objects.conditional import require_honoured, settle_write, spelled
+from apm_s3._s3.objects.reading import head, keep_tags
 from apm_s3._s3.objects.sources import MemorySource, PathSource, RandomSource, StreamReader, guarded
 from apm_s3._tasks import run_all, shielded
 from apm_s3._wire.parts import MAX_PARTS, Part, composite_etag, plan_parts, stream_part_size
-from apm_s3.errors import ApmS3Error, ObjectChanged, ObjectTooLarge, S3Error, UploadNotFound
+from apm_s3.errors import ApmS3Error, IntegrityError, ObjectChanged, ObjectTooLarge, S3Error, UploadNotFound
 from apm_s3.models import FileInfo, PartInfo, UploadInfo
 from apm_s3.options import ListOptions, UploadOptions
 
@@ -74,15 +76,40 @@ class MultipartUpload:
         async def landed(error: S3Error, unresolved: bool) -> FileInfo | None:
             return await settle_write(self.engine, self.bucket, self.key, self.options, is_ours, error, unresolved)
 
-        return await self.engine.runner.run(
-            "complete_upload",
-            self.bucket,
-            self.key,
-            lambda: transport.complete_upload(self.bucket, self.key, self.upload_id, ordered, self.options),
-            timeout=self.engine.settings.timeouts.deadline + len(ordered) * _COMPLETE_SECONDS_PER_PART,
-            verdict=landed,
-            storage_class=self.options.storage_class,
+        async def send(options: UploadOptions) -> FileInfo:
+            return await self.engine.runner.run(
+                "complete_upload",
+                self.bucket,
+                self.key,
+                lambda: transport.complete_upload(self.bucket, self.key, self.upload_id, ordered, options),
+                timeout=self.engine.settings.timeouts.deadline + len(ordered) * _COMPLETE_SECONDS_PER_PART,
+                verdict=landed,
+                storage_class=options.storage_class,
+            )
+
+        info = await spelled(
+            self.engine, "CompleteMultipartUpload", self.bucket, self.key, replace(self.options, timeout=None), send
         )
+        if not info.etag:
+            info = await self._completed_before(sum(part.size for part in ordered), expected)
+        await keep_tags(self.engine, info, self.options.tags, self.options)
+        return info
+
+    async def _completed_before(self, size: int, etag: str | None) -> FileInfo:
+        """Return the object that an earlier attempt has made, whose response was lost.
+
+        Raises:
+            IntegrityError: it is another object.
+        """
+        found = await head(self.engine, self.bucket, self.key, reading_options(self.options), "complete_upload")
+        if found.size != size or etag not in (None, found.etag):
+            raise IntegrityError(
+                "the server says that the upload was completed, but there is another object",
+                operation="complete_upload",
+                bucket=self.bucket,
+                key=self.key,
+            )
+        return found
 
 
 async def abort_upload(
@@ -117,6 +144,7 @@ async def open_upload(engine: Engine, bucket: str, key: str, options: UploadOpti
     async def abort(upload_id: str) -> None:
         await abort_upload(engine, bucket, key, upload_id, options)
 
+    await require_honoured(engine, "CompleteMultipartUpload", bucket, key, options)
     # Shielded, because a cancellation could leave an upload with an unknown id, which S3 bills forever.
     upload_id = await shielded(
         engine.runner.run("create_upload", bucket, key, lambda: engine.transport.create_upload(bucket, key, options)),
@@ -156,6 +184,7 @@ async def resume_in_parts(
 ) -> FileInfo:
     """Like `upload_in_parts`, but continue an interrupted upload, and keep the parts after a failure."""
     plan = plan_parts(source.size, engine.settings.transfer.part_size)
+    await require_honoured(engine, "CompleteMultipartUpload", bucket, key, options)
     upload_id = await _newest_upload(engine, bucket, key, options)
     if upload_id is None:
         upload_id = await engine.runner.run(

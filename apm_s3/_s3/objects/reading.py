@@ -1,16 +1,30 @@
-"""Reads the headers and tags of objects."""
+"""Reads the headers and tags of objects, and sets tags that a server has lost."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from apm_s3._s3.engine import Engine, told_apart
+from apm_s3._logs import LOGGER
+from apm_s3._s3.engine import Engine, reading_options, told_apart
 from apm_s3._s3.runner import EXPECTED
-from apm_s3.errors import AccessDenied, ApmS3Error, NotConfigured, NotFound, ObjectChanged, ObjectNotFound
+from apm_s3.errors import (
+    AccessDenied,
+    ApmS3Error,
+    NotConfigured,
+    NotFound,
+    ObjectChanged,
+    ObjectNotFound,
+    PreconditionFailed,
+    S3Error,
+    UnsupportedByServer,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from apm_s3.models import FileInfo
-    from apm_s3.options import ReadOptions
+    from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 
 
 async def head(
@@ -85,3 +99,50 @@ async def tags_read_with(engine: Engine, bucket: str, key: str, options: ReadOpt
         raise ObjectChanged(
             "the object was deleted before its tags were read", operation="get_file", bucket=bucket, key=key
         ) from exc
+
+
+async def keep_tags(
+    engine: Engine, info: FileInfo, tags: Mapping[str, str], options: UploadOptions | CopyOptions
+) -> None:
+    """Set the tags of an object just written, if the server has lost them, as Ceph's gateway does in some requests.
+
+    Raises:
+        UnsupportedByServer: they cannot be set; the object is stored without them.
+    """
+    if not tags or (await engine.control.endpoint()).is_aws:
+        return
+    reading = replace(reading_options(options), version_id=info.version_id)
+    try:
+        stored = await read_tags(engine, info.bucket, info.key, reading)
+    except AccessDenied as exc:
+        LOGGER.warning("'%s/%s': it is not known whether the server kept the tags: %s", info.bucket, info.key, exc)
+        return
+    except NotFound:
+        return
+    if stored == tags:
+        return
+    from apm_s3._s3.transports.boto.parameters import tags_parameters  # noqa: PLC0415 - only such servers need it
+
+    parameters = tags_parameters(reading) | {
+        "Tagging": {"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]}
+    }
+    try:
+        # Another client may have replaced the object, and its tags are its own.
+        await head(engine, info.bucket, info.key, replace(reading, if_match=info.etag), "put_file_tags")
+        await engine.runner.run(
+            "put_file_tags",
+            info.bucket,
+            info.key,
+            lambda: engine.control.call("put_object_tagging", Bucket=info.bucket, Key=info.key, **parameters),
+        )
+    except (PreconditionFailed, NotFound):
+        return
+    except S3Error as exc:
+        error = UnsupportedByServer(
+            f"the object is stored, but the server has lost its tags, and refuses to set them: {exc.problem}",
+            bucket=info.bucket,
+            key=info.key,
+            hint="leave out the tags",
+        )
+        error.unresolved = True
+        raise error from exc

@@ -75,6 +75,8 @@ class Objects(Verbs):
         Raises:
             InvalidRequest: the bucket, the key, the source or an option is not valid; nothing was sent.
             PreconditionFailed: `if_match` or `if_none_match` did not hold.
+            ConditionalWritesUnsupported: the server refuses every `if_match`, or ignores the conditions of an upload in
+                parts; nothing was stored.
             ObjectChanged: the file changed while it was being read, or the source did not have `size` bytes; nothing
                 was stored.
             OSError: the file cannot be read; nothing was stored.
@@ -253,10 +255,17 @@ class Objects(Verbs):
         Raises:
             BucketNotFound: the bucket does not exist.
             AccessDenied: the credentials do not allow it, or the version is locked.
+            PreconditionFailed: `if_match` did not hold.
+            ConditionalWritesUnsupported: the server ignores `if_match` of deletions; nothing was deleted.
         """
         engine = self._engine()
         check_target(bucket, key)
-        options = options or _delete_defaults()
+        if options is None:
+            options = _delete_defaults()
+        elif options.if_match is not None:
+            from apm_s3._s3.objects.deletions import delete_matching
+
+            return await delete_matching(engine, bucket, key, options)
         transport = engine.transport
         return await engine.runner.run(
             "delete_file", bucket, key, lambda: transport.delete(bucket, key, options), timeout=options.timeout
@@ -280,6 +289,7 @@ class Objects(Verbs):
         Raises:
             BucketNotFound, ObjectNotFound: the source, or the destination's bucket, does not exist.
             PreconditionFailed: a condition on the source or the destination did not hold.
+            ConditionalWritesUnsupported: the server ignores conditions on the destination; nothing was copied.
             ObjectChanged: the source was replaced while it was copied in parts; nothing was stored.
         """
         from apm_s3._s3.objects.copies import copy
@@ -304,7 +314,8 @@ class Objects(Verbs):
     ) -> FileInfo:
         """Copy an object within S3, verify the copy, then delete the source.
 
-        The source is deleted only if it has not changed since (`If-Match`), so a version written meanwhile is kept.
+        The source is deleted only if it has not changed since (`If-Match`), so a version written meanwhile is kept. On
+        a server that ignores this, the source is looked at just before, and a warning is logged.
         In a versioned bucket it gets a delete marker; with `source_version_id`, that version is deleted permanently.
         If the call is cancelled, there may be both the source and the copy, but never neither.
 

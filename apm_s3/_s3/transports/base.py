@@ -139,7 +139,7 @@ class ObjectTransport(Protocol):
     async def complete_upload(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
     ) -> FileInfo:
-        """CompleteMultipartUpload. An error document with status 200 is raised."""
+        """CompleteMultipartUpload. An error document with status 200 is raised; some servers repeat it without ETag."""
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
         """AbortMultipartUpload; `options` are those of the upload."""

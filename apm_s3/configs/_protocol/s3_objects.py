@@ -16,7 +16,7 @@ from apm_s3.errors import ApmS3Error, BatchError, IntegrityError, ObjectTooLarge
 from apm_s3.events import labels
 from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage
 from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
-from apm_s3.options._writes import HashedUpload
+from apm_s3.options._writes import HashedUpload, NewNameCopy
 
 _PLACE = re.compile(rf"(?:.*/)?(?:configs|live|backups)/([^/]+)/(?:({'|'.join(TOOLS)})/)?")
 
@@ -131,7 +131,7 @@ class S3Objects:
             return await self._s3.upload_file(self.bucket, key, body, upload)
 
     async def copy(self, source_key: str, key: str) -> FileInfo:
-        options = CopyOptions(
+        options = NewNameCopy(
             if_none_match="*", expected_bucket_owner=self._owner, expected_source_bucket_owner=self._owner
         )
         with _labelled(key):

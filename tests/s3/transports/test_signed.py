@@ -152,7 +152,7 @@ async def test_every_header_that_s3_acts_on_is_signed(faulty: FaultyS3) -> None:
     headers = requests[0].headers
     signed = headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
     assert set(headers) - set(signed) == {"authorization", "accept", "accept-encoding", "user-agent", "content-length"}
-    assert headers["x-amz-tagging"] == "a+b=c%26d"
+    assert headers["x-amz-tagging"] == "a%20b=c%26d"
 
 
 # --------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+
+from apm_s3._wire.sigv4 import encode_tags
 
 if TYPE_CHECKING:
     from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
@@ -49,7 +50,7 @@ def upload_parameters(options: UploadOptions) -> dict[str, Any]:
         {
             "ContentType": options.content_type,
             "Metadata": dict(options.metadata) or None,
-            "Tagging": urlencode(options.tags) or None,
+            "Tagging": encode_tags(options.tags) or None,
             "StorageClass": options.storage_class,
             "CacheControl": options.cache_control,
             "ContentDisposition": options.content_disposition,

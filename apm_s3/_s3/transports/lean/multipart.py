@@ -127,7 +127,7 @@ class SignedMultipart:
         payload = document(xml.build_complete(parts, algorithm))
         call = Call("upload_file", "POST", bucket, key, encode_query([("uploadId", upload_id)]), headers)
         response, body = await self._sender.exchange(call, route, payload)
-        written = parsed(call, response, body, xml.parse_written)
+        written = parsed(call, response, body, xml.parse_completed)
         info = written_info(bucket, key, sum(part.size for part in parts), response, options, written.checksums)
         return info if info.etag else info._replace(etag=written.etag)
 

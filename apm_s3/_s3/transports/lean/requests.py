@@ -8,9 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlencode
 
-from apm_s3._wire.sigv4 import encode_path, encode_query
+from apm_s3._wire.sigv4 import encode_path, encode_query, encode_tags
 from apm_s3.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def upload_headers(options: UploadOptions) -> Headers:
     for name, value in options.metadata.items():
         headers[f"x-amz-meta-{name.lower()}"] = value
     if options.tags:
-        headers["x-amz-tagging"] = urlencode(options.tags)
+        headers["x-amz-tagging"] = encode_tags(options.tags)
     if options.bucket_key is not None:
         headers["x-amz-server-side-encryption-bucket-key-enabled"] = "true" if options.bucket_key else "false"
     if options.expires is not None:
