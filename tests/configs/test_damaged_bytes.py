@@ -316,11 +316,13 @@ async def test_a_rollback_whose_files_were_collected_after_another_write_is_a_co
         await ConfigStore(memory, require_conditional_writes=False).rollback("loki", ENV, to_revision=1)
 
 
-@pytest.mark.parametrize("salted", [False, True])
+@pytest.mark.parametrize("etags", ["MD5 sums", "others", "others, and checksums"])
 async def test_intact_blobs_that_are_taken_over_are_not_read(
-    memory: Damaging, store: ConfigStore, salted: bool
+    memory: Damaging, store: ConfigStore, monkeypatch: pytest.MonkeyPatch, etags: str
 ) -> None:
-    memory.salted = salted
+    memory.salted = etags != "MD5 sums"
+    if etags == "others, and checksums":
+        monkeypatch.setattr(memory, "read", _with_checksum(memory))
     await store.upload("loki", ENV, files=FILES)
     for key in [key for key in memory.objects if "/blobs/" in key]:
         memory.will_fail("read", StoreDamaged("it is read"), key=key, times=None)
