@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from apm_s3._manager import S3Manager
-from apm_s3._migration.capabilities import check_capabilities, check_probe, new_probe
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.models import (
     Capability,
@@ -24,13 +23,12 @@ from apm_s3._migration.models import (
     MigrationPlan,
     MigrationProgress,
     MigrationReport,
+    MigrationRules,
     OnMigrationProgress,
     Verify,
 )
-from apm_s3._migration.planning import make_plan
-from apm_s3._migration.rules import MigrationRules
+from apm_s3._migration.plan import Task, check_capabilities, check_probe, make_plan, new_probe, open_task
 from apm_s3._migration.run import Run
-from apm_s3._migration.task import Task, open_task
 from apm_s3._tracing import operation
 from apm_s3.errors import InvalidOption
 

@@ -13,11 +13,17 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
-from apm_s3._migration.capabilities import check_capabilities, new_probe
-from apm_s3._migration.models import Compare, IfExists, MigrationProgress, MigrationReport, OnMigrationProgress, Verify
-from apm_s3._migration.rules import MigrationRules
+from apm_s3._migration.models import (
+    Compare,
+    IfExists,
+    MigrationProgress,
+    MigrationReport,
+    MigrationRules,
+    OnMigrationProgress,
+    Verify,
+)
+from apm_s3._migration.plan import check_capabilities, new_probe, open_task
 from apm_s3._migration.shards import S3Access, Shard, check_shardable, cut_source, merged, run_shard
-from apm_s3._migration.task import open_task
 from apm_s3.errors import InvalidOption
 from apm_s3.events import report_progress
 

@@ -11,14 +11,11 @@ from pathlib import Path
 
 from apm_s3._manager import S3Manager
 from apm_s3._migration.journal import Journal
-from apm_s3._migration.listing.finding import Bounds
-from apm_s3._migration.listing.parallel import Listing, Unkept
-from apm_s3._migration.models import MigrationReport
-from apm_s3._migration.places import FolderPlace, parse_place
-from apm_s3._migration.rules import MigrationRules
+from apm_s3._migration.listing import Bounds, Listing, Unkept
+from apm_s3._migration.models import FolderPlace, MigrationReport, MigrationRules, parse_place
+from apm_s3._migration.plan import Task, open_task
 from apm_s3._migration.run import MOST_SHOWN, Run
 from apm_s3._migration.sides import Side
-from apm_s3._migration.task import Task, open_task
 from apm_s3.errors import InvalidOption, JournalRefused
 from apm_s3.models import FileInfo
 

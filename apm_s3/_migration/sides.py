@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from apm_s3._manager import S3Manager
-from apm_s3._migration.places import S3Place
+from apm_s3._migration.models import S3Place
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.sources import stored_with
 from apm_s3._wire.parts import Part

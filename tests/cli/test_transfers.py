@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from apm_s3._migration.store import Store
+from apm_s3._migration.journal import Store
 from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
 from apm_s3.cli._s3.transfers import Access, migration_line
 from apm_s3.migration import MigrationProgress

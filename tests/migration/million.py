@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from apm_s3._migration.journal import Journal
-from apm_s3._migration.moving.movers import Moved
+from apm_s3._migration.journal import Journal, Row
+from apm_s3._migration.moving import Moved
 from apm_s3._migration.run import Run
-from apm_s3._migration.store import Row
 from apm_s3.models import FileInfo, ListPage
 from tests.migration.stubs import stub_task
 

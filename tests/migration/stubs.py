@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from apm_s3._migration.moving.movers import Moved
-from apm_s3._migration.places import S3Place
-from apm_s3._migration.rules import MigrationRules
-from apm_s3._migration.store import Row
-from apm_s3._migration.task import Task
+from apm_s3._migration.journal import Row
+from apm_s3._migration.models import MigrationRules, S3Place
+from apm_s3._migration.moving import Moved
+from apm_s3._migration.plan import Task
 from apm_s3.models import FileInfo, ListPage
 from tests.migration.listings import KeyServer
 

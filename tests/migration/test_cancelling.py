@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3._migration.moving import movers
+from apm_s3._migration import moving
 from apm_s3._wire import parts
 from apm_s3.migration import MigrationReport, migrate
 from apm_s3.settings import TransferSettings
@@ -92,7 +92,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch, *places: Place) -> None:
     """Send everything of more than 100 bytes in parts."""
     monkeypatch.setattr(parts, "MIN_PART", 100)
     for name in ("_ONE_PUT", "_UNPARTED", "MIB"):
-        monkeypatch.setattr(movers, name, 100)
+        monkeypatch.setattr(moving, name, 100)
     transfer = TransferSettings()
     object.__setattr__(transfer, "part_size", 300_000)
     for place in places:

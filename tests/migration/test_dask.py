@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._migration.rules import MigrationRules
+from apm_s3._migration.models import MigrationRules
 from apm_s3._migration.shards import Shard, merged, ranges_of, run_shard
 from apm_s3.errors import InvalidOption
 from apm_s3.migration import MigrationProgress, MigrationReport

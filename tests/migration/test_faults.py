@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3._migration.moving.content import told_digests
+from apm_s3._migration.moving import told_digests
 from apm_s3.errors import MigrationRefused
 from apm_s3.migration import MigrationProgress, migrate, plan_migration
 from apm_s3.models import FileInfo

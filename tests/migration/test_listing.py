@@ -10,12 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apm_s3._migration.journal import Journal
-from apm_s3._migration.listing.finding import Source
-from apm_s3._migration.listing.parallel import Listing, Unkept
-from apm_s3._migration.places import S3Place
-from apm_s3._migration.rules import MigrationRules
-from apm_s3._migration.store import Span
+from apm_s3._migration.journal import Journal, Span
+from apm_s3._migration.listing import Listing, Source, Unkept
+from apm_s3._migration.models import MigrationRules, S3Place
 from apm_s3.errors import IntegrityError
 from apm_s3.models import FileInfo, ListPage
 from tests.migration.listings import KeyServer

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from apm_s3._migration import run
-from apm_s3._migration.listing.finding import list_target
-from apm_s3._migration.rules import MigrationRules
+from apm_s3._migration.listing import list_target
+from apm_s3._migration.models import MigrationRules
 from apm_s3.errors import BatchError, BucketNotFound, InvalidOption, JournalRefused, MigrationRefused
 from apm_s3.migration import MigrationProgress, migrate, plan_migration, verify_migration
 from tests.faults.lies import told

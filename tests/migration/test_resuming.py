@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3._migration.journal import Journal
-from apm_s3._migration.store import Found, Outcome, State, Store
+from apm_s3._migration.journal import Found, Journal, Outcome, State, Store
 from apm_s3.errors import JournalRefused
 from apm_s3.migration import MigrationProgress, migrate
 from tests.faults.server import Exchange

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3._migration.journal import Journal
-from apm_s3._migration.moving.throttle import Bandwidth, Memory, Schedule
+from apm_s3._migration.journal import Journal, Row
+from apm_s3._migration.moving import Bandwidth, Memory, Schedule
 from apm_s3._migration.run import Run
-from apm_s3._migration.store import Row
 from apm_s3.migration import migrate
 from tests.faults.memory_s3 import error_response
 from tests.faults.server import Exchange

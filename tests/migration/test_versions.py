@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from apm_s3 import S3Manager, UploadOptions
-from apm_s3._migration.moving.versions import already_there
-from apm_s3._migration.store import Row
+from apm_s3._migration.journal import Row
+from apm_s3._migration.versions import already_there
 from apm_s3.errors import AccessDenied, InvalidOption, MigrationRefused
 from apm_s3.migration import migrate, verify_migration
 from apm_s3.models import FileVersion

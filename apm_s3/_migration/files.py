@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apm_s3._beneath import Below
-from apm_s3._migration.moving.movers import Moved
-from apm_s3._migration.moving.throttle import Bandwidth
-from apm_s3._migration.rules import MigrationRules, is_md5
+from apm_s3._migration.journal import Row
+from apm_s3._migration.models import MigrationRules, is_md5
+from apm_s3._migration.moving import Bandwidth, Moved
 from apm_s3._migration.sides import Side
-from apm_s3._migration.store import Row
 from apm_s3._s3.bulk.trees import remove_files
 from apm_s3._s3.bulk.ways import has_content
 from apm_s3.errors import IntegrityError, ObjectChanged, PreconditionFailed

@@ -1,6 +1,9 @@
-"""Lists all objects under a prefix page by page, in parallel ranges if the server lists in key order.
+"""Lists both sides of a migration: a source in S3 in parallel ranges, if the server lists in key order.
 
-S3 lists in key order. Some servers (SeaweedFS) list folder by folder, and S3 Express lists in no order: ranges could
+S3 lists in the order of UTF-8 bytes, which is also the order of Python's strings. A cut needs no key at its place: it
+only has to lie between two keys, which a request for the first key after it shows.
+
+Some servers (SeaweedFS) list folder by folder, and S3 Express lists in no order: ranges could
 miss keys there. On a server other than S3, ranges are used only until the first folder appears, as both orders are the
 same without folders. Then everything is listed again from the beginning as one range.
 """
@@ -8,16 +11,79 @@ same without folders. Then everything is listed again from the beginning as one 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from apm_s3._migration.listing.ranges import alphabet_of, ends, middle, width
-from apm_s3._migration.store import Span
+from apm_s3._beneath import no_file
+from apm_s3._migration.journal import Found, Journal, Span
+from apm_s3._migration.models import NAMELESS, FolderPlace, MigrationRules, S3Place
+from apm_s3._migration.sides import Side
 from apm_s3._paging import ListingProgress
+from apm_s3._s3.bulk.trees import Entry, Folder
 from apm_s3._tasks import stop_all
-from apm_s3.errors import IntegrityError
+from apm_s3.errors import IntegrityError, InvalidKey
 from apm_s3.models import FileInfo, ListPage
+
+LAST = "\x7f"
+"""Sorts after every printable ASCII character."""
+
+_FIRST, _END, _SURROGATES = 0x20, 0x110000, range(0xD800, 0xE000)
+_DEPTH = 12
+"""Leading characters of a key that are used to estimate the width of a range."""
+
+
+def alphabet_of(keys: Iterable[str]) -> str:
+    """Return the characters of some keys in order, as a guess at the characters of the others."""
+    return "".join(sorted(set("".join(keys))))
+
+
+def ends(first: str, last: str) -> list[str]:
+    """Return likely ends of the keys, nearest first, from the first and last key of a page."""
+    common = 0
+    while common < min(len(first), len(last)) and first[common] == last[common]:
+        common += 1
+    return [first[:length] + LAST for length in range(common, -1, -1)]
+
+
+def middle(after: str, upto: str, alphabet: str) -> str | None:
+    """Return a place about halfway between `after` and `upto`, or None if there is none."""
+    at = 0
+    while at < min(len(after), len(upto)) and after[at] == upto[at]:
+        at += 1
+    high = ord(upto[at]) if at < len(upto) else _END
+    found = _between(after, at, high, alphabet)
+    return found if found is not None and after < found < upto else None
+
+
+def _between(after: str, at: int, high: int, alphabet: str) -> str | None:
+    """Return a place that shares the first `at` characters of `after` and stays below `high` at the next."""
+    while at <= len(after):
+        low = ord(after[at]) if at < len(after) else _FIRST - 1
+        known = [char for char in alphabet if low < ord(char) < high]
+        if known:
+            return after[:at] + known[len(known) // 2]
+        if high - low > 1 and (code := (low + high) // 2) not in _SURROGATES and low < code:
+            return after[:at] + chr(code)
+        # No character lies between: look one character deeper, where any may follow.
+        at, high = at + 1, ord(LAST)
+    return None
+
+
+def width(after: str | None, upto: str | None, alphabet: Sequence[str]) -> float:
+    """Estimate the share of all keys between two places, from 0 to 1, as if all characters were equally frequent."""
+    return (1.0 if upto is None else _place(upto, alphabet)) - (0.0 if after is None else _place(after, alphabet))
+
+
+def _place(key: str, alphabet: Sequence[str]) -> float:
+    place, step = 0.0, 1.0
+    for char in key[:_DEPTH]:
+        step /= len(alphabet) + 1
+        place += bisect_left(alphabet, char) * step
+    return place
+
 
 _MOST_PROBES = 24
 """Most requests for finding one cut."""
@@ -315,3 +381,203 @@ class Unkept:
 
     async def page(self, span_id: int, after: str | None, done: bool, files: Sequence[FileInfo]) -> None:  # noqa: ARG002 - of the protocol
         await self._take(files)
+
+
+_PAGE = 1000
+
+Bounds = tuple[str | None, str | None]
+
+
+class Source:
+    """Lists the source into the journal, and continues an interrupted listing.
+
+    Args:
+        as_files: skip keys that cannot be file names.
+        as_root: whether the empty key can be moved, that is, an object whose key is the prefix itself.
+        news: called with the number of new rows and their bytes.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        rules: MigrationRules,
+        place: S3Place | FolderPlace,
+        *,
+        as_files: bool,
+        as_root: bool,
+        news: Callable[[int, int], None],
+    ) -> None:
+        self._journal = journal
+        self._rules = rules
+        self._patterns = rules.patterns
+        self._place = place
+        self._as_files = as_files
+        self._as_root = as_root
+        self._news = news
+        self._cut = len(place.prefix) if isinstance(place, S3Place) else 0
+
+    async def run(self, side: Side | None, bounds: Bounds) -> None:
+        """List what has not been listed yet (in a directory, all), then mark the listing as complete."""
+        if await self._journal.do(lambda store: store.get("listed")):
+            return
+        if side is None:
+            await self._list_folder()
+        else:
+            start, stop = bounds
+            place = side.place
+            listing = Listing(side.s3, place.bucket, place.prefix, self, ordered=side.ordered, start=start, stop=stop)
+            await listing.run()
+        await self._journal.do(lambda store: store.set(listed="yes"))
+
+    async def _list_folder(self) -> None:
+        folder = _folder(self._place, missing_ok=False)
+        span_id = await self.add_span(None, None)
+        async for some in _pages(folder):
+            found = [(one.key, one.size, None, one.modified, None) for one in some]
+            await self._add(span_id, None, found, {}, done=False)
+        await self._add(span_id, None, [], folder.skipped, done=True)
+
+    # Checkpoints of a listing
+
+    async def spans(self) -> list[Span]:
+        return await self._journal.do(lambda store: store.spans())
+
+    async def add_span(self, after: str | None, upto: str | None) -> int:
+        return await self._journal.do(lambda store: store.add_span(after, upto))
+
+    async def cut_span(self, span_id: int, upto: str, rest_upto: str | None) -> int:
+        return await self._journal.do(lambda store: store.cut_span(span_id, upto, rest_upto))
+
+    async def shrink_span(self, span_id: int, upto: str) -> None:
+        await self._journal.do(lambda store: store.shrink_span(span_id, upto))
+
+    async def start_again(self) -> None:
+        await self._journal.do(lambda store: store.forget_spans())
+
+    async def page(self, span_id: int, after: str | None, done: bool, files: Sequence[FileInfo]) -> None:
+        cut = self._cut
+        found = [
+            (
+                info.key[cut:],
+                info.size,
+                info.etag,
+                None if info.last_modified is None else info.last_modified.timestamp(),
+                info.storage_class,
+            )
+            for info in files
+        ]
+        await self._add(span_id, after, found, {}, done=done)
+
+    async def _add(
+        self,
+        span_id: int,
+        after: str | None,
+        entries: Sequence[tuple[str, int, str | None, float | None, str | None]],
+        skipped: dict[str, str],
+        *,
+        done: bool,
+    ) -> None:
+        rules, keeps = self._rules, self._patterns.keeps
+        found: list[Found] = []
+        for key, size, etag, modified, storage_class in entries:
+            if not keeps(key):
+                continue
+            try:
+                target_key = rules.target_key(key)
+            except InvalidKey as exc:
+                skipped[key] = exc.problem
+                continue
+            problem = self._problem(target_key, size)
+            if problem is None:
+                found.append(Found(key, target_key, size, etag, modified, storage_class))
+            elif problem:
+                skipped[key] = problem
+        added = await self._journal.do(lambda store: store.add_page(span_id, after, found, skipped, done=done))
+        if added:
+            self._news(added, sum(one.size for one in found))
+
+    def _problem(self, target_key: str, size: int) -> str | None:
+        """Return why an object cannot be moved; "" for a placeholder by which consoles show a folder."""
+        if self._as_files and (problem := no_file(target_key)):
+            folder = not size and target_key.endswith("/") and not no_file(target_key[:-1])
+            return "" if folder or not (size or target_key) else problem
+        if not target_key and not self._as_root:
+            return NAMELESS
+        return None
+
+
+async def list_target(
+    journal: Journal, side: Side | None, place: S3Place | FolderPlace, bounds: Bounds = (None, None)
+) -> None:
+    """List the target within `bounds` into the journal, replacing any earlier listing of it."""
+
+    async def forget() -> None:
+        await journal.do(lambda store: store.clear_target())
+
+    await forget()
+    if side is None:
+        async for some in _pages(_folder(place, missing_ok=True)):
+            rows = [(one.key, one.size, None, one.modified) for one in some]
+            await journal.do(lambda store, rows=rows: store.add_target(rows))  # type: ignore[misc]
+        return
+    cut = len(side.place.prefix)
+
+    async def take(files: Sequence[FileInfo]) -> None:
+        rows = [(info.key[cut:], info.size, info.etag, None) for info in files]
+        await journal.do(lambda store: store.add_target(rows))
+
+    start, stop = bounds
+    checkpoints = Unkept(take, forget)
+    await Listing(
+        side.s3, side.place.bucket, side.place.prefix, checkpoints, ordered=side.ordered, start=start, stop=stop
+    ).run()
+
+
+async def keep_common(journal: Journal, rules: MigrationRules, side: Side | None, place: S3Place | FolderPlace) -> bool:
+    """List the source again, and remove all that it has from the target's listing. Return whether it has anything."""
+    found = False
+
+    async def remove(keys: Iterable[str]) -> None:
+        nonlocal found
+        names = list(_target_keys(rules, keys))
+        found = found or bool(names)
+        await journal.do(lambda store: store.drop_target(names))
+
+    if side is None:
+        async for some in _pages(_folder(place, missing_ok=False)):
+            await remove(one.key for one in some)
+        return found
+    cut = len(side.place.prefix)
+
+    async def take(files: Sequence[FileInfo]) -> None:
+        await remove(info.key[cut:] for info in files)
+
+    async def again() -> None: ...
+
+    await Listing(side.s3, side.place.bucket, side.place.prefix, Unkept(take, again), ordered=side.ordered).run()
+    return found
+
+
+def _target_keys(rules: MigrationRules, keys: Iterable[str]) -> Iterator[str]:
+    keeps = rules.patterns.keeps
+    for key in keys:
+        if keeps(key):
+            with suppress(InvalidKey):
+                yield rules.target_key(key)
+
+
+def _folder(place: S3Place | FolderPlace, *, missing_ok: bool) -> Folder:
+    if not isinstance(place, FolderPlace):
+        raise TypeError(f"{place} is not a directory")
+    return Folder(place.root, missing_ok=missing_ok)
+
+
+async def _pages(folder: Folder) -> AsyncIterator[list[Entry]]:
+    some: list[Entry] = []
+    async with aclosing(folder.entries()) as entries:
+        async for entry in entries:
+            some.append(entry)
+            if len(some) == _PAGE:
+                yield some
+                some = []
+    yield some

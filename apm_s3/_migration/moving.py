@@ -1,24 +1,29 @@
-"""Moves one object: copied by S3, or streamed between two servers.
+"""Moves single objects: when the next one may start, how it is copied or streamed, and what verifies the copy.
+
+`Schedule` is pure: it decides which row is next. The other classes wait.
 
 A mover raises if anything goes wrong, and returns what verified the copy. A changed source is moved as it is now.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from base64 import b64decode, b64encode
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
-from apm_s3._migration.moving.content import PASSING, SourceContent, told_digests
-from apm_s3._migration.moving.throttle import Bandwidth, Memory
-from apm_s3._migration.moving.verifying import check_stored, check_tags, same_content, told_same
-from apm_s3._migration.rules import MigrationRules, Sameness, compare, is_md5
-from apm_s3._migration.sides import Side, kept_options
-from apm_s3._migration.store import TRUSTED, Row
+from apm_s3._migration.journal import TRUSTED, Row
+from apm_s3._migration.models import MigrationRules, Sameness, compare, group_of, is_md5
+from apm_s3._migration.sides import Side, differences, kept_options
 from apm_s3._s3.objects.copies import copy_in_parts
 from apm_s3._s3.objects.multipart import open_upload
 from apm_s3._s3.objects.sources import guarded
+from apm_s3._s3.objects.streams import Download
 from apm_s3._s3.retry import RECOVERABLE
 from apm_s3._tasks import run_all
 from apm_s3._wire.content_types import content_type
@@ -33,8 +38,279 @@ from apm_s3.errors import (
     RequestRejected,
     UnsupportedByServer,
 )
-from apm_s3.models import FileInfo, PartInfo
+from apm_s3.models import FileInfo, PartInfo, Stream
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
+
+_INCREASE = 1.0
+"""Additive increase: a limit of n grows by this much after n requests."""
+_CUT = 0.5
+_QUIET = 1.0
+"""Seconds after a cut in which a limit is not cut again, as the requests of that time were sent together."""
+
+
+@dataclass(slots=True)
+class _Group:
+    rows: deque[Row] = field(default_factory=deque)
+    running: int = 0
+    limit: float = 0.0
+    cut_at: float = -_QUIET
+
+
+class Schedule:
+    """Takes rows from each group of keys in turn, within a limit for each group.
+
+    A group is a first folder below the prefix, as S3 slows down prefixes, not buckets
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html).
+
+    Args:
+        most: rows of one group at once, until S3 slows it down.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = float(most)
+        self._clock = clock
+        self._groups: dict[str, _Group] = {}
+        self._turns: deque[str] = deque()
+        self.waiting = 0
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Add rows to move."""
+        for row in rows:
+            name = group_of(row.target_key)
+            group = self._groups.get(name)
+            if group is None:
+                group = self._groups[name] = _Group(limit=self._most)
+            if not group.rows:
+                self._turns.append(name)
+            group.rows.append(row)
+            self.waiting += 1
+
+    def take(self) -> Row | None:
+        """Return the next row; None if there is none, or if all groups with rows are at their limits."""
+        for _ in range(len(self._turns)):
+            name = self._turns[0]
+            group = self._groups[name]
+            self._turns.rotate(-1)
+            if group.running >= max(1, int(group.limit)):
+                continue
+            row = group.rows.popleft()
+            if not group.rows:
+                self._turns.remove(name)
+            group.running += 1
+            self.waiting -= 1
+            return row
+        return None
+
+    def done(self, row: Row) -> None:
+        """Note that a row has ended, successfully or not."""
+        name = group_of(row.target_key)
+        group = self._groups[name]
+        group.running -= 1
+        if group.limit < self._most:
+            group.limit = min(self._most, group.limit + _INCREASE / max(group.limit, 1.0))
+        elif not group.running and not group.rows:
+            del self._groups[name]
+
+    def slowed(self, key: str) -> None:
+        """Note a 503 response for a key, and cut the limit of its group."""
+        group = self._groups.get(group_of(key))
+        now = self._clock()
+        if group is not None and now - group.cut_at >= _QUIET:
+            group.cut_at = now
+            group.limit = max(1.0, min(group.limit, float(group.running or 1)) * _CUT)
+
+    def limit(self, key: str) -> float:
+        """Return how many rows of the key's group may move at once."""
+        group = self._groups.get(group_of(key))
+        return self._most if group is None else group.limit
+
+
+class Bandwidth:
+    """Limits bytes a second with a token bucket of one second. None means no limit."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._tokens = rate or 0.0
+        self._at: float | None = None
+
+    async def take(self, size: int) -> None:
+        """Wait until `size` bytes may move. A large request goes into debt, which the next callers wait off."""
+        if self._rate is None:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        passed = 0.0 if self._at is None else now - self._at
+        self._at = now
+        self._tokens = min(self._rate, self._tokens + passed * self._rate) - size
+        if self._tokens < 0:
+            await asyncio.sleep(-self._tokens / self._rate)
+
+
+class Memory:
+    """Limits the bytes of content in memory to `size` in all; they are granted in the order of the requests."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free = size
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """Wait until `size` bytes are free, and keep them until the block ends. More than all of them count as all."""
+        taken = min(size, self._size)
+        await self._take(taken)
+        try:
+            yield
+        finally:
+            self._free += taken
+            self._wake()
+
+    async def _take(self, size: int) -> None:
+        if not self._waiters and size <= self._free:
+            self._free -= size
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append((size, waiter))
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():
+                # They were granted in the same moment.
+                self._free += size
+            self._wake()
+            raise
+
+    def _wake(self) -> None:
+        """Grant the longest waiting requests that fit; cancelled ones are only dropped."""
+        while self._waiters and (self._waiters[0][1].cancelled() or self._waiters[0][0] <= self._free):
+            size, waiter = self._waiters.popleft()
+            if not waiter.cancelled():
+                self._free -= size
+                waiter.set_result(None)
+
+
+PASSING = 2 * 1024**2
+"""Bytes of memory that content takes on its way from one connection to another: received, being signed, being sent."""
+
+
+_SIZES = {"sha256": 32, "sha1": 20, "crc32c": 4, "crc32": 4}
+"""Bytes of the checksums that are passed on."""
+
+
+def told_digests(info: FileInfo) -> dict[str, str]:
+    """Return what the source says about the content of an object, as `Stream.digests`. Pure."""
+    told = {name: info.checksums[name] for name in _SIZES if _is_digest(info.checksums.get(name), _SIZES[name])}
+    if info.etag is not None and is_md5(info.etag):
+        told["md5"] = b64encode(bytes.fromhex(info.etag.strip('"'))).decode()
+    return told
+
+
+def _is_digest(value: str | None, size: int) -> bool:
+    try:
+        return value is not None and len(b64decode(value, validate=True)) == size
+    except ValueError:
+        return False
+
+
+class SourceContent:
+    """A `RandomSource` that reads from S3.
+
+    Checksums of the source are not verified here: the movers compare what the target has stored with the source.
+
+    Args:
+        options: version and condition of the object.
+    """
+
+    def __init__(self, side: Side, key: str, options: ReadOptions) -> None:
+        self.failure: Exception | None = None
+        self.size = -1
+        self._side = side
+        self._key = key
+        self._options = options
+        self._unused: Download | None = None
+
+    async def open(self) -> Download:
+        """Begin to read the whole object. The first body goes on from there; the caller closes it."""
+        self._unused = await self._download(self._options)
+        self.size = self._unused.length
+        return self._unused
+
+    def body(self, start: int, stop: int, digests: Mapping[str, str] | None = None) -> Stream:
+        return Stream(lambda: self._pieces(start, stop), size=stop - start, digests=digests or {})
+
+    async def _pieces(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        self.failure = None
+        try:
+            async with await self._opened(start, stop) as download:
+                if download.length != stop - start:
+                    raise ObjectChanged(  # noqa: TRY301 - is kept below
+                        "the source was replaced after it was listed", operation="migrate", key=self._key
+                    )
+                async for piece in download:
+                    yield piece
+        except Exception as exc:
+            self.failure = exc
+            raise
+
+    async def _opened(self, start: int, stop: int) -> Download:
+        unused, self._unused = self._unused, None
+        if unused is not None:
+            return unused
+        whole = (start, stop) == (0, self.size)
+        return await self._download(self._options if whole else replace(self._options, range=(start, stop)))
+
+    async def _download(self, options: ReadOptions) -> Download:
+        return await Download(self._side.engine, self._side.place.bucket, self._key, options, verify=False)
+
+
+def check_stored(target: Side, rules: MigrationRules, ours: FileInfo, theirs: FileInfo) -> None:
+    """Compare the HEAD responses of both sides.
+
+    Raises:
+        IntegrityError: the target has dropped or changed something that `accept` does not name.
+    """
+    wrong = differences(ours, theirs, lock=target.locks and "object-lock" not in rules.accept)
+    if "metadata" in rules.accept:
+        wrong = [one for one in wrong if one.startswith("size")]
+    if "storage-class" not in rules.accept and ours.storage_class != theirs.storage_class:
+        wrong.append(f"storage class ({theirs.storage_class} instead of {ours.storage_class})")
+    if wrong:
+        raise IntegrityError(
+            f"the target has other {', '.join(wrong)}", operation="migrate", bucket=theirs.bucket, key=theirs.key
+        )
+
+
+async def check_tags(
+    target: Side, rules: MigrationRules, tags: Mapping[str, str], theirs: FileInfo, *, exactly: bool = False
+) -> None:
+    """Compare the target's tags with the source's, reading them only if there should be some.
+
+    Args:
+        exactly: also read them if there may be some: this migration has not written the object.
+
+    Raises:
+        IntegrityError: the tags differ.
+    """
+    if "tags" in rules.accept or not (tags or exactly):
+        return
+    stored = await (target.tags(theirs) if exactly else target.s3.get_file_tags(theirs.bucket, theirs.key))
+    if dict(stored) != dict(tags):
+        lost = sorted(set(tags) - set(stored))
+        what = f"dropped the tags {', '.join(lost)}" if lost else "other tags"
+        raise IntegrityError(f"the target has {what}", operation="migrate", bucket=theirs.bucket, key=theirs.key)
+
+
+def told_same(ours: FileInfo, theirs: FileInfo) -> bool | None:
+    """Compare the whole-object checksums that both servers keep; None if they share no kind of checksum."""
+    common = set(ours.checksums) & set(theirs.checksums)
+    return None if not common else all(ours.checksums[name] == theirs.checksums[name] for name in common)
+
+
+async def same_content(source: Side, key: str, version: str, target: Side, to: str) -> bool:
+    """Read both sides and return whether their content is the same."""
+    ours, theirs = await asyncio.gather(source.digest(key, version), target.digest(to))
+    return ours == theirs
+
 
 MIB = 1024**2
 LARGEST_COPY = 5 * 1024 * MIB

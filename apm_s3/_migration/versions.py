@@ -10,11 +10,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from apm_s3._migration.journal import Journal
-from apm_s3._migration.moving.movers import S3Mover
-from apm_s3._migration.rules import NAMELESS, MigrationRules, is_md5
+from apm_s3._migration.journal import Found, Journal, Outcome, Row, State
+from apm_s3._migration.models import NAMELESS, MigrationRules, is_md5
+from apm_s3._migration.moving import S3Mover
 from apm_s3._migration.sides import Side
-from apm_s3._migration.store import Found, Outcome, Row, State
 from apm_s3.errors import ApmS3Error, Conflict, InvalidKey
 from apm_s3.models import FileVersion
 

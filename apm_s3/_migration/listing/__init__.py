@@ -1,1 +1,0 @@
-"""Lists both sides of a migration in parallel ranges, into the journal."""

@@ -1,1 +1,0 @@
-"""Moves single objects, files and whole histories, and verifies each of them."""
