@@ -325,7 +325,7 @@ async def test_intact_blobs_that_are_taken_over_are_not_read(
         monkeypatch.setattr(memory, "read", _with_checksum(memory))
     await store.upload("loki", ENV, files=FILES)
     for key in [key for key in memory.objects if "/blobs/" in key]:
-        memory.will_fail("read", StoreDamaged("it is read"), key=key, times=None)
+        memory.will_fail("read", ConnectionLost("it is read"), key=key, times=None)
 
     other = ConfigStore(memory, require_conditional_writes=False)
     assert (await other.upload("loki", ENV, files={**FILES, "rules/b.yaml": RULES})).revision == 2
