@@ -337,11 +337,10 @@ class Repairer:
         )
 
     async def _offers(self, check: ToolCheck) -> list[str]:
-        """Return the keys of the newest intact releases, those that were certainly committed first."""
+        """Return the keys of the newest intact releases, known commits first unless newer commits were lost."""
         found: list[str] = []
-        order = sorted(
-            check.documents.values(), key=lambda each: (each.key in check.history.keys, each.key), reverse=True
-        )
+        known = frozenset() if check.others.ahead else check.history.keys
+        order = sorted(check.documents.values(), key=lambda each: (each.key in known, each.key), reverse=True)
         for each in order:
             if each.release is None or len(found) == _SHOWN:
                 continue

@@ -1,0 +1,89 @@
+"""docs/recovery.md: the commands of its nights, each on a store that is damaged by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.kit import Shell
+from tests.faults.server import FaultyS3
+
+PAGE = (Path(__file__).parents[2] / "docs" / "recovery.md").read_text()
+NIGHTS = dict(re.findall(r"^### ([^\n]+)\n(?:(?!^#).)*?^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+CURRENT = "configs/production/current.json"
+
+Bucket = MutableMapping[str, Any]
+
+
+def _find(bucket: Bucket, part: str) -> str:
+    [key] = [key for key in bucket if part in key]
+    return key
+
+
+def _write(shell: Shell, key: str, body: bytes) -> None:
+    (shell.directory / "body").write_bytes(body)
+    shell.ok("object", "put", "body", f"s3://{shell.environ['APM_S3_BUCKET']}/{key}")
+
+
+def _read(shell: Shell, key: str) -> str:
+    return shell.ok("object", "cat", f"s3://{shell.environ['APM_S3_BUCKET']}/{key}")
+
+
+def _edit_log(shell: Shell, bucket: Bucket) -> None:
+    document = json.loads(_read(shell, CURRENT))
+    document["log"]["entries"][1]["message"] = "nothing happened"
+    _write(shell, CURRENT, json.dumps(document, separators=(",", ":")).encode())
+
+
+def _freeze(shell: Shell) -> None:
+    shell.ok("config", "freeze", "-m", "the migration", "--author", "Eve")
+
+
+def _blob(shell: Shell, bucket: Bucket) -> None:
+    release = json.loads(_read(shell, _find(bucket, "/releases/00000003-")))
+    _write(shell, _find(bucket, release["files"]["prometheus.yml"]["blob"]), b"garbage")
+
+
+DAMAGE: dict[str, Callable[[Shell, Bucket], None]] = {
+    "A damaged release": lambda shell, bucket: _write(shell, _find(bucket, "/releases/00000003-"), b"garbage"),
+    "A lost reference document": lambda shell, bucket: _write(shell, CURRENT, b"garbage"),
+    "A damaged blob": _blob,
+    "An old live copy": lambda shell, bucket: _write(shell, "live/production/prometheus/prometheus.yml", b"old"),
+    "A broken log": _edit_log,
+    "Frozen by somebody who has left": lambda shell, _: _freeze(shell),
+    "The wrong revision is live": lambda shell, bucket: None,
+    "A bucket restored to an earlier state": lambda shell, bucket: _write(
+        shell, CURRENT, (shell.directory / "first").read_bytes()
+    ),
+}
+
+
+@pytest.mark.parametrize("night", DAMAGE)
+def test_the_commands_of_a_night_say_what_the_page_says(shell: Shell, memory: FaultyS3, night: str) -> None:
+    shell.environ["APM_S3_ENVIRONMENT"] = "production"
+    (shell.directory / "prometheus").mkdir()
+    for number in (1, 2, 3):
+        (shell.directory / "prometheus/prometheus.yml").write_text(f"scrape_configs: []\n# {number}\n")
+        shell.ok("config", "push", "prometheus", "--yes", "-m", "x")
+        if number == 1:
+            (shell.directory / "first").write_text(_read(shell, CURRENT))
+    DAMAGE[night](shell, memory.s3.buckets[shell.environ["APM_S3_BUCKET"]])
+
+    for block in NIGHTS[night].split("$ apm-s3 ")[1:]:
+        command, *lines = block.splitlines()
+        ran = shell(*shlex.split(command))
+        said = ran.stdout + ran.stderr
+        [status] = [int(line.split()[1]) for line in lines if line.startswith("status ")] or [0]
+        assert ran.status == status, f"{command}: {ran.status}\n{said}"
+        for line in lines:
+            assert line == "..." or line.startswith("status ") or line in said, f"{command}: {line}\n{said}"
+
+
+def test_each_night_with_commands_is_run() -> None:
+    assert NIGHTS.keys() == DAMAGE.keys()
