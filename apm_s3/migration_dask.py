@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Unpack
 
 from apm_s3._migration.models import (
-    Compare,
-    IfExists,
+    MigrationKeywords,
+    MigrationOptions,
     MigrationProgress,
     MigrationReport,
-    MigrationRules,
     OnMigrationProgress,
-    Verify,
+    options_of,
 )
 from apm_s3._migration.plan import check_capabilities, new_probe, open_task
 from apm_s3._migration.shards import S3Access, Shard, check_shardable, cut_source, merged, run_shard
@@ -38,21 +36,14 @@ async def migrate_on_dask(
     source: str,
     target: str,
     client: Any,
+    options: MigrationOptions | None = None,
     *,
     source_access: S3Access | None = None,
     target_access: S3Access | None = None,
     journals: str | os.PathLike[str] | None = None,
     ranges: int | None = None,
-    if_exists: IfExists = "skip-identical",
-    compare: Compare = "all",
-    include: str | Sequence[str] | None = None,
-    exclude: str | Sequence[str] | None = None,
-    transform_key: Callable[[str], str] | None = None,
-    verify: Verify = "checksum",
-    accept: Collection[str] = (),
-    trust_network: bool = False,
-    concurrency: int = 64,
     on_progress: OnMigrationProgress | None = None,
+    **keywords: Unpack[MigrationKeywords],
 ) -> MigrationReport:
     """Migrate one prefix to another on the workers of a Dask cluster; see `migrate`.
 
@@ -62,12 +53,12 @@ async def migrate_on_dask(
 
     Args:
         client: a `distributed.Client`, synchronous or asynchronous.
+        options: as for `migrate`, without `delete_extra`, `versions` and `bandwidth`. `transform_key` must be a
+            function that can be pickled; `concurrency` counts for each worker.
         source_access, target_access: how to reach each side; AWS by default. If both are equal, S3 does the copying.
         journals: a directory on each worker, or a shared one, with a journal for each range. It lets a repeated task
             or a second call resume.
         ranges: number of tasks; by default four for each worker.
-        transform_key: a function that can be pickled.
-        concurrency: objects moved at once on each worker.
         on_progress: called after each range.
 
     Raises:
@@ -75,28 +66,19 @@ async def migrate_on_dask(
         MigrationRefused, BucketNotFound: as for `migrate`.
     """
     began = time.monotonic()
-    rules = MigrationRules(
-        if_exists=if_exists,
-        compare=compare,
-        include=include,
-        exclude=exclude,
-        transform_key=transform_key,
-        verify=verify,
-        accept=tuple(accept),
-        trust_network=trust_network,
-    )
+    rules = options_of(options, keywords)
     check_shardable(source, target, rules)
     one = source_access or S3Access()
     other = target_access or one
     wanted = _RANGES_PER_WORKER * await _workers(client) if ranges is None else ranges
-    if wanted < 1 or concurrency < 1:
-        raise InvalidOption(f"ranges is {wanted}, concurrency {concurrency}", hint="give 1 or more, and start workers")
+    if wanted < 1:
+        raise InvalidOption(f"ranges is {wanted}", hint="give 1 or more, and start workers")
     async with one.manager() as from_s3, other.manager() as to_s3:
         task = await open_task(source, target, from_s3, from_s3 if one == other else to_s3, rules)
         await check_capabilities(task, probe=new_probe())
         bounds = await cut_source(task, wanted)
     folder = None if journals is None else os.fspath(journals)
-    shards = [Shard(source, target, one, other, rules, some, folder, concurrency) for some in bounds]
+    shards = [Shard(source, target, one, other, rules, some, folder) for some in bounds]
     futures = client.map(run_shard, shards, pure=False, retries=_RETRIES, key="apm-s3-migration")
     try:
         reports: list[MigrationReport] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from apm_s3._beneath import Below
 from apm_s3._migration.journal import Row
-from apm_s3._migration.models import MigrationRules, is_md5
+from apm_s3._migration.models import MigrationOptions, is_md5
 from apm_s3._migration.moving import Bandwidth, Moved
 from apm_s3._migration.sides import Side
 from apm_s3._s3.bulk.trees import remove_files
@@ -37,7 +37,7 @@ class UploadMover:
 
     root: Path
     target: Side
-    rules: MigrationRules
+    rules: MigrationOptions
     bandwidth: Bandwidth
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
@@ -114,7 +114,7 @@ class FetchMover:
 
     source: Side
     root: Path
-    rules: MigrationRules
+    rules: MigrationOptions
     bandwidth: Bandwidth
 
     async def move(self, row: Row) -> Moved:

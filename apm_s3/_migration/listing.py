@@ -19,7 +19,7 @@ from typing import Protocol
 
 from apm_s3._beneath import no_file
 from apm_s3._migration.journal import Found, Journal, Span
-from apm_s3._migration.models import NAMELESS, FolderPlace, MigrationRules, S3Place
+from apm_s3._migration.models import NAMELESS, FolderPlace, MigrationOptions, S3Place, patterns_of, target_key_of
 from apm_s3._migration.sides import Side
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.bulk.trees import Entry, Folder
@@ -400,7 +400,7 @@ class Source:
     def __init__(
         self,
         journal: Journal,
-        rules: MigrationRules,
+        rules: MigrationOptions,
         place: S3Place | FolderPlace,
         *,
         as_files: bool,
@@ -409,7 +409,7 @@ class Source:
     ) -> None:
         self._journal = journal
         self._rules = rules
-        self._patterns = rules.patterns
+        self._patterns = patterns_of(rules)
         self._place = place
         self._as_files = as_files
         self._as_root = as_root
@@ -483,7 +483,7 @@ class Source:
             if not keeps(key):
                 continue
             try:
-                target_key = rules.target_key(key)
+                target_key = target_key_of(rules, key)
             except InvalidKey as exc:
                 skipped[key] = exc.problem
                 continue
@@ -533,7 +533,9 @@ async def list_target(
     ).run()
 
 
-async def keep_common(journal: Journal, rules: MigrationRules, side: Side | None, place: S3Place | FolderPlace) -> bool:
+async def keep_common(
+    journal: Journal, rules: MigrationOptions, side: Side | None, place: S3Place | FolderPlace
+) -> bool:
     """List the source again, and remove all that it has from the target's listing. Return whether it has anything."""
     found = False
 
@@ -558,12 +560,12 @@ async def keep_common(journal: Journal, rules: MigrationRules, side: Side | None
     return found
 
 
-def _target_keys(rules: MigrationRules, keys: Iterable[str]) -> Iterator[str]:
-    keeps = rules.patterns.keeps
+def _target_keys(rules: MigrationOptions, keys: Iterable[str]) -> Iterator[str]:
+    keeps = patterns_of(rules).keeps
     for key in keys:
         if keeps(key):
             with suppress(InvalidKey):
-                yield rules.target_key(key)
+                yield target_key_of(rules, key)
 
 
 def _folder(place: S3Place | FolderPlace, *, missing_ok: bool) -> Folder:

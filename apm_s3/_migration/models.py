@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, TypedDict, get_args
 
 from apm_s3._beneath import no_file
 from apm_s3._naming import check_key, on_one_line
@@ -292,101 +292,157 @@ NAMELESS = "its key is the prefix itself, so it has no name below it"
 """Why an object is skipped whose name below the target would be empty."""
 
 
+DEFAULT_CONCURRENCY = 64
+
+
+class MigrationKeywords(TypedDict, total=False):
+    """The fields of `MigrationOptions` as keyword arguments."""
+
+    if_exists: IfExists
+    compare: Compare
+    include: str | Sequence[str] | None
+    exclude: str | Sequence[str] | None
+    transform_key: Callable[[str], str] | None
+    delete_extra: bool
+    versions: bool
+    verify: Verify
+    accept: Collection[str]
+    bandwidth: float | None
+    trust_network: bool
+    concurrency: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MigrationRules:
-    """The rule set of a migration: everything that determines what the target will hold.
+class MigrationOptions:
+    """What a migration does. Its functions take these fields as keyword arguments, or one such object.
 
     Attributes:
-        transform_key: maps a source name to a target name; both are relative to their places.
-        compare: what must be the same for an object to count as identical.
-        trust_network: whether contents may go unsigned over plain HTTP, with the digests that the source reports.
+        if_exists: for objects that the target already has: move them only if they differ, move them always, or fail if
+            they differ.
+        compare: what makes an object identical. "all": content, content type, headers, metadata, tags, storage class
+            and locks, which takes a HEAD of both sides for each object that the listings call identical, and a request
+            for the tags of each side where there are some or the server does not count them. "content": the content
+            alone, without further requests where the listings tell; the report names it.
+        include, exclude: patterns of `fnmatch` for names below the source; "*" matches "/" too.
+        transform_key: maps a name below the source to a name below the target.
+        delete_extra: delete from the target what the source lacks: last, and only if nothing failed. Before, the
+            source is listed again.
+        versions: move all versions and delete markers, in order, to a bucket with versioning. All are listed before the
+            first one moves.
+        verify: "read" also reads all contents, metadata and tags of both sides at the end.
+        accept: names of properties that may get lost; see `Capability`. For a directory, use ("metadata", "tags").
+        bandwidth: most bytes a second through this machine.
+        trust_network: send contents above 1 MiB unsigned over plain HTTP, with the digests that the source reports. It
+            saves hashing them. Whoever can change packets on the way can change contents unnoticed, so the report
+            counts them as `trusted`, and not as `verified`.
+        concurrency: objects moved at once; the managers' `max_concurrency` limits the requests.
+
+    Raises:
+        InvalidOption: a value is invalid.
     """
 
     if_exists: IfExists = "skip-identical"
+    compare: Compare = "all"
     include: str | Sequence[str] | None = None
     exclude: str | Sequence[str] | None = None
     transform_key: Callable[[str], str] | None = None
     delete_extra: bool = False
     versions: bool = False
     verify: Verify = "checksum"
-    accept: tuple[str, ...] = ()
+    accept: Collection[str] = ()
+    bandwidth: float | None = None
     trust_network: bool = False
-    compare: Compare = "all"
+    concurrency: int = DEFAULT_CONCURRENCY
 
     def __post_init__(self) -> None:
-        if self.if_exists not in get_args(IfExists):
-            hint = f"use {', '.join(get_args(IfExists))}"
-            raise InvalidOption(f"if_exists={self.if_exists!r:.40} is not valid", hint=hint)
-        if self.verify not in get_args(Verify):
-            hint = f"use {', '.join(get_args(Verify))}"
-            raise InvalidOption(f"verify={self.verify!r:.40} is not valid", hint=hint)
-        if self.compare not in get_args(Compare):
-            hint = f"use {', '.join(get_args(Compare))}"
-            raise InvalidOption(f"compare={self.compare!r:.40} is not valid", hint=hint)
+        for name in ("include", "exclude", "accept"):
+            values = getattr(self, name)
+            if values is not None and not isinstance(values, str):
+                object.__setattr__(self, name, tuple(values))
+        for name, kind in (("if_exists", IfExists), ("verify", Verify), ("compare", Compare)):
+            if (value := getattr(self, name)) not in get_args(kind):
+                raise InvalidOption(f"{name}={value!r:.40} is not valid", hint=f"use {', '.join(get_args(kind))}")
         if unknown := sorted(set(self.accept) - set(CAPABILITIES)):
             raise InvalidOption(
                 f"accept has an unknown name: {unknown[0]!r:.40}", hint=f"use names of {', '.join(CAPABILITIES)}"
             )
+        if self.bandwidth is not None and not self.bandwidth > 0:
+            raise InvalidOption(f"bandwidth is {self.bandwidth}", hint="give bytes per second, or omit it")
+        if self.concurrency < 1:
+            raise InvalidOption(f"concurrency is {self.concurrency}", hint="give 1 or more")
 
-    @property
-    def patterns(self) -> Patterns:
-        """The patterns that select keys."""
-        return Patterns(self.include, self.exclude)
 
-    def fingerprint(self) -> str:
-        """Describe the rule set in JSON. A function counts only by its module and name: code cannot be compared."""
-        transform = self.transform_key
-        told = {
-            "if_exists": self.if_exists,
-            "include": _listed(self.include),
-            "exclude": _listed(self.exclude),
-            "transform_key": transform
-            and [str(getattr(transform, name, "")) for name in ("__module__", "__qualname__")],
-            "delete_extra": self.delete_extra,
-            "versions": self.versions,
-            # Journals have it.
-            "acls": False,
-        }
-        return json.dumps(told, sort_keys=True)
+def options_of(options: MigrationOptions | None, keywords: MigrationKeywords) -> MigrationOptions:
+    """Return the options of a call: an object, of which keywords replace fields.
 
-    def target_key(self, key: str) -> str:
-        """Return the name of `key` at the target.
+    Raises:
+        InvalidOption: a value is invalid.
+    """
+    return replace(options or MigrationOptions(), **keywords)
 
-        Raises:
-            InvalidKey: `transform_key` returned something that is not a valid key.
-        """
-        if self.transform_key is None:
-            return key
-        made = self.transform_key(key)
-        if not isinstance(made, str):
-            raise InvalidKey(f"transform_key returned {type(made).__name__} for '{key}'", hint="it must return a str")
-        check_key(made, bucket=None)
-        return made
 
-    def check_row(self, row: tuple[object, ...], patterns: Patterns, *, from_files: bool, to_files: bool) -> None:
-        """Check that a listing of this migration could have brought a row of its journal.
+def patterns_of(options: MigrationOptions) -> Patterns:
+    """Return the patterns that select keys."""
+    return Patterns(options.include, options.exclude)
 
-        Args:
-            row: key, version and name at the target.
-            patterns: those of these rules.
-            from_files, to_files: whether that side is a directory, so that names must be file names.
 
-        Raises:
-            JournalRefused: it could not.
-        """
-        key, version, target_key = row
-        problem = None
-        if not isinstance(key, str) or not isinstance(version, str) or not isinstance(target_key, str):
-            problem = "it is no text"
-        elif not patterns.keeps(key) or self.target_key(key) != target_key:
-            problem = "include, exclude and transform_key do not give it this name"
-        else:
-            problem = (from_files and no_file(key)) or (to_files and no_file(target_key)) or None
-        if problem:
-            raise JournalRefused(
-                f"the journal was changed by others, or another transform_key made it: {key!r:.80}, at the target "
-                f"{target_key!r:.80}: {problem}"
-            )
+def fingerprint(options: MigrationOptions) -> str:
+    """Describe in JSON what determines the names at the target. A function counts by its module and name only."""
+    transform = options.transform_key
+    told = {
+        "if_exists": options.if_exists,
+        "include": _listed(options.include),
+        "exclude": _listed(options.exclude),
+        "transform_key": transform and [str(getattr(transform, name, "")) for name in ("__module__", "__qualname__")],
+        "delete_extra": options.delete_extra,
+        "versions": options.versions,
+        # Journals have it.
+        "acls": False,
+    }
+    return json.dumps(told, sort_keys=True)
+
+
+def target_key_of(options: MigrationOptions, key: str) -> str:
+    """Return the name of `key` at the target.
+
+    Raises:
+        InvalidKey: `transform_key` returned something that is not a valid key.
+    """
+    if options.transform_key is None:
+        return key
+    made = options.transform_key(key)
+    if not isinstance(made, str):
+        raise InvalidKey(f"transform_key returned {type(made).__name__} for '{key}'", hint="it must return a str")
+    check_key(made, bucket=None)
+    return made
+
+
+def check_row(
+    options: MigrationOptions, row: tuple[object, ...], patterns: Patterns, *, from_files: bool, to_files: bool
+) -> None:
+    """Check that a listing of this migration could have brought a row of its journal.
+
+    Args:
+        row: key, version and name at the target.
+        patterns: those of these options.
+        from_files, to_files: whether that side is a directory, so that names must be file names.
+
+    Raises:
+        JournalRefused: it could not.
+    """
+    key, version, target_key = row
+    problem = None
+    if not isinstance(key, str) or not isinstance(version, str) or not isinstance(target_key, str):
+        problem = "it is no text"
+    elif not patterns.keeps(key) or target_key_of(options, key) != target_key:
+        problem = "include, exclude and transform_key do not give it this name"
+    else:
+        problem = (from_files and no_file(key)) or (to_files and no_file(target_key)) or None
+    if problem:
+        raise JournalRefused(
+            f"the journal was changed by others, or another transform_key made it: {key!r:.80}, at the target "
+            f"{target_key!r:.80}: {problem}"
+        )
 
 
 def other_rules(known: str, given: str) -> str:
@@ -420,7 +476,7 @@ def compare(size: int, etag: str | None, their_size: int | None, their_etag: str
     return Sameness.UNSURE
 
 
-def needs_asking(found: Sameness, rules: MigrationRules, *, failed: bool) -> bool:
+def needs_asking(found: Sameness, rules: MigrationOptions, *, failed: bool) -> bool:
     """Return whether listings leave it open if an object is identical: they say nothing of metadata and tags. Pure.
 
     Args:

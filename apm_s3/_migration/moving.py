@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from apm_s3._migration.journal import TRUSTED, Row
-from apm_s3._migration.models import MigrationRules, Sameness, compare, group_of, is_md5
+from apm_s3._migration.models import MigrationOptions, Sameness, compare, group_of, is_md5
 from apm_s3._migration.sides import Side, differences, kept_options
 from apm_s3._s3.objects.copies import copy_in_parts
 from apm_s3._s3.objects.multipart import open_upload
@@ -263,7 +263,7 @@ class SourceContent:
         return await Download(self._side.engine, self._side.place.bucket, self._key, options, verify=False)
 
 
-def check_stored(target: Side, rules: MigrationRules, ours: FileInfo, theirs: FileInfo) -> None:
+def check_stored(target: Side, rules: MigrationOptions, ours: FileInfo, theirs: FileInfo) -> None:
     """Compare the HEAD responses of both sides.
 
     Raises:
@@ -281,7 +281,7 @@ def check_stored(target: Side, rules: MigrationRules, ours: FileInfo, theirs: Fi
 
 
 async def check_tags(
-    target: Side, rules: MigrationRules, tags: Mapping[str, str], theirs: FileInfo, *, exactly: bool = False
+    target: Side, rules: MigrationOptions, tags: Mapping[str, str], theirs: FileInfo, *, exactly: bool = False
 ) -> None:
     """Compare the target's tags with the source's, reading them only if there should be some.
 
@@ -376,7 +376,7 @@ class S3Mover(ABC):
 
     source: Side
     target: Side
-    rules: MigrationRules
+    rules: MigrationOptions
     bandwidth: Bandwidth
     memory: Memory
 

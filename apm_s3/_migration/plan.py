@@ -21,15 +21,17 @@ from apm_s3._migration.models import (
     Capability,
     Estimate,
     FolderPlace,
+    MigrationOptions,
     MigrationPlan,
-    MigrationRules,
     Place,
     S3Place,
     Sameness,
     check_apart,
     compare,
+    fingerprint,
     needs_asking,
     parse_place,
+    patterns_of,
 )
 from apm_s3._migration.moving import LARGEST_COPY, Bandwidth, CopyMover, Memory, Mover, S3Mover, StreamMover
 from apm_s3._migration.sides import Side, open_side
@@ -56,7 +58,7 @@ class Task:
     target: Place
     source_side: Side | None
     target_side: Side | None
-    rules: MigrationRules
+    rules: MigrationOptions
     mover: Mover
     histories: Histories | None = None
 
@@ -101,7 +103,7 @@ class Task:
         return {
             "source": _named(self.source, self.source_side),
             "target": _named(self.target, self.target_side),
-            "rules": self.rules.fingerprint(),
+            "rules": fingerprint(self.rules),
         }
 
     def relative_keys(self, bucket: str | None, key: str) -> Iterator[str]:
@@ -132,8 +134,7 @@ async def open_task(
     target: str | os.PathLike[str],
     source_s3: S3Manager | None,
     target_s3: S3Manager | None,
-    rules: MigrationRules,
-    bandwidth: float | None = None,
+    rules: MigrationOptions,
 ) -> Task:
     """Open both sides and choose the mover.
 
@@ -144,11 +145,9 @@ async def open_task(
     begins, ends = parse_place(source), parse_place(target)
     one_account = target_s3 is None or target_s3 is source_s3
     check_apart(begins, ends, same_account=one_account)
-    if bandwidth is not None and not bandwidth > 0:
-        raise InvalidOption(f"bandwidth is {bandwidth}", hint="give bytes per second, or omit it")
     from_side = await _side(source_s3 or target_s3, begins)
     to_side = await _side(target_s3 or source_s3, ends)
-    mover = _mover(begins, ends, from_side, to_side, rules, Bandwidth(bandwidth), one_account=one_account)
+    mover = _mover(begins, ends, from_side, to_side, rules, one_account=one_account)
     histories = None
     if rules.versions:
         if not isinstance(mover, S3Mover):
@@ -166,11 +165,11 @@ def _mover(
     target: Place,
     from_side: Side | None,
     to_side: Side | None,
-    rules: MigrationRules,
-    bandwidth: Bandwidth,
+    rules: MigrationOptions,
     *,
     one_account: bool,
 ) -> Mover:
+    bandwidth = Bandwidth(rules.bandwidth)
     if from_side is not None and to_side is not None:
         kind = CopyMover if one_account else StreamMover
         return kind(from_side, to_side, rules, bandwidth, Memory(_IN_FLIGHT))
@@ -358,7 +357,7 @@ async def make_plan(task: Task) -> MigrationPlan:
         counts = await _counted(task, journal)
         totals = await journal.do(lambda store: store.totals())
         skipped = await journal.do(lambda store: store.skipped(_SHOWN))
-        keeps = task.rules.patterns.keeps
+        keeps = patterns_of(task.rules).keeps
         extra = await journal.do(lambda store: store.count_extra(keeps))
         there = await journal.do(lambda store: store.count_target())
     return MigrationPlan(

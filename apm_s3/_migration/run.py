@@ -20,8 +20,10 @@ from apm_s3._migration.models import (
     MigrationReport,
     OnMigrationProgress,
     Sameness,
+    check_row,
     compare,
     needs_asking,
+    patterns_of,
 )
 from apm_s3._migration.moving import MIB, Moved, Mover, Schedule
 from apm_s3._migration.plan import Task
@@ -54,10 +56,9 @@ class Ending:
         deleted, kept: extra objects at the target.
     """
 
-    def __init__(self, task: Task, journal: Journal, *, concurrency: int, bounds: Bounds) -> None:
+    def __init__(self, task: Task, journal: Journal, bounds: Bounds) -> None:
         self._task = task
         self._journal = journal
-        self._concurrency = concurrency
         self._bounds = bounds
         self.verified = self.trusted = self.deleted = self.kept = 0
 
@@ -86,7 +87,7 @@ class Ending:
             MigrationRefused: the source is empty.
         """
         task, journal = self._task, self._journal
-        keeps = task.rules.patterns.keeps
+        keeps = patterns_of(task.rules).keeps
         if not task.rules.delete_extra or not (extra := await journal.do(lambda store: store.count_extra(keeps))):
             return
         totals = await journal.do(lambda store: store.totals())
@@ -111,7 +112,8 @@ class Ending:
             after = rows[-1].id
             left = iter(rows)
             workers = [
-                asyncio.create_task(self._read_some(left), name="apm_s3 verify") for _ in range(self._concurrency)
+                asyncio.create_task(self._read_some(left), name="apm_s3 verify")
+                for _ in range(self._task.rules.concurrency)
             ]
             try:
                 await asyncio.gather(*workers)
@@ -159,7 +161,6 @@ class Run:
     Args:
         task: what to move, and how.
         journal: an open journal.
-        concurrency: objects moved at once.
         bounds: the range of the source's keys that this run moves.
     """
 
@@ -168,7 +169,6 @@ class Run:
         task: Task,
         journal: Journal,
         *,
-        concurrency: int,
         on_progress: OnMigrationProgress | None = None,
         bounds: Bounds = (None, None),
     ) -> None:
@@ -176,12 +176,12 @@ class Run:
         self._rules = task.rules
         self._mover: Mover = task.mover
         self._journal = journal
-        self._concurrency = concurrency
+        self._concurrency = task.rules.concurrency
         self._on_progress = on_progress
         self._bounds = bounds
         # Transformed names may lie anywhere.
         self._target_bounds: Bounds = (None, None) if task.rules.transform_key else bounds
-        self._schedule = Schedule(concurrency)
+        self._schedule = Schedule(self._concurrency)
         self._began = time.monotonic()
         self._phase = "moving"
         self._listed = False
@@ -191,7 +191,7 @@ class Run:
         self._line = Line()
         self._room = asyncio.Event()
         self._ended = False
-        self._end = Ending(task, journal, concurrency=concurrency, bounds=self._target_bounds)
+        self._end = Ending(task, journal, self._target_bounds)
 
     async def run(self) -> MigrationReport:
         """Move everything, verify it, and delete extra objects if asked to.
@@ -269,11 +269,11 @@ class Run:
 
     async def _check_names(self) -> None:
         """Refuse a journal with names that no listing can have brought: they decide which files are used."""
-        patterns, rules, task = self._rules.patterns, self._rules, self._task
+        patterns, rules, task = patterns_of(self._rules), self._rules, self._task
 
         def check(store: Store) -> None:
             for row in store.names():
-                rules.check_row(row, patterns, from_files=task.source_side is None, to_files=task.to_files)
+                check_row(rules, row, patterns, from_files=task.source_side is None, to_files=task.to_files)
 
         if self._journal.resumed:
             await self._journal.do(check)

@@ -12,7 +12,7 @@ from pathlib import Path
 from apm_s3._manager import S3Manager
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.listing import Bounds, Listing, Unkept
-from apm_s3._migration.models import FolderPlace, MigrationReport, MigrationRules, parse_place
+from apm_s3._migration.models import FolderPlace, MigrationOptions, MigrationReport, parse_place
 from apm_s3._migration.plan import Task, open_task
 from apm_s3._migration.run import MOST_SHOWN, Run
 from apm_s3._migration.sides import Side
@@ -40,10 +40,9 @@ class Shard:
     target: str
     source_access: S3Access
     target_access: S3Access
-    rules: MigrationRules
+    rules: MigrationOptions
     bounds: Bounds
     journals: str | None
-    concurrency: int
 
     def journal(self, identity: dict[str, str]) -> Path | None:
         """Return the path of the shard's journal: its name follows from `identity`, wherever the shard runs."""
@@ -75,7 +74,7 @@ async def _run_shard(shard: Shard) -> MigrationReport:
 
 async def _run(task: Task, journal: Journal, shard: Shard) -> MigrationReport:
     async with journal:
-        return await Run(task, journal, concurrency=shard.concurrency, bounds=shard.bounds).run()
+        return await Run(task, journal, bounds=shard.bounds).run()
 
 
 async def cut_source(task: Task, count: int) -> list[Bounds]:
@@ -133,13 +132,15 @@ def merged(reports: Sequence[MigrationReport], duration: float) -> MigrationRepo
     )
 
 
-def check_shardable(source: str, target: str, rules: MigrationRules) -> None:
+def check_shardable(source: str, target: str, rules: MigrationOptions) -> None:
     """Refuse migrations that cannot be done range by range.
 
     Raises:
-        InvalidOption: a side is a directory, or `delete_extra` or `versions` is set.
+        InvalidOption: a side is a directory, or `delete_extra`, `versions` or `bandwidth` is set.
     """
     if isinstance(parse_place(source), FolderPlace) or isinstance(parse_place(target), FolderPlace):
         raise InvalidOption("other machines do not have this directory", hint="use migrate")
     if rules.delete_extra or rules.versions:
         raise InvalidOption("delete_extra and versions need the whole prefix, not ranges", hint="use migrate")
+    if rules.bandwidth is not None:
+        raise InvalidOption("bandwidth limits one machine, not many", hint="omit it, or use migrate")

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from apm_s3._migration.journal import Found, Journal, Outcome, Row, State
-from apm_s3._migration.models import NAMELESS, MigrationRules, is_md5
+from apm_s3._migration.models import NAMELESS, MigrationOptions, is_md5, patterns_of, target_key_of
 from apm_s3._migration.moving import S3Mover
 from apm_s3._migration.sides import Side
 from apm_s3.errors import ApmS3Error, Conflict, InvalidKey
@@ -20,7 +20,7 @@ from apm_s3.models import FileVersion
 _PAGE = 1000
 
 
-async def list_histories(journal: Journal, rules: MigrationRules, side: Side, *, as_root: bool) -> None:
+async def list_histories(journal: Journal, rules: MigrationOptions, side: Side, *, as_root: bool) -> None:
     """List all versions of the source into the journal, the newest of each key first.
 
     Nothing moves before all versions are known, so the listing of a killed run begins again.
@@ -32,7 +32,7 @@ async def list_histories(journal: Journal, rules: MigrationRules, side: Side, *,
         return
     await journal.do(lambda store: store.forget_objects())
     span = await journal.do(lambda store: store.add_span(None, None))
-    keeps, cut = rules.patterns.keeps, len(side.place.prefix)
+    keeps, cut = patterns_of(rules).keeps, len(side.place.prefix)
     found: list[Found] = []
     skipped: dict[str, str] = {}
     async with aclosing(_grouped(side)) as groups:
@@ -41,7 +41,7 @@ async def list_histories(journal: Journal, rules: MigrationRules, side: Side, *,
             if not whole.startswith(side.place.prefix) or not keeps(key):
                 continue
             try:
-                target_key = rules.target_key(key)
+                target_key = target_key_of(rules, key)
             except InvalidKey as exc:
                 skipped[key] = exc.problem
                 continue
@@ -75,7 +75,7 @@ class Histories:
     """Moves whole histories of keys."""
 
     mover: S3Mover
-    rules: MigrationRules
+    rules: MigrationOptions
 
     async def bring(self, rows: Sequence[Row]) -> list[Outcome]:
         """Move all versions of one key, given oldest first. Versions that the target already has are left alone."""
@@ -122,7 +122,7 @@ class Histories:
         return Outcome(State.MOVED, 0, None, None, "marker", None, row.attempts + 1, row.id)
 
 
-async def check_histories(journal: Journal, rules: MigrationRules, target: Side) -> None:
+async def check_histories(journal: Journal, rules: MigrationOptions, target: Side) -> None:
     """Compare the target's versions with the journal; keys that differ or are missing fail."""
     await journal.do(lambda store: store.clear_target())
     cut = len(target.place.prefix)

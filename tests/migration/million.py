@@ -71,7 +71,7 @@ async def main(count: int) -> None:
     task.source_side.s3, task.target_side.s3, task.mover = pages, mover, mover  # type: ignore[assignment, union-attr]
     before, began = memory("VmRSS"), time.perf_counter()
     async with Journal(None, task.identity()) as journal:
-        report = await Run(task, journal, concurrency=64).run()
+        report = await Run(task, journal).run()
     seconds = time.perf_counter() - began
     found = {
         "moved": report.moved,

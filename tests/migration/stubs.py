@@ -8,9 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from apm_s3._migration.journal import Row
-from apm_s3._migration.models import MigrationRules, S3Place
+from apm_s3._migration.models import S3Place
 from apm_s3._migration.moving import Moved
 from apm_s3._migration.plan import Task
+from apm_s3.migration import MigrationOptions
 from apm_s3.models import FileInfo, ListPage
 from tests.migration.listings import KeyServer
 
@@ -73,9 +74,9 @@ def side(s3: object, bucket: str) -> Any:
     )
 
 
-def stub_task(keys: Sequence[str]) -> tuple[Task, Moving]:
+def stub_task(keys: Sequence[str], concurrency: int = 64) -> tuple[Task, Moving]:
     """A migration of `keys`."""
     server = KeyServer(keys)
     moving = Moving(server)
     source, target = side(server, "source"), side(moving, "target")
-    return Task(source.place, target.place, source, target, MigrationRules(), moving), moving  # type: ignore[arg-type]
+    return Task(source.place, target.place, source, target, MigrationOptions(concurrency=concurrency), moving), moving  # type: ignore[arg-type]

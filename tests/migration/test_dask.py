@@ -18,10 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._migration.models import MigrationRules
 from apm_s3._migration.shards import Shard, merged, ranges_of, run_shard
 from apm_s3.errors import InvalidOption
-from apm_s3.migration import MigrationProgress, MigrationReport
+from apm_s3.migration import MigrationOptions, MigrationProgress, MigrationReport
 from apm_s3.migration_dask import S3Access, migrate_on_dask
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, open_place
@@ -47,7 +46,7 @@ def test_ranges_cover_every_key_once_and_have_similar_sizes(keys: set[str], coun
 def test_a_shard_contains_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
     access = S3Access(endpoint_url="http://127.0.0.1:1")
-    shard = Shard(SOURCE, TARGET, access, access, MigrationRules(), (None, "m"), None, 4)
+    shard = Shard(SOURCE, TARGET, access, access, MigrationOptions(), (None, "m"), None)
     assert b"very-secret" not in pickle.dumps(shard)
     assert pickle.loads(pickle.dumps(shard)) == shard
 
@@ -67,12 +66,12 @@ async def test_a_range_that_is_run_twice_moves_nothing_twice(tmp_path: Path, mon
         for number in range(30):
             one.put(f"team/{number:03}")
         access = S3Access(one.server.endpoint_url, "us-east-1")
-        shard = Shard(SOURCE, TARGET, access, access, MigrationRules(), ("004", "019"), str(tmp_path), 4)
+        shard = Shard(SOURCE, TARGET, access, access, MigrationOptions(concurrency=4), ("004", "019"), str(tmp_path))
 
         first = await asyncio.to_thread(run_shard, shard)
         second = await asyncio.to_thread(run_shard, shard)
         elsewhere = await asyncio.to_thread(
-            run_shard, Shard(SOURCE, TARGET, access, access, MigrationRules(), ("004", "019"), None, 4)
+            run_shard, Shard(SOURCE, TARGET, access, access, MigrationOptions(concurrency=4), ("004", "019"), None)
         )
 
         assert sorted(one.stored()) == [f"{number:03}" for number in range(5, 20)]
@@ -81,9 +80,15 @@ async def test_a_range_that_is_run_twice_moves_nothing_twice(tmp_path: Path, mon
         assert one.arrived("CopyObject") == 15
 
 
-async def test_directories_and_deletions_are_refused(tmp_path: Path) -> None:
+async def test_directories_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidOption, match="other machines do not have this directory"):
         await migrate_on_dask(str(tmp_path), TARGET, None)
+
+
+@pytest.mark.parametrize("name", ["delete_extra", "versions", "bandwidth"])
+async def test_options_of_whole_migrations_are_refused(name: str) -> None:
+    with pytest.raises(InvalidOption, match=name):
+        await migrate_on_dask(SOURCE, TARGET, None, MigrationOptions(**{name: True}))  # type: ignore[arg-type]
 
 
 class Threads:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from apm_s3._migration.journal import Journal, Span
 from apm_s3._migration.listing import Listing, Source, Unkept
-from apm_s3._migration.models import MigrationRules, S3Place
+from apm_s3._migration.models import S3Place
 from apm_s3.errors import IntegrityError
+from apm_s3.migration import MigrationOptions
 from apm_s3.models import FileInfo, ListPage
 from tests.migration.listings import KeyServer
 from tests.migration.stubs import side
@@ -111,7 +112,7 @@ async def test_an_interrupted_listing_goes_on_after_the_last_key_in_the_journal(
 
     async def listed_into(journal: Journal, server: KeyServer) -> None:
         source = Source(
-            journal, MigrationRules(), S3Place("source", ""), as_files=False, as_root=True, news=lambda *_: None
+            journal, MigrationOptions(), S3Place("source", ""), as_files=False, as_root=True, news=lambda *_: None
         )
         await source.run(side(server, "source"), (None, None))
 

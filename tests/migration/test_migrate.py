@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import typing
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,9 @@ import pytest
 
 from apm_s3._migration import run
 from apm_s3._migration.listing import list_target
-from apm_s3._migration.models import MigrationRules
+from apm_s3._migration.models import MigrationKeywords, fingerprint
 from apm_s3.errors import BatchError, BucketNotFound, InvalidOption, JournalRefused, MigrationRefused
-from apm_s3.migration import MigrationProgress, migrate, plan_migration, verify_migration
+from apm_s3.migration import MigrationOptions, MigrationProgress, migrate, plan_migration, verify_migration
 from tests.faults.lies import told
 from tests.faults.memory_s3 import Request, Response, error_response
 from tests.faults.server import Exchange
@@ -520,9 +521,9 @@ def test_a_rule_set_is_all_that_determines_what_the_target_will_hold() -> None:
         {}, {"if_exists": "fail"}, {"include": "a"}, {"exclude": "a"}, {"transform_key": str.upper},
         {"transform_key": str.lower}, {"delete_extra": True}, {"versions": True},
     )  # fmt: skip
-    assert len({MigrationRules(**change).fingerprint() for change in changes}) == len(changes)
+    assert len({fingerprint(MigrationOptions(**change)) for change in changes}) == len(changes)
     # What may change from one run to the next one.
-    assert MigrationRules(verify="read", accept=("tags",)).fingerprint() == MigrationRules().fingerprint()
+    assert fingerprint(MigrationOptions(verify="read", accept=("tags",))) == fingerprint(MigrationOptions())
 
 
 @pytest.mark.parametrize("if_exists", ["skip-identical", "fail"])
@@ -572,3 +573,51 @@ async def test_few_large_files_are_in_memory_at_once(one: Place, tmp_path: Path)
     report = await migrate(tmp_path, TARGET, target_s3=one.s3, accept=("metadata", "tags"))
     assert report.moved == 9
     assert max(at_once) <= 3
+
+
+def test_the_options_and_the_keywords_of_a_migration_are_the_same() -> None:
+    assert typing.get_type_hints(MigrationKeywords) == typing.get_type_hints(MigrationOptions)
+
+
+async def test_options_are_given_as_one_object_of_which_keywords_replace_fields() -> None:
+    options = MigrationOptions(include=["a*", "b*"], exclude="b*")
+    async with open_place() as one:
+        for key in ("a1", "b1", "c1"):
+            one.put(f"team/{key}")
+
+        planned = await plan_migration(SOURCE, TARGET, options, source_s3=one.s3)
+        wider = await plan_migration(SOURCE, TARGET, options, source_s3=one.s3, exclude=None)
+        report = await migrate(SOURCE, TARGET, options, source_s3=one.s3)
+
+        assert (planned.objects, wider.objects, report.moved) == (1, 2, 1)
+        assert list(one.stored()) == ["a1"]
+
+
+def test_options_do_not_change_with_the_list_that_they_were_made_of() -> None:
+    patterns = ["a*"]
+    options = MigrationOptions(include=patterns)
+    patterns.append("b*")
+
+    assert options == MigrationOptions(include=("a*",))
+    assert hash(options) == hash(MigrationOptions(include=("a*",)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"if_exists": "no"},
+        {"verify": "no"},
+        {"compare": "no"},
+        {"accept": ["no"]},
+        {"bandwidth": 0},
+        {"concurrency": 0},
+    ],
+)
+def test_invalid_options_are_refused_by_name(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOption, match=next(iter(wrong))):
+        MigrationOptions(**wrong)
+
+
+async def test_an_unknown_option_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="if_exist"):
+        await migrate(SOURCE, TARGET, if_exist="fail")  # type: ignore[call-arg]

@@ -187,9 +187,9 @@ async def test_a_cancelled_wait_for_memory_takes_none(moment: str) -> None:
 
 async def test_twenty_thousand_keys_are_moved_during_the_listing_with_few_in_memory() -> None:
     keys = [f"obj-{number:07}" for number in range(20_000)]
-    task, moving = stub_task(keys)
+    task, moving = stub_task(keys, 16)
     async with Journal(None, task.identity()) as journal:
-        run = Run(task, journal, concurrency=16)
+        run = Run(task, journal)
         held = 0
         take = run._schedule.take
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,6 +14,10 @@ from apm_s3.cli._s3 import transfers
 from apm_s3.cli._s3.places import is_s3
 from apm_s3.cli._s3.transfers import Access, Wanted
 from apm_s3.cli._statuses import Status
+from apm_s3.migration import MigrationOptions
+
+if TYPE_CHECKING:
+    from apm_s3._migration.models import Compare, IfExists, Verify
 
 
 def migrate(
@@ -52,33 +56,24 @@ def migrate(
     call = Call.of(ctx)
     # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
     call.go_on = call.go_on if dry_run or verify_only else transfers.how_to_go_on(journal)
-    rules: dict[str, Any] = {
-        "if_exists": if_exists,
-        "compare": compare,
-        "include": include,
-        "exclude": exclude,
-        "delete_extra": delete_extra,
-        "versions": versions,
-        "verify": verify,
-        "accept": tuple(accept or ()),
-    }
+    options = MigrationOptions(
+        if_exists=cast("IfExists", if_exists),
+        compare=cast("Compare", compare),
+        include=include,
+        exclude=exclude,
+        delete_extra=delete_extra,
+        versions=versions,
+        verify=cast("Verify", verify),
+        accept=accept or (),
+        bandwidth=transfers.parse_bytes(bandwidth),
+        trust_network=trust_network,
+        concurrency=concurrency,
+    )
     one = call.settings
     there = Access(target_endpoint_url or one.endpoint_url, target_region or one.region, target_profile or one.profile)
     # The source may be a directory: then nothing of the common settings is used where those of the target are given.
     here = Access(one.endpoint_url, one.region, one.profile) if is_s3(source) else there
-    wanted = Wanted(
-        source,
-        target,
-        here,
-        there,
-        rules,
-        journal,
-        transfers.parse_bytes(bandwidth),
-        trust_network,
-        concurrency,
-        dry_run,
-        verify_only,
-    )
+    wanted = Wanted(source, target, here, there, options, journal, dry_run, verify_only)
     with call.progress() as line:
         result = asyncio.run(transfers.run_migration(wanted, line))
     call.print(transfers.as_json(result), transfers.as_text(result))

@@ -18,6 +18,7 @@ from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
 from apm_s3.cli._statuses import clean
 from apm_s3.errors import InvalidRequest
 from apm_s3.migration import (
+    MigrationOptions,
     MigrationPlan,
     MigrationProgress,
     MigrationReport,
@@ -48,21 +49,14 @@ class Access:
 
 @dataclass(frozen=True)
 class Wanted:
-    """One call of `apm-s3 migrate`.
-
-    Attributes:
-        rules: the arguments that all three functions of `apm_s3.migration` take.
-    """
+    """One call of `apm-s3 migrate`."""
 
     source: str
     target: str
     source_access: Access
     target_access: Access
-    rules: dict[str, Any]
+    options: MigrationOptions
     journal: Path | None
-    bandwidth: float | None
-    trust_network: bool
-    concurrency: int
     dry_run: bool
     verify_only: bool
 
@@ -76,16 +70,13 @@ async def run_migration(wanted: Wanted, line: ProgressLine) -> MigrationPlan | M
 
     async with _managers(wanted) as managers:
         if wanted.dry_run:
-            return await plan_migration(wanted.source, wanted.target, **managers, **wanted.rules)
-        common: dict[str, Any] = {
-            **managers, **wanted.rules, "concurrency": wanted.concurrency, "on_progress": told
-        }  # fmt: skip
+            return await plan_migration(wanted.source, wanted.target, wanted.options, **managers)
+        places = wanted.source, wanted.target, wanted.options
         if wanted.verify_only:
             if wanted.journal is None:
                 raise InvalidRequest("--verify-only needs the journal of what was migrated", hint="give --journal FILE")
-            return await verify_migration(wanted.source, wanted.target, journal=wanted.journal, **common)
-        common |= {"bandwidth": wanted.bandwidth, "trust_network": wanted.trust_network}
-        return await migrate(wanted.source, wanted.target, journal=wanted.journal, **common)
+            return await verify_migration(*places, journal=wanted.journal, on_progress=told, **managers)
+        return await migrate(*places, journal=wanted.journal, on_progress=told, **managers)
 
 
 @asynccontextmanager
