@@ -48,7 +48,7 @@ NAMES = 39
 """The number of top-level names: a new one is a decision."""
 
 PARTS_OF_THE_STORE = {
-    "BackupMethods", "Current", "DeployMethods", "Draft", "Entry", "Log", "LogRef", "Publisher", "Reader", "Side", "Snapshot", "ToolState"
+    "BackupMethods", "Call", "Current", "DeployMethods", "Draft", "Entry", "Log", "LogRef", "Publisher", "Reader", "Side", "Snapshot", "ToolState"
 }  # fmt: skip
 """Reached through a plan, which holds the store that made it."""
 

@@ -40,67 +40,16 @@ if TYPE_CHECKING:
         ranges_of,
         walk,
     )
-    from apm_s3.validators._query.kit import (
-        Aggregation,
-        At,
-        Binary,
-        Call,
-        Duration,
-        Expr,
-        Grouping,
-        Matcher,
-        Matching,
-        Node,
-        NumberLiteral,
-        Paren,
-        RangeSelector,
-        Selector,
-        StringLiteral,
-        Subquery,
-        Unary,
-        ValueType,
-    )
-    from apm_s3.validators._query.logql_pipelines import (
-        LabelFilter,
-        LineFilter,
-        LogRange,
-        RangeAggregation,
-        Stage,
-        Streams,
-        Unwrap,
-        Variants,
-    )
+    from apm_s3.validators._query.kit import Duration, Expr, Matcher, Node
     from apm_s3.validators._validation.validate_async import validate_bundle_async, validate_config_async
 
 __all__ = [
     "MAIN_FILES",
     "TOOLS",
-    "Aggregation",
-    "At",
-    "Binary",
-    "Call",
     "Duration",
     "Expr",
-    "Grouping",
-    "LabelFilter",
-    "LineFilter",
-    "LogRange",
     "Matcher",
-    "Matching",
     "Node",
-    "NumberLiteral",
-    "Paren",
-    "RangeAggregation",
-    "RangeSelector",
-    "Selector",
-    "Stage",
-    "Streams",
-    "StringLiteral",
-    "Subquery",
-    "Unary",
-    "Unwrap",
-    "ValueType",
-    "Variants",
     "infer_kind",
     "labels_of",
     "matchers_of",
@@ -122,7 +71,7 @@ if not TYPE_CHECKING:  # A type checker would accept every misspelt name because
         # Load the parsers and asyncio only when needed, so that importing the validators stays cheap.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        modules = ("_query.api", "_query.kit", "_query.logql_pipelines")
+        modules = ("_query.api", "_query.kit")
         for module in ("_validation.validate_async",) if name.endswith("_async") else modules:
             loaded = import_module(f"apm_s3.validators.{module}")
             globals().update({public: getattr(loaded, public) for public in __all__ if hasattr(loaded, public)})

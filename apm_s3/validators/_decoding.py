@@ -293,6 +293,8 @@ _BASES: dict[str, Codec] = {
     "func": decode_any,
 }
 _NAMES_SHOWN = 12
+ANY_FIELD = "*"
+"""The field that a table gives a type with fields of any name."""
 
 
 def load_table(tool: str) -> Table:
@@ -317,6 +319,8 @@ def one_of(what: str, values: Collection[str], default: str | None = None, *, an
 class Schema:
     """The types of one tool and their codecs. `yaml` is the major version of the tool's Go YAML library.
 
+    `is_unknown` tells values that are known only when the tool runs: no type is checked, and no field counts as absent.
+
     `table` has the kinds of the fields that current releases know, by type, and `rules` what else is known of a field.
     """
 
@@ -328,7 +332,9 @@ class Schema:
         codecs: Mapping[str, Codec] | None = None,
         hooks: Mapping[str, Iterable[Hook]] | None = None,
         yaml: int = 2,
+        is_unknown: Callable[[Node], bool] | None = None,
     ) -> None:
+        self._is_unknown = is_unknown
         self.rules = {
             name: {each: FieldRules(**entry) for each, entry in fields.items() if not isinstance(entry, str)}
             for name, fields in table["types"].items()
@@ -350,6 +356,7 @@ class Schema:
             name: scalar_codec(parse, yaml=yaml) for name, parse in {**words, **(scalars or {})}.items()
         }
         self._codecs.update(codecs or {})
+        self._made: dict[str, Codec] = {}
         self._bases = {**_BASES, "bool": decode_bool_v3} if yaml > 2 else _BASES
         self.null_keeps_default = yaml > 2
         self._yaml = yaml
@@ -360,9 +367,14 @@ class Schema:
 
     def codec(self, kind: str) -> Codec:
         """Return the codec of `kind`, created once."""
-        if kind not in self._codecs:
-            self._codecs[kind] = self._make(kind)
-        return self._codecs[kind]
+        if kind not in self._made:
+            self._made[kind] = self._unless_unknown(self._codecs.get(kind) or self._make(kind))
+        return self._made[kind]
+
+    def _unless_unknown(self, codec: Codec) -> Codec:
+        if (is_unknown := self._is_unknown) is None:
+            return codec
+        return lambda node, path, context: INVALID if is_unknown(node) else codec(node, path, context)
 
     def hooks(self, type_name: str) -> tuple[Hook, ...]:
         """Return the checks of a struct, in order: those of its fields and groups, and the tool's own."""
@@ -439,10 +451,12 @@ class _StructCodec:
         """Return the codec of `name` in the target release; None after reporting that the release lacks it."""
         gate = self._gates.get(name)
         if gate is None:
-            self._unknown(name, key, path, context, fields)
-            return None
+            if ANY_FIELD not in fields:
+                self._unknown(name, key, path, context, fields)
+            return fields.get(ANY_FIELD)
         if reason := gate.absence(context.target):
-            context.error(key, (path, name), "unknown-field", f"field {name!r} {reason}")
+            hint = f"use {gate.instead}" if gate.instead else None
+            context.error(key, (path, name), "unknown-field", f"field {name!r} {reason}", hint)
             return None
         return fields.get(name) or self._schema.codec(gate.kind)
 

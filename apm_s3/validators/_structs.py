@@ -10,6 +10,8 @@ A field's entry in `_data/<tool>.json` is its kind, or an object with the kind a
 
     "notify/discord.DiscordConfig": [{"exactly_one": ["webhook_url", "webhook_url_file"]}],
 
+A type with a field `*` has any other field as well, of that kind.
+
 What depends on more than that, such as on values of other fields, is a hook in Python.
 """
 
@@ -158,6 +160,7 @@ class FieldRules:
         kind: as in `_decoding`.
         since: the first release that knows the field, as "3.8".
         until: the first release that no longer knows it. Such a field is not suggested for a misspelt one.
+        instead: what to write in place of a field that is gone.
         required: the message if the field is absent, null or a zero value.
         default: what the tool uses if the field is absent: then a required field may be absent, but not empty, and
             any other field may be empty.
@@ -173,6 +176,7 @@ class FieldRules:
     until: str | None = None
     required: str | None = None
     default: str | None = None
+    instead: str | None = None
     values: tuple[str, ...] | list[str] | None = None
     what: str | None = None
     values_since: Mapping[str, str] = field(default_factory=dict)

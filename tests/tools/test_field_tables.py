@@ -197,7 +197,9 @@ def test_rules_written_by_hand_stay_in_the_table() -> None:
     assert merged == {"a.A": {"x": {**rules, "kind": "int"}, "y": {**rules, "until": "3.15"}}}
 
 
-@pytest.mark.parametrize("tool", ["alertmanager", "loki", "loki_rules", "prometheus", "prometheus_tests", "web"])
+@pytest.mark.parametrize(
+    "tool", ["alertmanager", "loki", "jaeger", "loki_rules", "prometheus", "prometheus_tests", "web"]
+)
 def test_a_table_in_the_repository_is_rewritten_identically(tool: str) -> None:
     text = (DATA / f"{tool}.json").read_text()
 

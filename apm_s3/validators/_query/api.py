@@ -103,7 +103,7 @@ def parse_promql(text: str, *, target_version: str | None = None) -> Expr:
 
 
 def parse_logql(text: str, *, target_version: str | None = None) -> Expr:
-    """Parse a LogQL query into a syntax tree: `Streams` for a log query, another node for a metric query.
+    """Parse a LogQL query into a syntax tree; its `type` is "streams" for a log query.
 
     `target_version` is the release of Loki, such as "3.2"; None means the newest known one.
 

@@ -123,7 +123,7 @@ class Subquery(Expr):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Call(Expr):
+class FunctionCall(Expr):
     """`rate(up[5m])`."""
 
     function: str

@@ -11,9 +11,9 @@ from apm_s3.validators._query.kit import (
     SETS,
     Aggregation,
     Binary,
-    Call,
     Duration,
     Expr,
+    FunctionCall,
     Grouping,
     Matching,
     NumberLiteral,
@@ -251,7 +251,7 @@ class _Parser(StageParser):
         """Parse a label name in a list."""
         return self.label_name(f"a label name {context}")
 
-    def _label_replace(self) -> Call:
+    def _label_replace(self) -> FunctionCall:
         start = self.starts[self.at]
         self.at += 1
         self.expect("(", "after label_replace")
@@ -263,9 +263,9 @@ class _Parser(StageParser):
             texts.append(self.string(f"for {name}"))
         self.expect(")", "in label_replace()")
         check_regex(texts[-1], self.text)
-        return Call(start, self.ends[self.at - 1], "vector", "label_replace", (metric, *texts))
+        return FunctionCall(start, self.ends[self.at - 1], "vector", "label_replace", (metric, *texts))
 
-    def _vector(self) -> Call:
+    def _vector(self) -> FunctionCall:
         start = self.starts[self.at]
         self.at += 1
         self.expect("(", "after vector")
@@ -273,7 +273,7 @@ class _Parser(StageParser):
             raise self.unexpected("a number in vector()")
         number = self._literal()
         self.expect(")", "in vector()")
-        return Call(start, self.ends[self.at - 1], "vector", "vector", (number,))
+        return FunctionCall(start, self.ends[self.at - 1], "vector", "vector", (number,))
 
     def _variants(self) -> Variants:
         start = self.starts[self.at]

@@ -22,9 +22,9 @@ from apm_s3.validators._query.kit import (
     Aggregation,
     At,
     Binary,
-    Call,
     Duration,
     Expr,
+    FunctionCall,
     Grouping,
     Matcher,
     Matching,
@@ -458,7 +458,7 @@ class _Parser(SelectorParser):
         self.at += 1
         return Paren(start, end, inner.type, inner)
 
-    def _call(self) -> Call:
+    def _call(self) -> FunctionCall:
         at = self.at
         start, name_end = self.starts[at], self.ends[at]
         name = self.text[start:name_end]
@@ -469,7 +469,7 @@ class _Parser(SelectorParser):
         args = self._arguments(f"{name}()")
         end = self.ends[self.at - 1]
         self._check_arguments(function, args, start, end)
-        return Call(start, end, function.returns, name, args)
+        return FunctionCall(start, end, function.returns, name, args)
 
     def _arguments(self, where: str) -> tuple[Expr, ...]:
         """Parse `(a, b)`; the next token must be the parenthesis."""

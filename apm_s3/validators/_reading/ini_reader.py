@@ -30,10 +30,10 @@ def read_ini(source: bytes | str, *, trace: Trace | None = None) -> Document:
     Raises:
         Unreadable: not INI, or over a limit.
     """
-    return _Reader(decode_text(source), trace).read()
+    return _IniReader(decode_text(source), trace).read()
 
 
-class _Reader:
+class _IniReader:
     def __init__(self, text: str, trace: Trace | None) -> None:
         self._lines = text.split("\n")
         self._trace = trace

@@ -51,10 +51,10 @@ def read_json(source: bytes | str, *, trace: Trace | None = None, last_wins: boo
     text = decode_text(source)
     if _END.match(text):
         raise Unreadable("json-syntax", "the document is empty", 1, 1)
-    return _Reader(text, trace, last_wins=last_wins).read()
+    return _JsonReader(text, trace, last_wins=last_wins).read()
 
 
-class _Reader:
+class _JsonReader:
     def __init__(self, text: str, trace: Trace | None, *, last_wins: bool) -> None:
         self._text = text
         self._last_wins = last_wins

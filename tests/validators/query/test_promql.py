@@ -7,7 +7,7 @@ from apm_s3.validators._query.kit import (
     MAX_LENGTH,
     Aggregation,
     Binary,
-    Call,
+    FunctionCall,
     NumberLiteral,
     QueryProblem,
     RangeSelector,
@@ -280,5 +280,5 @@ def test_a_deep_call_stack_gives_the_same_clear_error():
 def test_the_repr_of_a_node_shows_its_position_but_not_its_content():
     tree = parse('label_replace(up, "a", "secret", "b", "c")')
 
-    assert isinstance(tree, Call)
-    assert repr(tree) == "<Call at 0-42>"
+    assert isinstance(tree, FunctionCall)
+    assert repr(tree) == "<FunctionCall at 0-42>"

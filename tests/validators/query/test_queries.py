@@ -7,7 +7,7 @@ import pytest
 
 from apm_s3 import validators
 from apm_s3.errors import InvalidOption, QueryInvalid
-from apm_s3.validators import Selector, labels_of, matchers_of, metrics_of, parse_logql, parse_promql, ranges_of, walk
+from apm_s3.validators import labels_of, matchers_of, metrics_of, parse_logql, parse_promql, ranges_of, walk
 
 
 def test_parts_of_a_promql_query_can_be_listed():
@@ -36,7 +36,7 @@ def test_parts_of_a_logql_query_can_be_listed():
 def test_walking_a_deep_tree_needs_no_recursion():
     tree = parse_promql("a + " * 20_000 + "b")
 
-    assert sum(isinstance(node, Selector) for node in walk(tree)) == 20_001
+    assert sum(type(node).__name__ == "Selector" for node in walk(tree)) == 20_001
     assert metrics_of(tree) == ("a", "b")
 
 

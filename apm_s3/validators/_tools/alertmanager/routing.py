@@ -64,7 +64,7 @@ class BadMatcher(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Lexeme:
+class _MatcherLexeme:
     kind: str
     text: str
     start: int
@@ -129,7 +129,7 @@ def parse_utf8(text: str) -> list[Matcher]:
     """
     _check_length(text)
     lexemes = _lex(text)
-    end = _Lexeme("end", "", len(text), "")
+    end = _MatcherLexeme("end", "", len(text), "")
     opened = bool(lexemes) and lexemes[0].kind == "{"
     found: list[Matcher] = []
     at = int(opened)
@@ -171,7 +171,7 @@ def _check_length(text: str) -> None:
 # -- the UTF-8 grammar
 
 
-def _matcher(lexemes: list[_Lexeme]) -> Matcher:
+def _matcher(lexemes: list[_MatcherLexeme]) -> Matcher:
     for lexeme, (kind, wanted) in zip(lexemes, _WANTED, strict=True):
         if lexeme.kind != kind:
             raise BadMatcher(f"expected {wanted}", lexeme.start)
@@ -183,8 +183,8 @@ def _matcher(lexemes: list[_Lexeme]) -> Matcher:
     return Matcher(name, operator, value)
 
 
-def _lex(text: str) -> list[_Lexeme]:
-    lexemes: list[_Lexeme] = []
+def _lex(text: str) -> list[_MatcherLexeme]:
+    lexemes: list[_MatcherLexeme] = []
     at = 0
     while at < len(text):
         if text[at].isspace():
@@ -195,25 +195,25 @@ def _lex(text: str) -> list[_Lexeme]:
     return lexemes
 
 
-def _lexeme(text: str, at: int) -> _Lexeme:
+def _lexeme(text: str, at: int) -> _MatcherLexeme:
     char = text[at]
     if char in "{},":
-        return _Lexeme(char, char, at, char)
+        return _MatcherLexeme(char, char, at, char)
     if char in "=!":
         operator = next((known for known in _OPERATORS if text.startswith(known, at)), None)
         if operator is None:
             raise BadMatcher("expected '!=' or '!~'", at)
-        return _Lexeme("operator", operator, at, operator)
+        return _MatcherLexeme("operator", operator, at, operator)
     if char == '"':
         return _quoted(text, at)
     if char in _RESERVED:
         raise BadMatcher(f"{char!r} is only allowed inside double quotes", at)
     match = _UNQUOTED.match(text, at)
     raw = match[0] if match else char
-    return _Lexeme("text", raw, at, raw)
+    return _MatcherLexeme("text", raw, at, raw)
 
 
-def _quoted(text: str, at: int) -> _Lexeme:
+def _quoted(text: str, at: int) -> _MatcherLexeme:
     match = _QUOTED.match(text, at)
     if match is None:
         raise BadMatcher("a closing double quote is missing", at)
@@ -226,7 +226,7 @@ def _quoted(text: str, at: int) -> _Lexeme:
         raise BadMatcher(f"inside double quotes: {exc.message}", at + exc.at) from exc
     if not value.isascii() and any("\udc80" <= char <= "\udcff" for char in value):
         raise BadMatcher("the text inside double quotes is not UTF-8", at)
-    return _Lexeme("text", value, at, raw)
+    return _MatcherLexeme("text", value, at, raw)
 
 
 # -- the classic grammar

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apm_s3.validators._checking import Context, Member, Source, check_top_level, take_issues
-from apm_s3.validators._tools.jaeger.collector import check_collector, check_jaeger, is_variable
+from apm_s3.validators._tools.jaeger.collector import CONFIG, config_schema, is_variable
 from apm_s3.validators._tools.jaeger.sampling import check_sampling, check_ui
 
 KINDS = ("config", "sampling", "ui")
@@ -39,9 +39,9 @@ def check(kind: str, source: Source, context: Context) -> None:
     if root is not None and is_variable(root):
         context.skip("the whole configuration is a variable, which is only known when it is expanded")
         return
-    root = check_top_level(root, _TOP_LEVEL[kind], context)
+    root = check_top_level(root, (), context)
     if root is not None:
-        check_jaeger(check_collector(root, context), root, context)
+        config_schema().decode(CONFIG, root, context)
 
 
 def check_bundle(members: list[Member]) -> None:

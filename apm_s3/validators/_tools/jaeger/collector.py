@@ -1,296 +1,30 @@
 """Jaeger v2's configuration, which is an OpenTelemetry Collector's: components, storage, pipelines.
 
-Sources: https://www.jaegertracing.io/docs/latest/configuration/ and the collector components that it names. This
-includes the types of all 2.x releases, so that no release's configuration is refused; `REMOVED` lists types that
-current releases do not have.
-
-Rules: https://www.jaegertracing.io/docs/latest/configuration/.
-
-Rules: https://opentelemetry.io/docs/collector/configuration/.
+Sources: https://www.jaegertracing.io/docs/latest/configuration/, https://opentelemetry.io/docs/collector/configuration/,
+and the collector components that they name. `_data/jaeger.json` includes the types of all 2.x releases, so that no
+release's configuration is refused; `_REMOVED` lists types that current releases do not have.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from typing import Any
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, is_null, resolve_plain
+from apm_s3.validators._decoding import Codec, Hook, Schema, load_table, wrong_type
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Path, is_null, mapping, resolve_plain
+from apm_s3.validators._structs import Struct
 
-SECTIONS = ("receivers", "processors", "exporters", "extensions", "connectors")
+CONFIG = "collector.Config"
 
-TYPES: dict[str, frozenset[str]] = {
-    "receivers": frozenset(("otlp", "nop", "jaeger", "kafka", "zipkin")),
-    "processors": frozenset(
-        (
-            "batch", "memory_limiter", "adaptive_sampling", "attributes", "filter", "probabilistic_sampler",
-            "resource", "resourcedetection", "span", "tail_sampling", "transform", "nop",
-        )
-    ),
-    "exporters": frozenset(
-        (
-            "debug", "otlp", "otlphttp", "otlp_grpc", "otlp_http", "nop", "jaeger_storage_exporter", "kafka",
-            "prometheus", "prometheusremotewrite",
-        )
-    ),
-    "extensions": frozenset(
-        (
-            "zpages", "basicauth", "bearertokenauth", "sigv4auth", "oauth2client", "healthcheckv2", "health_check",
-            "pprof", "expvar", "jaeger_query", "jaeger_storage", "remote_sampling", "remote_storage",
-            "storage_cleaner", "memory_limiter", "file_storage", "nop",
-        )
-    ),
-    "connectors": frozenset(
-        (
-            "forward", "spanmetrics", "routing", "nop", "jaeger_storage_writer", "jaeger_storage_dead_letter",
-            "storage_writer", "storage_dead_letter",
-        )
-    ),
-}  # fmt: skip
-
-REMOVED = {("extensions", "jaeger_mcp"): "it is part of jaeger_query now: write mcp: {} under its ai"}
-
-TELEMETRY = frozenset(("logs", "metrics", "traces", "resource"))
-
-BACKENDS = frozenset(("memory", "badger", "cassandra", "clickhouse", "elasticsearch", "grpc", "opensearch"))
-METRIC_BACKENDS = frozenset(("prometheus", "elasticsearch", "opensearch", "clickhouse"))
-
-_CLIENT = frozenset(
-    (
-        "endpoint", "compression", "tls", "keepalive", "read_buffer_size", "write_buffer_size", "wait_for_ready",
-        "headers", "balancer_name", "authority", "auth", "middlewares", "timeout", "writer", "multi_tenancy",
-        "tenancy", "user_agent", "retry_on_failure", "sending_queue",
-    )
-)  # fmt: skip
-"""A gRPC client of the collector: https://pkg.go.dev/go.opentelemetry.io/collector/config/configgrpc."""
-
-BACKEND_FIELDS: dict[str, frozenset[str]] = {"memory": frozenset(("max_traces",)), "grpc": _CLIENT}
-"""The fields of backends with few fields; the storage itself reads the others."""
-
-QUERY = frozenset(
-    (
-        "storage", "http", "grpc", "base_path", "ui", "bearer_token_propagation", "additional_headers",
-        "header_forwarding", "max_clock_skew_adjust", "max_trace_size", "enable_tracing", "multi_tenancy", "tenancy",
-        "ai", "otlp_proxy", "query_interceptors",
-    )
-)  # fmt: skip
-AI = frozenset(
-    ("agent_url", "enabled", "enable_mcp", "mcp", "mcp_base_url", "max_request_body_size", "health_check_interval",
-     "health_check_timeout")
-)  # fmt: skip
-QUERY_STORAGE = frozenset(("traces", "traces_archive", "metrics"))
-STORAGE = frozenset(("backends", "metric_backends"))
-SAMPLING = frozenset(("file", "adaptive", "http", "grpc"))
-RENAMED = {
-    "trace_storage": "storage.traces",
-    "trace_storage_archive": "storage.traces_archive",
-    "metrics_storage": "storage.metrics",
-    "ui_config": "ui.config_file",
-    "memory": "backends.<name>.memory",
-    "badger": "backends.<name>.badger",
-    "cassandra": "backends.<name>.cassandra",
-    "elasticsearch": "backends.<name>.elasticsearch",
-    "opensearch": "backends.<name>.opensearch",
-    "grpc": "backends.<name>.grpc",
-    "prometheus": "metric_backends.<name>.prometheus",
-}
-"""Fields of Jaeger 2's previews, and their replacements."""
-
-
-_MOVED_QUERY = {name: RENAMED[name] for name in RENAMED if name not in QUERY}
-
-
-def check_jaeger(ids: Ids, root: Node, context: Context) -> None:
-    """Report the problems of `jaeger_storage`, `jaeger_query`, `remote_sampling` and the storage exporter."""
-    checker = _Checker(context)
-    for section, kind, check in (
-        ("extensions", "jaeger_storage", checker.check_storage),
-        ("extensions", "jaeger_query", checker.check_query),
-        ("extensions", "remote_sampling", checker.check_sampling),
-        ("extensions", "remote_storage", checker.check_remote_storage),
-        ("exporters", "jaeger_storage_exporter", checker.check_exporter),
-    ):
-        for text, settings in ids[section].items():
-            if text.split("/", 1)[0] == kind:
-                key = root.entries[section][1].entries[text][0]
-                check(key, settings, ((None, section), text))
-
-
-class _Checker:
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._backends: set[str] | None = None
-        self._metric_backends: set[str] = set()
-
-    def check_storage(self, key: Node, settings: Node, path: Path) -> None:
-        self._backends = self._backends or set()
-        if not expect_mapping(settings, path, self._context):
-            self._context.error(key, path, "required", "at least one storage backend is required")
-            return
-        check_fields(settings, path, STORAGE, self._context, RENAMED)
-        self._backends |= self._check_backends(settings, path, "backends", BACKENDS)
-        self._metric_backends |= self._check_backends(settings, path, "metric_backends", METRIC_BACKENDS)
-        if not self._backends and not is_variable(settings):
-            self._context.error(key, (path, "backends"), "required", "at least one storage backend is required")
-
-    def _check_backends(self, settings: Node, path: Path, field: str, kinds: frozenset[str]) -> set[str]:
-        entry = settings.entries.get(field)
-        at: Path = (path, field)
-        if entry is None or not expect_mapping(entry[1], at, self._context):
-            return set()
-        for name, (key, backend) in entry[1].entries.items():
-            self._check_backend(key, backend, (at, name), kinds)
-        return set(entry[1].entries)
-
-    def _check_backend(self, key: Node, backend: Node, path: Path, kinds: frozenset[str]) -> None:
-        if is_variable(backend):
-            return
-        if not expect_mapping(backend, path, self._context):
-            self._context.error(key, path, "required", f"name one kind of storage: {', '.join(sorted(kinds))}")
-            return
-        check_fields(backend, path, kinds, self._context, {})
-        given = [name for name, (_, value) in backend.entries.items() if name in kinds and not is_null_or_absent(value)]
-        if len(given) != 1 and len([name for name in backend.entries if name in kinds]) != 1:
-            message = f"a backend has exactly one kind of storage, not {len(given)}: {', '.join(sorted(kinds))}"
-            self._context.error(key, path, "exactly-one", message)
-        for kind in given:
-            value, at = backend.entries[kind][1], (path, kind)
-            if expect_mapping(value, at, self._context) and kind in BACKEND_FIELDS:
-                check_fields(value, at, BACKEND_FIELDS[kind], self._context, {})
-
-    def check_query(self, key: Node, settings: Node, path: Path) -> None:
-        storage = None
-        if expect_mapping(settings, path, self._context):
-            check_fields(settings, path, QUERY, self._context, _MOVED_QUERY)
-            self._check_base_path(settings, path)
-            self._check_ai(settings, path)
-            self._check_interceptors(settings, path)
-            storage = settings.entries.get("storage")
-        at: Path = (path, "storage")
-        if storage is None or not expect_mapping(storage[1], at, self._context):
-            self._context.error(key, (at, "traces"), "required", "storage.traces must name a storage backend")
-            return
-        check_fields(storage[1], at, QUERY_STORAGE, self._context, {})
-        self._check_reference(key, storage[1], at, "traces", required=True)
-        self._check_reference(key, storage[1], at, "traces_archive")
-        self._check_reference(key, storage[1], at, "metrics", self._metric_backends)
-
-    def _check_ai(self, settings: Node, path: Path) -> None:
-        """Refuse an `ai` without chat and without tools for agents."""
-        entry, at = settings.entries.get("ai"), (path, "ai")
-        if entry is None or not expect_mapping(entry[1], at, self._context):
-            return
-        check_fields(entry[1], at, AI, self._context, {})
-        agent = entry[1].entries.get("agent_url")
-        enabled = entry[1].entries.get("enable_mcp") or entry[1].entries.get("mcp")
-        if agent is None or agent[1].kind != SCALAR or agent[1].text or is_null_or_absent(agent[1]):
-            return
-        if enabled is None or (enabled[1].kind == SCALAR and resolve_plain(enabled[1].text) is False):
-            message = "ai needs an agent_url (the chat) or mcp (tools for agents)"
-            self._context.error(agent[1], (at, "agent_url"), "required", message)
-
-    def _check_interceptors(self, settings: Node, path: Path) -> None:
-        entry, at = settings.entries.get("query_interceptors"), (path, "query_interceptors")
-        if entry is None or is_null_or_absent(entry[1]) or is_variable(entry[1]):
-            return
-        if entry[1].kind != SEQUENCE:
-            self._context.error(entry[1], at, "wrong-type", "expected a list of extensions")
-
-    def _check_base_path(self, settings: Node, path: Path) -> None:
-        entry = settings.entries.get("base_path")
-        if entry is None or entry[1].kind != SCALAR or is_variable(entry[1]) or entry[1].text in ("", "/"):
-            return
-        text = entry[1].text
-        if not text.startswith("/") or posixpath.normpath(text) != text:
-            self._context.error(
-                entry[1], (path, "base_path"), "base-path", "must begin with / and have no empty, '.' or '..' segments"
-            )
-
-    def check_sampling(self, key: Node, settings: Node, path: Path) -> None:
-        if not expect_mapping(settings, path, self._context):
-            self._context.error(key, path, "exactly-one", "needs exactly one of file, adaptive")
-            return
-        check_fields(settings, path, SAMPLING, self._context, {})
-        given = [name for name in ("file", "adaptive") if name in settings.entries]
-        if len(given) != 1:
-            self._context.error(key, path, "exactly-one", f"needs exactly one of file, adaptive, not {len(given)}")
-        adaptive = settings.entries.get("adaptive")
-        if adaptive is not None and adaptive[1].kind == MAPPING:
-            at: Path = (path, "adaptive")
-            self._check_reference(adaptive[0], adaptive[1], at, "sampling_store", required=True)
-
-    def check_remote_storage(self, key: Node, settings: Node, path: Path) -> None:
-        if settings.kind == MAPPING:
-            self._check_reference(key, settings, path, "storage")
-
-    def check_exporter(self, key: Node, settings: Node, path: Path) -> None:
-        if not expect_mapping(settings, path, self._context):
-            self._context.error(key, (path, "trace_storage"), "required", "trace_storage must name a storage backend")
-            return
-        self._check_reference(key, settings, path, "trace_storage", required=True)
-
-    def _check_reference(
-        self,
-        key: Node,
-        settings: Node,
-        path: Path,
-        field: str,
-        known: set[str] | None = None,
-        *,
-        required: bool = False,
-    ) -> None:
-        entry = settings.entries.get(field)
-        at: Path = (path, field)
-        if entry is None or is_null_or_absent(entry[1]) or (entry[1].kind == SCALAR and not entry[1].text):
-            if required:
-                self._context.error(key, at, "required", f"{field} must name a storage backend")
-            return
-        node = entry[1]
-        if node.kind != SCALAR:
-            self._context.error(node, at, "wrong-type", "expected the name of a storage backend")
-            return
-        known = self._backends if known is None else known
-        # A file without jaeger_storage may be merged with another file that has it.
-        if self._backends is None or is_variable(node) or known is None or node.text in known:
-            return
-        message = f"no backend {node.text[:80]!r} under jaeger_storage; defined: {', '.join(sorted(known)) or 'none'}"
-        self._context.error(node, at, "undefined-reference", message, self._context.hint(node.text, known))
-
-
+_SECTIONS = ("receivers", "processors", "exporters", "extensions", "connectors")
+_REMOVED = {("extensions", "jaeger_mcp"): "it is part of jaeger_query now: write mcp: {} under its ai"}
 _ID = re.compile(r"(?P<type>[A-Za-z][0-9A-Za-z_]{0,62})(?:/(?P<name>\S.{0,1023}))?", re.ASCII)
 _SIGNALS = ("traces", "metrics", "logs", "profiles")
-
-Ids = dict[str, dict[str, Node]]
-"""The settings by section and component id."""
-
-
-def check_collector(root: Node, context: Context) -> Ids:
-    """Report what the collector would refuse, and return the components that are defined."""
-    ids = {section: _components(section, root, context) for section in SECTIONS}
-    expanded = frozenset(name for name in SECTIONS if name in root.entries and is_variable(root.entries[name][1]))
-    for section in ("receivers", "exporters"):
-        if not ids[section] and section not in expanded and not (section == "receivers" and ids["connectors"]):
-            node = root.entries.get(section, (root, root))[0]
-            context.error(node, (None, section), "required", f"at least one of the {section} must be configured")
-    for connector in ids["connectors"]:
-        for section in ("receivers", "exporters"):
-            if connector in ids[section]:
-                node = root.entries["connectors"][1].entries[connector][0]
-                context.error(
-                    node, ((None, "connectors"), connector), "ambiguous-id", f"{connector!r} is in {section} too"
-                )
-    service = root.entries.get("service")
-    if service is None or is_null_or_absent(service[1]):
-        context.error(root, (None, "service"), "required", "a service section with at least one pipeline is required")
-    elif expect_mapping(service[1], (None, "service"), context):
-        _Service(ids, expanded, context).check(service[1])
-    return ids
-
-
-def is_null_or_absent(node: Node) -> bool:
-    """Return whether there is no value."""
-    return node.kind == SCALAR and is_null(node)
+_BACKENDS = {"backends": "jaegerstorage.Backend", "metric_backends": "jaegerstorage.MetricBackend"}
 
 
 def is_variable(node: Node) -> bool:
@@ -298,143 +32,274 @@ def is_variable(node: Node) -> bool:
     return node.kind == SCALAR and "$" in node.text
 
 
-def expect_mapping(node: Node, path: Path, context: Context) -> bool:
-    """Return whether `node` is a mapping; report anything else except null (which means all defaults)."""
-    if node.kind == MAPPING:
-        return True
-    if not is_null_or_absent(node) and not is_variable(node):
-        context.error(node, path, "wrong-type", "expected a mapping of settings")
-    return False
+@cache
+def config_schema() -> Schema:
+    """Return the types of Jaeger's configuration, with variables that are not expanded."""
+    return Schema(
+        load_table("jaeger"),
+        codecs={
+            **{f"collector.{section.title()}": _components(section) for section in _SECTIONS},
+            "any": _keep,
+            "id": _texts("a component id"),
+            "reference": _texts("the name of a storage backend"),
+            "settings": _decode_settings,
+        },
+        hooks={
+            CONFIG: (_check_ids, _check_references, _check_service),
+            "collector.Pipeline": (_check_processors,),
+            "jaegerstorage.Config": (_check_storage,),
+            "jaegerstorage.Backend": (_check_backend,),
+            "jaegerstorage.MetricBackend": (_check_backend,),
+            "jaegerquery.AI": (_check_ai,),
+            "jaegerquery.Config": (_check_query,),
+            "jaegerquery.Storage": (_needs_backend("traces"),),
+            "remotesampling.Config": (_check_sampling,),
+            "remotesampling.Adaptive": (_needs_backend("sampling_store"),),
+            "storageexporter.Config": (_needs_backend("trace_storage"),),
+        },
+        yaml=4,
+        is_unknown=is_variable,
+    )
 
 
-def check_fields(node: Node, path: Path, known: frozenset[str], context: Context, moved: dict[str, str]) -> None:
-    """Report the keys of `node` that are not in `known`."""
-    for name, (key, _) in node.entries.items():
-        if name not in known:
-            hint = f"use {moved[name]}" if name in moved else context.hint(name, known)
-            context.error(
-                key, (path, name), "unknown-field", f"unknown field {name[:80]!r}; known fields: {_listed(known)}", hint
-            )
+def _components(section: str) -> Codec:
+    """Return a codec of a section: component ids with settings, of which the type says what they may have."""
+
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        if node.kind != MAPPING:
+            return _decode_settings(node, path, context)
+        return {
+            text: _decode_component(_kind_of(text, section, key, (path, text), context), key, settings, path, context)
+            for text, (key, settings) in node.entries.items()
+            if _is_id(text, key, (path, text), context)
+        }
+
+    return decode
 
 
-def _listed(known: frozenset[str]) -> str:
-    return ", ".join(sorted(known))
-
-
-def _components(section: str, root: Node, context: Context) -> dict[str, Node]:
-    entry = root.entries.get(section)
-    path: Path = (None, section)
-    if entry is None or not expect_mapping(entry[1], path, context):
-        return {}
-    found = {}
-    for text, (key, settings) in entry[1].entries.items():
-        if _is_id(text, section, key, (path, text), context):
-            found[text] = settings
-            expect_mapping(settings, (path, text), context)
-    return found
-
-
-def _is_id(text: str, section: str, key: Node, path: Path, context: Context) -> bool:
-    match = _ID.fullmatch(text)
-    if match is None:
+def _is_id(text: str, key: Node, path: Path, context: Context) -> bool:
+    if _ID.fullmatch(text) is None:
         context.error(key, path, "component-id", f"{text[:80]!r} is not a valid component id; write type or type/name")
         return False
-    kind = match["type"]
-    if kind not in TYPES[section]:
-        hint = REMOVED.get((section, kind)) or context.hint(kind, TYPES[section])
-        message = f"unknown type {kind!r}; Jaeger's {section}: {_listed(TYPES[section])}"
-        context.error(key, path, "component-type", message, hint)
     return True
+
+
+def _kind_of(text: str, section: str, key: Node, path: Path, context: Context) -> str:
+    """Return the kind of a component's settings, after reporting a component that Jaeger does not have."""
+    known = config_schema().table[f"collector.{section.title()}"]
+    name = text.partition("/")[0]
+    if name not in known:
+        hint = _REMOVED.get((section, name)) or context.hint(name, known)
+        message = f"unknown type {name!r}; Jaeger's {section}: {', '.join(sorted(known))}"
+        context.error(key, path, "component-type", message, hint)
+    return known.get(name, "settings")
+
+
+def _decode_component(kind: str, key: Node, settings: Node, path: Path, context: Context) -> Any:
+    if settings.kind == SCALAR and is_null(settings):
+        # No settings are an empty mapping, in which something may be missing.
+        settings = mapping(key.line, key.column)
+    return config_schema().codec(kind)(settings, (path, key.text), context)
+
+
+def _decode_settings(node: Node, path: Path, context: Context) -> Any:
+    """Decode a mapping whose fields are not checked."""
+    if node.kind != MAPPING and not (node.kind == SCALAR and is_null(node)):
+        return wrong_type(node, path, context, "a mapping of settings")
+    return node
+
+
+def _keep(node: Node, _path: Path, _context: Context) -> Node:
+    """Decode nothing: the value is not checked, or by a hook."""
+    return node
+
+
+def _texts(expected: str) -> Codec:
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        return node.text if node.kind == SCALAR else wrong_type(node, path, context, expected)
+
+    return decode
+
+
+def _require(struct: Struct, name: str, context: Context, message: str) -> None:
+    """Report that the field `name` is missing."""
+    context.error(struct.key(name) or struct.node, (struct.path, name), "required", message)
+
+
+def _needs_backend(field: str) -> Hook:
+    """Return a hook: the field must name a storage backend."""
+
+    def check(struct: Struct, context: Context) -> None:
+        if struct.empty(field):
+            _require(struct, field, context, f"{field} must name a storage backend")
+
+    return check
+
+
+def _check_storage(storage: Struct, context: Context) -> None:
+    if storage.empty("backends"):
+        _require(storage, "backends", context, "at least one storage backend is required")
+    for field in ("backends", "metric_backends"):
+        for name, backend in (storage.get(field) or {}).items():
+            if backend is None:
+                kinds = config_schema().table[_BACKENDS[field]]
+                message = f"name one kind of storage: {', '.join(sorted(kinds))}"
+                storage.error(context, (field, name), "required", message, at_key=True)
+
+
+def _check_backend(backend: Struct, context: Context) -> None:
+    kinds = config_schema().table[backend.type]
+    given = [name for name in kinds if backend.given(name)]
+    if len(given) != 1 and len([name for name in backend.node.entries if name in kinds]) != 1:
+        message = f"a backend has exactly one kind of storage, not {len(given)}: {', '.join(sorted(kinds))}"
+        context.error(backend.node, backend.path, "exactly-one", message)
+
+
+def _check_ai(ai: Struct, context: Context) -> None:
+    """Refuse an `ai` without chat and without tools for agents."""
+    agent, enabled = ai.get("agent_url"), ai.get("enable_mcp") or ai.get("mcp")
+    if agent is None or agent.kind != SCALAR or agent.text or ai.failed & {"enable_mcp", "mcp"}:
+        return
+    if enabled is None or (enabled.kind == SCALAR and resolve_plain(enabled.text) is False):
+        ai.error(context, "agent_url", "required", "ai needs an agent_url (the chat) or mcp (tools for agents)")
+
+
+def _check_query(query: Struct, context: Context) -> None:
+    if query.empty("storage"):
+        path: Path = ((query.path, "storage"), "traces")
+        context.error(query.node, path, "required", "storage.traces must name a storage backend")
+    text = getattr(query.get("base_path"), "text", "")
+    if text not in ("", "/") and (not text.startswith("/") or posixpath.normpath(text) != text):
+        message = "must begin with / and have no empty, '.' or '..' segments"
+        query.error(context, "base_path", "base-path", message)
+
+
+def _check_sampling(sampling: Struct, context: Context) -> None:
+    given = [name for name in ("file", "adaptive") if name in sampling.node.entries]
+    if len(given) != 1:
+        message = f"needs exactly one of file, adaptive, not {len(given)}"
+        context.error(sampling.node, sampling.path, "exactly-one", message)
+
+
+_REFERENCES = (
+    ("extensions", "jaeger_query", "storage", ("traces", "traces_archive", "metrics")),
+    ("extensions", "remote_sampling", "adaptive", ("sampling_store",)),
+    ("extensions", "remote_storage", "", ("storage",)),
+    ("exporters", "jaeger_storage_exporter", "", ("trace_storage",)),
+)
+"""What names a storage backend: a section, a type of component, a field of it, and the fields there."""
+
+
+def _check_references(config: Struct, context: Context) -> None:
+    """Check that components name storage backends that exist."""
+    storages = list(_of_type(config, "extensions", "jaeger_storage"))
+    backends, metrics = _names(storages, "backends"), _names(storages, "metric_backends")
+    for section, name, inner, fields in _REFERENCES:
+        for component in _of_type(config, section, name):
+            if (owner := component.struct(inner) if inner else component) is not None:
+                for field in fields:
+                    _check_reference(owner, field, metrics if field == "metrics" else backends, context)
+
+
+def _of_type(config: Struct, section: str, name: str) -> Iterator[Struct]:
+    for text, component in (config.get(section) or {}).items():
+        if text.partition("/")[0] == name and isinstance(component, Struct):
+            yield component
+
+
+def _names(storages: list[Struct], field: str) -> set[str] | None:
+    """Return the names of the backends; None if they are not known."""
+    # A file without jaeger_storage may be merged with another file that has it.
+    if not storages or any(field in storage.failed for storage in storages):
+        return None
+    return {name for storage in storages for name in storage.get(field) or ()}
+
+
+def _check_reference(owner: Struct, field: str, known: set[str] | None, context: Context) -> None:
+    text = owner.get(field)
+    if text and known is not None and text not in known:
+        message = f"no backend {text[:80]!r} under jaeger_storage; defined: {', '.join(sorted(known)) or 'none'}"
+        owner.error(context, field, "undefined-reference", message, context.hint(text, known))
+
+
+def _check_ids(config: Struct, context: Context) -> None:
+    """Check that there are receivers and exporters, and that no connector has the id of one of them."""
+    connectors: Mapping[str, Any] = config.get("connectors") or {}
+    for section in ("receivers", "exporters"):
+        if config.empty(section) and not (section == "receivers" and connectors):
+            _require(config, section, context, f"at least one of the {section} must be configured")
+        for connector in connectors:
+            if connector in (config.get(section) or ()):
+                message = f"{connector!r} is in {section} too"
+                config.error(context, ("connectors", connector), "ambiguous-id", message, at_key=True)
+
+
+def _check_processors(pipeline: Struct, context: Context) -> None:
+    seen: set[str] = set()
+    for index, text in pipeline.strings("processors"):
+        if text in seen:
+            message = f"processor {text!r} is listed twice in this pipeline"
+            pipeline.error(context, ("processors", index), "duplicate", message)
+        seen.add(text)
+
+
+def _check_service(config: Struct, context: Context) -> None:
+    service = config.struct("service")
+    if service is not None:
+        _Service(config, service, context).check()
+    elif "service" not in config.failed:
+        _require(config, "service", context, "a service section with at least one pipeline is required")
 
 
 class _Service:
     """The service section, which connects components to pipelines."""
 
-    def __init__(self, ids: Ids, expanded: frozenset[str], context: Context) -> None:
-        self._ids = ids
-        self._expanded = expanded
+    def __init__(self, config: Struct, service: Struct, context: Context) -> None:
+        self._config = config
+        self._service = service
         self._context = context
-        self._feeds: dict[str, list[tuple[str, Node, Path]]] = {}
-        self._drains: dict[str, list[tuple[str, Node, Path]]] = {}
+        self._feeds: dict[str, list[tuple[str, Struct, tuple[str, int]]]] = {}
+        self._drains: dict[str, list[tuple[str, Struct, tuple[str, int]]]] = {}
 
-    def check(self, service: Node) -> None:
-        path: Path = (None, "service")
-        check_fields(service, path, frozenset(("extensions", "pipelines", "telemetry")), self._context, {})
-        self._check_extensions(service, path)
-        telemetry = service.entries.get("telemetry")
-        if telemetry is not None and expect_mapping(telemetry[1], (path, "telemetry"), self._context):
-            check_fields(telemetry[1], (path, "telemetry"), TELEMETRY, self._context, {})
-        pipelines = service.entries.get("pipelines")
-        if pipelines is None or is_null_or_absent(pipelines[1]) or not getattr(pipelines[1], "entries", True):
-            self._context.error(service, (path, "pipelines"), "required", "at least one pipeline is required")
-        elif expect_mapping(pipelines[1], (path, "pipelines"), self._context):
-            for name, (key, pipeline) in pipelines[1].entries.items():
-                self._check_pipeline(name, key, pipeline, ((path, "pipelines"), name))
+    def check(self) -> None:
+        self._check_references(self._service, "extensions")
+        if self._service.empty("pipelines"):
+            path: Path = (self._service.path, "pipelines")
+            self._context.error(self._service.node, path, "required", "at least one pipeline is required")
+        for name, pipeline in (self._service.get("pipelines") or {}).items():
+            self._check_pipeline(name, pipeline)
         self._check_connectors()
 
-    def _check_extensions(self, service: Node, path: Path) -> None:
-        entry = service.entries.get("extensions")
-        if entry is None:
+    def _check_pipeline(self, name: str, pipeline: Any) -> None:
+        where = ("pipelines", name)
+        if name.partition("/")[0] not in _SIGNALS:
+            message = f"{name[:80]!r} is not a pipeline id; begin with {', '.join(_SIGNALS)}"
+            self._service.error(self._context, where, "pipeline-id", message, at_key=True)
+        if pipeline is None:
+            message = "a pipeline needs receivers and exporters"
+            self._service.error(self._context, where, "required", message, at_key=True)
+        if not isinstance(pipeline, Struct):
             return
-        for text, node, at in self._references(entry[1], (path, "extensions")):
-            if text not in self._ids["extensions"]:
-                self._unknown(text, node, at, "extensions", self._ids["extensions"])
+        self._check_references(pipeline, "processors")
+        for section, links in (("receivers", self._drains), ("exporters", self._feeds)):
+            if pipeline.empty(section):
+                _require(pipeline, section, self._context, f"a pipeline needs at least one of {section}")
+            for index, text in pipeline.strings(section):
+                if text in (self._config.get("connectors") or ()):
+                    links.setdefault(text, []).append((name, pipeline, (section, index)))
+            self._check_references(pipeline, section, "connectors")
 
-    def _check_pipeline(self, name: str, key: Node, pipeline: Node, path: Path) -> None:
-        signal = name.split("/", 1)[0]
-        if signal not in _SIGNALS:
-            self._context.error(
-                key, path, "pipeline-id", f"{name[:80]!r} is not a pipeline id; begin with {', '.join(_SIGNALS)}"
-            )
-        if not expect_mapping(pipeline, path, self._context):
-            self._context.error(key, path, "required", "a pipeline needs receivers and exporters")
+    def _check_references(self, owner: Struct, section: str, *others: str) -> None:
+        sections = (section, *others)
+        if self._config.failed & set(sections):
             return
-        check_fields(pipeline, path, frozenset(("receivers", "processors", "exporters")), self._context, {})
-        for section in ("receivers", "exporters"):
-            self._check_ends(name, section, key, pipeline, path)
-        self._check_processors(pipeline, path)
-
-    def _check_ends(self, pipeline_name: str, section: str, key: Node, pipeline: Node, path: Path) -> None:
-        entry = pipeline.entries.get(section)
-        found = list(self._references(entry[1], (path, section))) if entry is not None else []
-        if not found and not (entry is not None and is_variable(entry[1])):
-            self._context.error(key, (path, section), "required", f"a pipeline needs at least one of {section}")
-        links = self._drains if section == "receivers" else self._feeds
-        for text, node, at in found:
-            if text in self._ids["connectors"]:
-                links.setdefault(text, []).append((pipeline_name, node, at))
-            elif text not in self._ids[section]:
-                self._unknown(text, node, at, section, {**self._ids[section], **self._ids["connectors"]})
-
-    def _check_processors(self, pipeline: Node, path: Path) -> None:
-        entry = pipeline.entries.get("processors")
-        if entry is None:
-            return
-        seen: set[str] = set()
-        for text, node, at in self._references(entry[1], (path, "processors")):
-            if text not in self._ids["processors"]:
-                self._unknown(text, node, at, "processors", self._ids["processors"])
-            if text in seen:
-                self._context.error(node, at, "duplicate", f"processor {text!r} is listed twice in this pipeline")
-            seen.add(text)
-
-    def _references(self, node: Node, path: Path) -> Iterator[tuple[str, Node, Path]]:
-        if is_null_or_absent(node) or is_variable(node):
-            return
-        if node.kind != SEQUENCE:
-            self._context.error(node, path, "wrong-type", "expected a list of component ids")
-            return
-        for index, item in enumerate(node.items):
-            if item.kind != SCALAR:
-                self._context.error(item, (path, index), "wrong-type", "expected a component id")
-            elif not is_variable(item):
-                yield item.text, item, (path, index)
-
-    def _unknown(self, text: str, node: Node, path: Path, section: str, known: dict[str, Node]) -> None:
-        if section in self._expanded or (section in ("receivers", "exporters") and "connectors" in self._expanded):
-            return
-        message = f"{text[:80]!r} is not defined under {section}; defined: {', '.join(sorted(known)) or 'none'}"
-        self._context.error(node, path, "undefined-reference", message, self._context.hint(text, known))
+        known: Collection[str] = {text for each in sections for text in self._config.get(each) or ()}
+        for index, text in owner.strings(section):
+            if text not in known:
+                defined = ", ".join(sorted(known)) or "none"
+                message = f"{text[:80]!r} is not defined under {section}; defined: {defined}"
+                hint = self._context.hint(text, known)
+                owner.error(self._context, (section, index), "undefined-reference", message, hint)
 
     def _check_connectors(self) -> None:
         for links, others, missing in (
@@ -443,23 +308,17 @@ class _Service:
         ):
             for connector, uses in links.items():
                 if connector not in others:
-                    _, node, path = uses[0]
-                    self._context.error(
-                        node, path, "connector-unused", f"connector {connector!r} must also be used {missing}"
-                    )
-        self._check_cycles()
-
-    def _check_cycles(self) -> None:
+                    message = f"connector {connector!r} must also be used {missing}"
+                    uses[0][1].error(self._context, uses[0][2], "connector-unused", message)
         reached: dict[str, set[str]] = {}
         for connector, uses in self._feeds.items():
             for source, _, _ in uses:
                 reached.setdefault(source, set()).update(name for name, _, _ in self._drains.get(connector, ()))
         for uses in self._feeds.values():
-            for source, node, path in uses:
+            for source, pipeline, where in uses:
                 if _reaches(source, source, reached):
-                    self._context.error(
-                        node, path, "connector-cycle", f"pipeline {source!r} feeds itself through connectors"
-                    )
+                    message = f"pipeline {source!r} feeds itself through connectors"
+                    pipeline.error(self._context, where, "connector-cycle", message)
 
 
 def _reaches(start: str, goal: str, edges: dict[str, set[str]]) -> bool:

@@ -295,13 +295,13 @@ def label_selector_problem(text: str) -> str | None:
     """Return why `text` is not a label selector (`app=web,tier in (a, b),!legacy`), or None."""
     tokens = [match["op"] or match["word"] for match in _LABEL_TOKEN.finditer(text.strip())]
     try:
-        _Selector(tokens).parse()
+        _LabelSelector(tokens).parse()
     except ValueError as exc:
         return str(exc)
     return None
 
 
-class _Selector:
+class _LabelSelector:
     """The grammar of k8s.io/apimachinery/pkg/labels."""
 
     def __init__(self, tokens: list[str]) -> None:
