@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from apm_s3._processes import find_program
 from apm_s3.cli._notes import find_author, find_message
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import InvalidOption
 from apm_s3.testing import MemoryObjects
 from apm_s3.validators import validate_config
-from apm_s3.validators._validation.offload import THREAD_BYTES, run_beside
 from tests.cli.kit import pseudo_terminal
+from tests.seams.tasks import find_program
+from tests.seams.validators import THREAD_BYTES, run_beside
 
 MODULES = ("apm_s3", "yaml", "pickle", "encodings", "sitecustomize", "usercustomize")
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from apm_s3._tasks import Deadlines, Line, joined, run_all, shielded, stop_all
+from tests.seams.tasks import Deadlines, Line, joined, run_all, shielded, stop_all
 
 
 async def give(value: int) -> int:

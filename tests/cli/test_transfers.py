@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from apm_s3._migration.journal import Store
 from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
 from apm_s3.cli._s3.transfers import Access, migration_line
 from apm_s3.migration import MigrationProgress
@@ -20,6 +19,7 @@ from tests.faults.faults import reset_before_headers
 from tests.faults.memory_s3 import StoredObject, error_response
 from tests.faults.server import Exchange, FaultyS3
 from tests.migration.places import files, write
+from tests.seams.migration import Store
 
 BODIES = {"a": b"1", "b/c": b"22", "b/d.log": b"333"}
 

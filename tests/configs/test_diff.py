@@ -17,8 +17,8 @@ from apm_s3.configs._content.diff import MAX_CHANGES, diff_bundles
 from apm_s3.configs._content.diff_structural import Difference, differences
 from apm_s3.configs._content.diff_text import MAX_LINES
 from apm_s3.configs._content.structures import item_names
-from apm_s3.validators._secrets.shapes import MASK
 from tests.profiles import examples
+from tests.seams.validators import MASK
 
 PROMETHEUS = b"""\
 global:

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 
 from apm_s3.configs._content.edits import load
 from apm_s3.validators import parse_document
-from apm_s3.validators._reading.documents import Format, read_document
-from apm_s3.validators._reading.nodes import Steps, Trace, Unreadable, scalars_below
-from apm_s3.validators._secrets.texts import mask_text
+from tests.seams.validators import Format, Steps, Trace, Unreadable, mask_text, read_document, scalars_below
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=12)
 KEYS = st.one_of(st.sampled_from(["password", "x:y_password", "a b", "<", "é", "", "0", "null"]), TEXTS)

@@ -17,7 +17,7 @@ from apm_s3.configs._content.diff import diff_bundles
 from apm_s3.errors import ConfigInvalid
 from apm_s3.testing import MemoryObjects
 from apm_s3.validators import MAIN_FILES, validate_config
-from apm_s3.validators._secrets.texts import find_secrets, mask_text
+from tests.seams.validators import find_secrets, mask_text
 
 NAMES = [
     "password",

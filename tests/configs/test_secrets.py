@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 
 from apm_s3.configs._content.diff import diff_bundles
 from apm_s3.validators import parse_document
-from apm_s3.validators._secrets.names import BY_ENDING
-from apm_s3.validators._secrets.shapes import MASK
-from apm_s3.validators._secrets.texts import find_secrets, mask_text
-from apm_s3.validators._secrets.values import mask_value
+from tests.seams.validators import BY_ENDING, MASK, find_secrets, mask_text, mask_value
 
 SHARED = Path(__file__).parents[3] / "shared" / "validation"
 VALUE = "hunter2-Zq9"

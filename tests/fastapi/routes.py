@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from apm_s3.fastapi import _router
-from apm_s3.fastapi._routers import feed as _feed
-from apm_s3.fastapi._routes import Endpoint
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS
+from tests.seams.http import API_ROUTES, FEED_ROUTES, Endpoint
 
 BACKUP = "20260102T030405Z-production.0123456789abcdef0123"
 WRITE_ID = "production.0123456789abcdef0123"
@@ -69,8 +67,8 @@ SAMPLES: dict[str, Sample] = {
 """By the name of the function behind the route."""
 
 GUARDED: list[tuple[str, Endpoint]] = [
-    *(("/api", each) for each in _router.ENDPOINTS),
-    *(("/feed", each) for each in _feed.ENDPOINTS),
+    *(("/api", each) for each in API_ROUTES),
+    *(("/feed", each) for each in FEED_ROUTES),
 ]
 """Every route that needs a token, and where the tests' application has it."""
 

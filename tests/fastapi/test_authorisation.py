@@ -13,10 +13,10 @@ from fastapi import Depends, FastAPI, HTTPException
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import InvalidOption
 from apm_s3.fastapi import Action, Permission, Principal, config_router, feed_router, get_configs
-from apm_s3.fastapi._routes import Endpoint
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS
 from tests.fastapi.applications import EVERYTHING, PRINCIPALS, CountedObjects, client_of
 from tests.fastapi.routes import GUARDED, SAMPLES, request_for
+from tests.seams.http import Endpoint
 
 ROUTES = pytest.mark.parametrize(("prefix", "endpoint"), GUARDED, ids=lambda each: getattr(each, "name", ""))
 PROBLEM = "application/problem+json"

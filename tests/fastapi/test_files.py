@@ -12,11 +12,11 @@ from fastapi import FastAPI
 
 from apm_s3.configs import ConfigStore
 from apm_s3.fastapi import Action, Permission, Principal, config_router, get_configs
-from apm_s3.fastapi._routes import Endpoint
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, RULES
 from tests.fastapi.applications import CountedObjects, client_of
 from tests.fastapi.conftest import ALERTMANAGER, SECRET
 from tests.fastapi.routes import GUARDED, request_for
+from tests.seams.http import Endpoint
 
 TOOL = "/api/environments/production/tools/prometheus"
 URL = f"{TOOL}/files/prometheus.yml"

@@ -6,11 +6,8 @@ import re
 from pathlib import Path
 
 from apm_s3.fastapi import Action
-from apm_s3.fastapi._problems import STATUSES
-from apm_s3.fastapi._routers import feed as _feed
-from apm_s3.fastapi._routers import health as _health
-from apm_s3.fastapi._routes import problem_response
 from tests.fastapi.routes import GUARDED
+from tests.seams.http import FEED_ROUTES, HEALTH_ROUTES, STATUSES, problem_response
 from tools.http_reference import MARK, document, reference
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -19,7 +16,7 @@ GUIDE = (DOCS / "fastapi.md").read_text()
 
 def test_the_reference_has_every_route_and_every_document() -> None:
     text = reference()
-    endpoints = [*(each for _, each in GUARDED), *_health.ENDPOINTS]
+    endpoints = [*(each for _, each in GUARDED), *HEALTH_ROUTES]
 
     assert (DOCS / "http-api.md").read_text().count(MARK) == 1
     headings = re.findall(r"^### (.+)$", text, re.MULTILINE)
@@ -45,4 +42,4 @@ def test_the_guide_has_every_route_permission_and_status() -> None:
     raised = {400, 401, 403, 405, 412, 415, 428, 429, *STATUSES.values()}
     assert explained == raised
     assert all(problem_response(status)["description"] for status in raised - {405})
-    assert len(_feed.ENDPOINTS) == 4
+    assert len(FEED_ROUTES) == 4

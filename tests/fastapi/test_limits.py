@@ -13,11 +13,10 @@ import httpx
 import pytest
 
 from apm_s3.configs import ConfigStore
-from apm_s3.fastapi import _calls, _routes
-from apm_s3.fastapi._bodies import MAX_DEPTH, MAX_TOKENS
-from apm_s3.validators._validation import offload
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS
 from tests.fastapi.routes import GUARDED, request_for
+from tests.seams.http import MAX_JSON_DEPTH, MAX_JSON_TOKENS, limit_bodies_at_once, limit_queries
+from tests.seams.validators import admitted, kill_validations, limit_validations_at_once
 
 TOOL = "/api/environments/production/tools/prometheus"
 BUNDLE = f"{TOOL}/bundle/validate"
@@ -36,9 +35,12 @@ def nested(depth: int) -> bytes:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (json.dumps(dict.fromkeys(map(str, range(MAX_TOKENS // 2)), 0)).encode(), f"more than {MAX_TOKENS} strings"),
-        (nested(MAX_DEPTH + 1), f"deeper than {MAX_DEPTH} levels"),
-        (b'{"a":"' + b'","b":"' * MAX_TOKENS, f"more than {MAX_TOKENS} strings"),
+        (
+            json.dumps(dict.fromkeys(map(str, range(MAX_JSON_TOKENS // 2)), 0)).encode(),
+            f"more than {MAX_JSON_TOKENS} strings",
+        ),
+        (nested(MAX_JSON_DEPTH + 1), f"deeper than {MAX_JSON_DEPTH} levels"),
+        (b'{"a":"' + b'","b":"' * MAX_JSON_TOKENS, f"more than {MAX_JSON_TOKENS} strings"),
         (b"\xff\xfe{\0}\0", "not UTF-8"),
     ],
     ids=["members", "depth", "strings", "UTF-16"],
@@ -60,13 +62,13 @@ def _never(*_: object) -> None:
     raise AssertionError("it was parsed")
 
 
-@pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1])
+@pytest.mark.parametrize("depth", [MAX_JSON_DEPTH, MAX_JSON_DEPTH + 1])
 async def test_brackets_in_strings_are_no_levels(depth: int, client: httpx.AsyncClient) -> None:
     texts = {"message": '[{"' * 50_000 + "\\" * 3, "reason": "]" * depth}
 
     assert (await client.post("/api/environments/production/freeze", json=texts)).status_code == 422
     deep = await client.post("/api/environments/production/freeze", content=nested(depth), headers=JSON)
-    assert deep.status_code == (422 if depth <= MAX_DEPTH else 400)
+    assert deep.status_code == (422 if depth <= MAX_JSON_DEPTH else 400)
 
 
 async def test_the_largest_bundle_is_taken(client: httpx.AsyncClient) -> None:
@@ -115,7 +117,7 @@ async def test_a_problem_does_not_repeat_a_long_name(client: httpx.AsyncClient) 
 async def test_a_query_that_is_too_long_is_refused(
     prefix: str, endpoint: Any, query: str, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_calls, "MAX_QUERY", 1_000)
+    limit_queries(monkeypatch, 1_000)
     request = request_for(prefix, endpoint)
     request.pop("params", None)
 
@@ -143,11 +145,11 @@ async def test_a_validation_behind_too_many_is_refused_until_there_is_room(
 ) -> None:
     if name == "plan_deploy":
         await store.upload("prometheus", "production", LARGE)
-    monkeypatch.setattr(offload, "MAX_ADMITTED", 1)
+    limit_validations_at_once(monkeypatch, 1)
     method, url, arguments = HEAVY[name]
     before = await store.log("production")
 
-    with offload.gate().admit(1):
+    with admitted(1):
         refused = await client.request(method, url, **arguments)
         # What needs no validation goes on, and so do programs that use the library: they choose their callers.
         read = await client.get(f"{TOOL}/files/prometheus.yml")
@@ -163,21 +165,21 @@ async def test_a_validation_behind_too_many_is_refused_until_there_is_room(
 async def test_validations_of_too_many_bytes_are_refused(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(offload, "MAX_ADMITTED_BYTES", len(LARGE) + 10)
+    limit_validations_at_once(monkeypatch, size=len(LARGE) + 10)
 
-    with offload.gate().admit(11):
+    with admitted(11):
         refused = await client.post(f"{TOOL}/validate", content=LARGE)
-    with offload.gate().admit(10):
+    with admitted(10):
         taken = await client.post(f"{TOOL}/validate", content=LARGE)
     # Nothing can be too large for a service that does nothing else.
-    monkeypatch.setattr(offload, "MAX_ADMITTED_BYTES", 1)
+    limit_validations_at_once(monkeypatch, size=1)
     alone = await client.post(f"{TOOL}/validate", content=LARGE)
 
     assert [each.status_code for each in (refused, taken, alone)] == [429, 200, 200]
 
 
 async def test_all_bodies_together_have_a_limit(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_routes, "MAX_BODIES", 2 * len(OTHER_PROMETHEUS) - 1)
+    limit_bodies_at_once(monkeypatch, 2 * len(OTHER_PROMETHEUS) - 1)
     url = f"{TOOL}/files/prometheus.yml"
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
@@ -206,10 +208,7 @@ async def test_all_bodies_together_have_a_limit(client: httpx.AsyncClient, monke
 async def test_a_validation_that_the_system_killed_is_told_as_a_lack_of_memory(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def killed(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(offload, "_in_process", killed)
+    kill_validations(monkeypatch)
 
     answer = await client.post(f"{TOOL}/validate", content=PROMETHEUS + f"# {'x' * 10**6}\n")
 

@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from apm_s3.configs import ConfigStore
 from apm_s3.fastapi import config_router, feed_router
-from apm_s3.fastapi._routes import Endpoint
 from tests.fastapi.applications import authorize, client_of, serving, shared_app
 from tests.fastapi.routes import GUARDED
+from tests.seams.http import Endpoint
 
 ROUTES = pytest.mark.parametrize(("prefix", "endpoint"), GUARDED, ids=lambda each: getattr(each, "name", ""))
 

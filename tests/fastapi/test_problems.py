@@ -20,8 +20,8 @@ from apm_s3.errors import (
     StoreDamaged,
     Throttled,
 )
-from apm_s3.fastapi._problems import STATUSES, problem_name, problem_of_error, status_of
 from tests.fastapi.applications import CountedObjects, client_of
+from tests.seams.http import STATUSES, problem_name, problem_of_error, status_of
 
 PUBLIC = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, ApmS3Error)]
 URL = "/api/environments/production/tools/prometheus/files/prometheus.yml"

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from apm_s3.configs import ConfigStore, EnvironmentSettings
-from apm_s3.fastapi._routes import Endpoint
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, RULES, THIRD_PROMETHEUS
 from tests.fastapi.routes import GUARDED, SAMPLES, request_for
+from tests.seams.http import Endpoint
 
 PRODUCTION = "/api/environments/production"
 TOOL = f"{PRODUCTION}/tools/prometheus"

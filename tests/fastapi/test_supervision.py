@@ -11,12 +11,12 @@ from fastapi import FastAPI
 
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import InvalidOption, ServiceUnavailable
-from apm_s3.fastapi import _routes, config_router, get_configs
-from apm_s3.fastapi._routers import health as _health
+from apm_s3.fastapi import config_router, get_configs
 from apm_s3.models import FileInfo
 from tests.configs.samples import OTHER_PROMETHEUS
 from tests.fastapi.applications import CountedObjects, authorize, client_of, serving
 from tests.fastapi.asgi import visiting
+from tests.seams.http import cancel_abandoned_calls_at_once, check_health_at_every_request
 
 URL = "/api/environments/production/tools/prometheus/files/prometheus.yml"
 
@@ -118,7 +118,7 @@ def test_a_deadline_must_be_above_zero(deadline: float) -> None:
 
 
 async def test_a_slow_upload_of_a_body_is_not_read_past(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_routes, "_PATIENCE", 0)
+    cancel_abandoned_calls_at_once(monkeypatch)
 
     async def chunks():
         for part in (OTHER_PROMETHEUS[:20], OTHER_PROMETHEUS[20:]):
@@ -158,7 +158,7 @@ async def test_ready_only_reads_and_not_more_than_every_five_seconds(
     assert {each.status_code for each in answers} == {200}
     assert objects.requests == cost
     assert objects.objects == before
-    monkeypatch.setattr(_health, "READ_EVERY", 0.0)
+    check_health_at_every_request(monkeypatch)
     assert (await client.get("/ready")).status_code == 200
     assert objects.requests == 2 * cost
 
@@ -166,7 +166,7 @@ async def test_ready_only_reads_and_not_more_than_every_five_seconds(
 async def test_ready_recovers_by_itself(
     client: httpx.AsyncClient, objects: CountedObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_health, "READ_EVERY", 0.0)
+    check_health_at_every_request(monkeypatch)
     objects.will_fail("list_folders", ServiceUnavailable("down", status=503))
 
     assert [(await client.get("/ready")).status_code for _ in range(2)] == [503, 200]

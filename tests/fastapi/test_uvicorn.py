@@ -18,13 +18,13 @@ from fastapi import FastAPI
 
 from apm_s3 import Credentials, S3Manager, S3Settings
 from apm_s3.fastapi import config_router, health_router, s3_lifespan
-from apm_s3.fastapi._routers import health as _health
 from apm_s3.settings import RetrySettings
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS
 from tests.fastapi.applications import authorize, bearer
 from tests.faults.faults import answer, reset_before_headers, silent
 from tests.faults.server import Fault, FaultyS3, Rule
 from tests.managers import SESSION
+from tests.seams.http import check_health_at_every_request, wait_briefly_for_the_store
 
 BUCKET = "acme-secret-bucket"
 URL = "/api/environments/production/tools/prometheus/files/prometheus.yml"
@@ -54,7 +54,7 @@ class Service:
 
 @pytest.fixture
 async def service(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr(_health, "READ_EVERY", 0.0)
+    check_health_at_every_request(monkeypatch)
     async with FaultyS3() as server:
         server.s3.buckets[BUCKET] = {}
         s3 = S3Manager(
@@ -148,7 +148,7 @@ async def test_a_failing_s3_is_a_problem_and_passes_by_itself(fault: Fault, stat
 
 
 async def test_a_silent_s3_ends_with_the_deadline(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_health, "PATIENCE", 0.01)
+    wait_briefly_for_the_store(monkeypatch)
     async with service.failing(silent):
         reading = asyncio.create_task(service.client.get(URL))
         await until(lambda: "GetObject" in service.server.arrived[-1:])

@@ -12,10 +12,10 @@ from fastapi import FastAPI
 
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import AccessDenied
-from apm_s3.fastapi._routers import watch as _watch
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS
 from tests.fastapi.applications import CountedObjects
 from tests.fastapi.asgi import visiting
+from tests.seams.http import end_watches_at_once, keep_watches_alive_all_the_time
 
 URL = "/api/environments/production/watch"
 
@@ -120,12 +120,12 @@ async def test_an_error_ends_the_stream_with_a_problem(app: FastAPI, objects: Co
 async def test_a_quiet_stream_sends_comments_and_ends_after_a_while(
     app: FastAPI, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_watch, "KEEP_ALIVE", 0.001)
+    keep_watches_alive_all_the_time(monkeypatch)
     async with visiting(app, URL) as visit:
         await visit.read_until("\n\n")
         assert await visit.read_until("\n\n") == ": \n\n"
 
-    monkeypatch.setattr(_watch, "MAX_SECONDS", 0.001)
+    end_watches_at_once(monkeypatch)
     async with visiting(app, URL) as visit:
         await visit.task
     assert visit.status == 200

@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from apm_s3._migration.journal import Journal, Row
-from apm_s3._migration.moving import Moved
-from apm_s3._migration.run import Run
 from apm_s3.models import FileInfo, ListPage
 from tests.migration.stubs import stub_task
+from tests.seams.migration import Journal, Moved, Row, Run
 
 
 class Pages:

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from apm_s3._migration.journal import Row
-from apm_s3._migration.models import S3Place
-from apm_s3._migration.moving import Moved
-from apm_s3._migration.plan import Task
 from apm_s3.migration import MigrationOptions
 from apm_s3.models import FileInfo, ListPage
 from tests.migration.listings import KeyServer
+from tests.seams.migration import Moved, Row, S3Place, Task
 
 
 class Moving:

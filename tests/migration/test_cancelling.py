@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from apm_s3._migration import moving
-from apm_s3._wire import parts
 from apm_s3.migration import MigrationReport, migrate
-from apm_s3.settings import TransferSettings
 from tests.faults.cancelling import Moment, cancelled_at
 from tests.migration.places import SOURCE, TARGET, Place, files, open_place
+from tests.seams.migration import send_in_small_parts
 
 BODIES = {"a": b"1", "b/c": b"22", "large": bytes(range(256)) * 4097}
 """The last one is larger than what is held in memory as a whole."""
@@ -90,10 +88,4 @@ async def settled(place: Place) -> None:
 
 def small_parts(monkeypatch: pytest.MonkeyPatch, *places: Place) -> None:
     """Send everything of more than 100 bytes in parts."""
-    monkeypatch.setattr(parts, "MIN_PART", 100)
-    for name in ("_ONE_PUT", "_UNPARTED", "MIB"):
-        monkeypatch.setattr(moving, name, 100)
-    transfer = TransferSettings()
-    object.__setattr__(transfer, "part_size", 300_000)
-    for place in places:
-        object.__setattr__(place.s3._engine().settings, "transfer", transfer)
+    send_in_small_parts(monkeypatch, *(place.s3 for place in places))

@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._migration.shards import Shard, merged, ranges_of, run_shard
 from apm_s3.errors import InvalidOption
 from apm_s3.migration import MigrationOptions, MigrationProgress, MigrationReport
 from apm_s3.migration_dask import S3Access, migrate_on_dask
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, open_place
+from tests.seams.migration import Shard, merged, ranges_of, run_shard
 
 COUNT = 400
 

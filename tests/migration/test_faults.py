@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from apm_s3._migration.moving import told_digests
 from apm_s3.errors import MigrationRefused
 from apm_s3.migration import MigrationProgress, migrate, plan_migration
 from apm_s3.models import FileInfo
@@ -27,6 +26,7 @@ from tests.faults.lies import told
 from tests.faults.memory_s3 import Request, Response, StoredObject, _etag, error_response
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, Place, files, open_place, write
+from tests.seams.migration import told_digests
 from tests.seams.transports import BotoTransport
 from tests.seams.wire import SIGNED_CHUNKS_TRAILER
 

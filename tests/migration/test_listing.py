@@ -10,14 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apm_s3._migration.journal import Journal, Span
-from apm_s3._migration.listing import Listing, Source, Unkept
-from apm_s3._migration.models import S3Place
 from apm_s3.errors import IntegrityError
 from apm_s3.migration import MigrationOptions
 from apm_s3.models import FileInfo, ListPage
 from tests.migration.listings import KeyServer
 from tests.migration.stubs import side
+from tests.seams.migration import Journal, Listing, S3Place, Source, Span, Unkept
 
 
 class Seen:

@@ -12,15 +12,13 @@ from typing import Any
 
 import pytest
 
-from apm_s3._migration import run
-from apm_s3._migration.listing import list_target
-from apm_s3._migration.models import MigrationKeywords, fingerprint
 from apm_s3.errors import BatchError, BucketNotFound, InvalidOption, JournalRefused, MigrationRefused
 from apm_s3.migration import MigrationOptions, MigrationProgress, migrate, plan_migration, verify_migration
 from tests.faults.lies import told
 from tests.faults.memory_s3 import Request, Response, error_response
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, Place, files, open_place, write
+from tests.seams.migration import MigrationKeywords, fingerprint, list_the_target_late
 
 BODIES = {"a": b"1", "b/c": b"22", "b/d": b"", "b.txt": b"4444", "é/x y": b"55555"}
 LOSS = ("metadata", "tags")
@@ -531,7 +529,6 @@ def test_a_rule_set_is_all_that_determines_what_the_target_will_hold() -> None:
 async def test_objects_are_checked_one_by_one_while_the_target_is_being_listed(
     one: Place, other: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, if_exists: Any
 ) -> None:
-    monkeypatch.setattr(run, "_PATIENCE", 0.0)
     fill(one)
     source: Any = write(tmp_path / "up", BODIES) if way == "from files" else SOURCE
     target: Any = tmp_path / "down" if way == "to files" else TARGET
@@ -539,11 +536,7 @@ async def test_objects_are_checked_one_by_one_while_the_target_is_being_listed(
     await migrate(source, target, source_s3=one.s3, target_s3=s3.s3, include="b*", accept=LOSS)
     held = asyncio.Event()
 
-    async def listed_late(journal: Any, *arguments: Any) -> None:
-        await held.wait()
-        await list_target(journal, *arguments)
-
-    monkeypatch.setattr(run, "list_target", listed_late)
+    list_the_target_late(monkeypatch, held.wait)
 
     def told(progress: MigrationProgress) -> None:
         if progress.done + progress.failed == len(BODIES):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._migration.listing import alphabet_of, ends, middle, width
+from tests.seams.migration import alphabet_of, ends, middle, width
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 

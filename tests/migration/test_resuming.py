@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3._migration.journal import Found, Journal, Outcome, State, Store
 from apm_s3.errors import JournalRefused
 from apm_s3.migration import MigrationProgress, migrate
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, Place, open_place
+from tests.seams.migration import Found, Journal, Outcome, State, Store
 
 ROOT = Path(__file__).parents[2]
 COUNT = 1200

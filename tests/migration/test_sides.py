@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from apm_s3._migration.sides import differences, kept_options
 from apm_s3.models import FileInfo
+from tests.seams.migration import differences, kept_options
 
 LOCKED = {
     "x-amz-object-lock-mode": "COMPLIANCE",

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3._migration.journal import Journal, Row
-from apm_s3._migration.moving import Bandwidth, Memory, Schedule
-from apm_s3._migration.run import Run
 from apm_s3.migration import migrate
 from tests.faults.memory_s3 import error_response
 from tests.faults.server import Exchange
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 from tests.migration.places import SOURCE, TARGET, open_place, write
 from tests.migration.stubs import stub_task
+from tests.seams.migration import Bandwidth, Journal, Memory, Row, Run, Schedule
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from apm_s3 import S3Manager, UploadOptions
-from apm_s3._migration.journal import Row
-from apm_s3._migration.versions import already_there
 from apm_s3.errors import AccessDenied, InvalidOption, MigrationRefused
 from apm_s3.migration import migrate, verify_migration
 from apm_s3.models import FileVersion
 from apm_s3.options import BucketOptions, DeleteOptions, Versioning
 from tests.managers import make_manager
+from tests.seams.migration import Row, already_there
 from tests.servers import Server
 
 History = dict[str, list[tuple[bool, bytes]]]
