@@ -70,8 +70,8 @@ class Call:
         """Return whether the principal may read the secrets of a configuration."""
         return await self.allows(Permission(Action.SECRETS, environment, tool))
 
-    async def require_to_compare(self, environment: str, tool: str) -> None:
-        """Refuse a write whose response would tell a caller without access to secrets whether its content is stored.
+    async def require_to_compare(self, environment: str, tool: str | None) -> None:
+        """Refuse a request whose answer would tell a caller without access to secrets whether its content is stored.
 
         Otherwise, a caller who knows all of a configuration but a short password could test guesses unnoticed.
 

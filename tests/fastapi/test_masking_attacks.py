@@ -244,3 +244,39 @@ scrape_configs:
 
     assert plan.json()["tools"][0]["report"]["issues"][0]["message"].startswith("invalid duration: '<secret>'")
     assert plan.text.count("47 parsecs") == plan.text.count("48 parsecs") > 0
+
+
+async def test_a_report_does_not_tell_which_of_many_guesses_is_a_secret(
+    store: ConfigStore, mallory: httpx.AsyncClient
+) -> None:
+    base = f"""\
+scrape_configs:
+  - job_name: x
+    basic_auth: {{username: u, password: '{PIN}'}}
+"""
+    await store.upload("prometheus", "staging", base, force="a test")
+    await store.upload("prometheus", "production", "{}\n", force="a test")
+    guesses = [f"{int(PIN) + offset} parsecs" for offset in (-1, 0, 1)]
+    jobs = [{"job_name": each, "scrape_interval": each} for each in guesses]
+    overlay = json.dumps({"files": {"prometheus.yml": {"scrape_configs": jobs}}})
+    await store.upload("prometheus", "production", overlay, name=OVERLAY, force="a test")
+
+    plan = await mallory.post(PLAN, params={"source": "staging", "tool": "prometheus"}, json={})
+
+    told = [each["message"] for each in plan.json()["tools"][0]["report"]["issues"][: len(guesses)]]
+    assert [guess in message for guess, message in zip(guesses, told, strict=True)] == [True] * len(guesses)
+
+
+async def test_variables_of_a_plan_are_no_guesses_that_leave_no_trace(
+    store: ConfigStore, mallory: httpx.AsyncClient
+) -> None:
+    """Whoever wrote `password: ${G}` to an overlay would see by `changes` of a plan whether G is what is stored."""
+    overlay = "variables: {G: null}\nfiles: {notes.yml: {password: '${G}'}}\n"
+    await store.upload("grafana", "staging", files={"grafana.ini": GRAFANA, "notes.yml": f"password: '{PIN}'\n"})
+    await store.deploy(await store.plan_deploy("staging", "production", tools=["grafana"]))
+    await store.upload("grafana", "production", overlay, name=OVERLAY)
+
+    answers = [await mallory.post(PLAN, **{**WANTED, "json": {"variables": {"G": each}}}) for each in (PIN, "4712")]
+
+    assert [each.status_code for each in answers] == [403, 403]
+    assert "secrets grafana in production" in answers[0].json()["detail"]

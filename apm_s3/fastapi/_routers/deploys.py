@@ -171,7 +171,11 @@ async def deploy(
 
 
 async def _plan(call: Call, target: str, source: str, given: PlanGiven, tools: list[Tool] | None) -> DeployPlan:
-    await call.require_to_copy(source, target, tools or [None])
+    wanted: list[str | None] = [*tools] if tools else [None]
+    await call.require_to_copy(source, target, wanted)
+    for tool in wanted if given.variables else ():
+        # Each value would be a guess of what is stored, without a commit that anybody sees.
+        await call.require_to_compare(target, tool)
     return await call.configs.plan_deploy(
         source, target, tools=sorted(set(tools)) if tools else None, variables=given.variables, create=given.create
     )

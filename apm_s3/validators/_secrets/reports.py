@@ -46,8 +46,10 @@ class Concealer:
         source: the text, or the nodes of data that was given instead; None if the data could not be read.
         form: the format of a text; None if it has none.
         known: secrets of other texts, which may be quoted anywhere.
-        placed: secrets of the source, with their first and last lines. Short ones are only removed from issues of
-            their lines: somebody with many guesses in other lines could tell by it which one is right.
+        placed: more secrets of the source, with their first and last lines.
+
+    Short secrets of a text are only removed from issues of their lines: somebody with many guesses in other lines, of
+    an overlay for example, could tell by it which one is right.
     """
 
     def __init__(
@@ -102,10 +104,10 @@ def _of_text(text: str, form: Format | None) -> Iterator[_Told]:
     for span in secret_spans(form, text, lambda: read):
         first = text.count("\n", 0, span.start) + 1
         secret = text[span.start : span.stop]
-        yield _Told(secret, first, first + secret.count("\n"))
+        yield _Told(secret, first, first + secret.count("\n"), is_strong(secret))
     for node in _named([*read[0].scalars, *read[0].repeated]):
         first = text.count("\n", 0, node.start) + 1
-        yield _Told(node.text, first, first + text.count("\n", node.start, node.stop))
+        yield _Told(node.text, first, first + text.count("\n", node.start, node.stop), is_strong(node.text))
 
 
 def _of_data(root: Node) -> Iterator[_Told]:
