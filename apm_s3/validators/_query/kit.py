@@ -501,6 +501,15 @@ class Parser(ABC):
         self.expect(")", where, "',' or ')'")
         return tuple(found)
 
+    def grouping(self) -> Grouping | None:
+        """Parse `by (a)` or `without (a)`, if there is one."""
+        kind, start = self.kinds[self.at], self.starts[self.at]
+        if kind not in ("by", "without"):
+            return None
+        self.at += 1
+        labels = self.labels(kind)
+        return Grouping(start, self.ends[self.at - 1], kind == "without", labels)
+
     def expect(self, kind: str, where: str, expected: str | None = None) -> int:
         """Consume a token of `kind` and return its index."""
         at = self.at
@@ -527,7 +536,7 @@ class Parser(ABC):
         try:
             return parse_number(self.text[self.starts[at] : self.ends[at]])
         except BadLiteral as exc:
-            raise QueryProblem(f"{self.shown(at)} is {exc.message}", self.starts[at], self.ends[at]) from None
+            raise self.problem(at, f"{self.shown(at)} is {exc.message}") from None
 
     def shown(self, at: int) -> str:
         """Format a token for an error."""
@@ -535,6 +544,10 @@ class Parser(ABC):
             return "end of the expression"
         text = self.text[self.starts[at] : self.ends[at]]
         return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
+
+    def problem(self, at: int, message: str, hint: str | None = None) -> QueryProblem:
+        """Create an error at the token at index `at`."""
+        return QueryProblem(message, self.starts[at], self.ends[at], hint)
 
     def unexpected(self, expected: str, *, words: Iterable[str] = ()) -> QueryProblem:
         """Create the error for an unexpected token; if it is a word, suggest one of `words`."""
@@ -545,7 +558,7 @@ class Parser(ABC):
         hint = self._hint(at, word, tuple(words))
         if self.kinds[at] == END and (opened := self._unclosed()) is not None:
             hint = f"{self.shown(opened)} at character {self.starts[opened] + 1} is not closed"
-        return QueryProblem(f"unexpected {self.shown(at)}, expected {expected}", self.starts[at], self.ends[at], hint)
+        return self.problem(at, f"unexpected {self.shown(at)}, expected {expected}", hint)
 
     def _hint(self, at: int, word: str, words: tuple[str, ...]) -> str | None:
         if word.lower() in words:
@@ -588,7 +601,7 @@ class Parser(ABC):
 
     def _too_deep(self) -> QueryProblem:
         at = min(self.at, len(self.starts) - 1)
-        return QueryProblem(f"nested deeper than {MAX_DEPTH} levels", self.starts[at], self.ends[at])
+        return self.problem(at, f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _nearest(word: str, words: tuple[str, ...]) -> str | None:

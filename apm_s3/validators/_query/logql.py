@@ -14,7 +14,6 @@ from apm_s3.validators._query.kit import (
     Duration,
     Expr,
     FunctionCall,
-    Grouping,
     Matching,
     NumberLiteral,
     Paren,
@@ -120,9 +119,9 @@ class _Parser(StageParser):
         at = self.at
         value = self.number(at)
         if op in _COUNTED and (value != int(value) or value <= 0):
-            raise QueryProblem(f"{op} needs a whole number above 0", self.starts[at], self.ends[at])
+            raise self.problem(at, f"{op} needs a whole number above 0")
         if op != "quantile_over_time" and op not in _COUNTED:
-            raise QueryProblem(f"{op} does not accept a number", self.starts[at], self.ends[at])
+            raise self.problem(at, f"{op} does not accept a number")
         self.at += 2
         return value
 
@@ -138,7 +137,7 @@ class _Parser(StageParser):
             raise self.unexpected(f"the quantile and a comma, such as {op}(0.9, ...)")
         log_range = self.log_range(op)
         self.expect(")", f"after the range in {op}()")
-        grouping = self._grouping()
+        grouping = self.grouping()
         if grouping is not None and op not in _GROUPED:
             raise QueryProblem(
                 f"{op} does not accept a grouping; aggregate it: sum by (...) ({op}(...))", grouping.start, grouping.end
@@ -216,7 +215,7 @@ class _Parser(StageParser):
         at = self.at
         op, start = self.kinds[at], self.starts[at]
         self.at += 1
-        grouping = self._grouping()
+        grouping = self.grouping()
         self.expect("(", f"after {op}")
         param_at = self.at
         count = self._param(op)
@@ -226,7 +225,7 @@ class _Parser(StageParser):
         self._expect_metric(expr, op)
         self.expect(")", f"in {op}()", "an operator or ')'")
         if grouping is None:
-            grouping = self._grouping()
+            grouping = self.grouping()
         if grouping is not None and (op == "approx_topk" or (op in ("sort", "sort_desc") and grouping.labels)):
             raise QueryProblem(f"{op} does not accept a grouping", grouping.start, grouping.end)
         param = None
@@ -238,14 +237,6 @@ class _Parser(StageParser):
         if expr.type == "streams":
             message = f"{op}() needs metrics, got log lines"
             raise QueryProblem(message, expr.start, expr.end, "count them: count_over_time(... [5m])")
-
-    def _grouping(self) -> Grouping | None:
-        kind, start = self.kinds[self.at], self.starts[self.at]
-        if kind not in ("by", "without"):
-            return None
-        self.at += 1
-        labels = self.labels(kind)
-        return Grouping(start, self.ends[self.at - 1], kind == "without", labels)
 
     def label(self, context: str) -> str:
         """Parse a label name in a list."""
@@ -302,7 +293,7 @@ class _Parser(StageParser):
                 raise QueryProblem(message, side.start, side.end)
             if name in SETS and side.type == "scalar":
                 message = f"{name!r} needs metrics on both sides, not numbers"
-                raise QueryProblem(message, self.starts[op], self.ends[op])
+                raise self.problem(op, message)
         if returns_bool:
             self._check_bool(op, left.type == right.type == "scalar")
         if matching is not None and matching.group is not None and name in SETS:
@@ -314,7 +305,7 @@ class _Parser(StageParser):
     def _check_bool(self, op: int, scalars: bool) -> None:
         if self.kinds[op] not in COMPARISONS:
             message = f"bool can only be used with comparisons, not with {self.kinds[op]!r}"
-            raise QueryProblem(message, self.starts[op], self.ends[op])
+            raise self.problem(op, message)
         if scalars:
             message = "bool cannot be used between two numbers"
             raise QueryProblem(message, self.starts[op + 1], self.ends[op + 1])

@@ -363,7 +363,7 @@ class StageParser(Parser):
         elif until is not None and (self.release is None or self.release >= until):
             message = f"{word} was removed in {dotted(until)}"
         if message:
-            raise QueryProblem(message, self.starts[self.at], self.ends[self.at])
+            raise self.problem(self.at, message)
 
     def streams(self) -> Streams:
         """Parse `{app="api"}` and its stages."""
@@ -404,7 +404,7 @@ class StageParser(Parser):
                 problem.hint = f"{word} is a keyword of LogQL and cannot be a label name here"
             raise problem
         if not _LABEL.fullmatch(word):
-            raise QueryProblem(f"{self.shown(at)} is not a valid label name", self.starts[at], self.ends[at])
+            raise self.problem(at, f"{self.shown(at)} is not a valid label name")
         self.at = at + 1
         return word
 
@@ -534,7 +534,7 @@ class StageParser(Parser):
             name = self._renamed("a label name after label_format")
             if name in found:
                 message = f"label {name[:40]!r} is given twice in one label_format"
-                raise QueryProblem(message, self.starts[at], self.ends[at])
+                raise self.problem(at, message)
             found[name] = None
             self.expect("=", "after the label name")
             if self.kinds[self.at] == STRING:
@@ -550,7 +550,7 @@ class StageParser(Parser):
         name = self.label_name(expected)
         if name == _ERROR:
             message, hint = f"label_format cannot set or rename {_ERROR}", f'filter it: | {_ERROR}=""'
-            raise QueryProblem(message, self.starts[at], self.ends[at], hint)
+            raise self.problem(at, message, hint)
         return name
 
     def _label_list(self, name: str) -> tuple[tuple[str, ...], tuple[LabelFilter, ...]]:
@@ -571,7 +571,7 @@ class StageParser(Parser):
         """Parse label comparisons, joined by `and`, `or`, commas or spaces."""
         self._filter_depth += 1
         if self._filter_depth > MAX_DEPTH:
-            raise QueryProblem(f"nested deeper than {MAX_DEPTH} levels", self.starts[self.at], self.ends[self.at])
+            raise self.problem(self.at, f"nested deeper than {MAX_DEPTH} levels")
         found: list[LabelFilter] = []
         while True:
             if self.kinds[self.at] == "(":
@@ -638,7 +638,7 @@ class StageParser(Parser):
         except BadLiteral as exc:
             if _GO_DURATION.fullmatch(text):
                 return 0.0
-            raise QueryProblem(f"{self.shown(at)} is {exc.message}", self.starts[at], self.ends[at]) from None
+            raise self.problem(at, f"{self.shown(at)} is {exc.message}") from None
 
     def unwrap(self) -> Unwrap:
         """Parse `| unwrap size` or `| unwrap bytes(size)`, and the filters after it."""

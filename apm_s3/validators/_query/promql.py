@@ -25,7 +25,6 @@ from apm_s3.validators._query.kit import (
     Duration,
     Expr,
     FunctionCall,
-    Grouping,
     Matcher,
     Matching,
     NumberLiteral,
@@ -260,9 +259,6 @@ class SelectorParser(DurationParser):
         self.at = at + 2
         if self.kinds[at + 2] != STRING:
             raise self._no_value()
-        if self.kinds[self.at] == BAD and (word := self.text[self.starts[self.at] : self.ends[self.at]])[0].isdigit():
-            start, end = self.starts[self.at], self.ends[self.at]
-            raise QueryProblem(f"unexpected {word!r}, expected a value in quotes", start, end, f'write "{word}"')
         value = self.string("")
         if op in ("=~", "!~"):
             check_regex(value, self.text)
@@ -509,12 +505,12 @@ class _Parser(SelectorParser):
             message = f"aggregation {op!r} is experimental and needs a feature flag"
             raise QueryProblem(message, start, self.ends[at])
         self.at = at + 1
-        grouping = self._grouping()
+        grouping = self.grouping()
         if self.kinds[self.at] != "(":
             raise self.unexpected(f"'(' after {op}")
         args = self._arguments(f"{op}()")
         end = self.ends[self.at - 1]
-        if grouping is None and (grouping := self._grouping()) is not None:
+        if grouping is None and (grouping := self.grouping()) is not None:
             end = grouping.end
         needed = 2 if op in _WITH_PARAM else 1
         if len(args) != needed:
@@ -535,38 +531,26 @@ class _Parser(SelectorParser):
                 hint = f"write {op}({'text' if op == 'count_values' else 'number'}, vector)"
             raise QueryProblem(message, expr.start, expr.end, hint)
 
-    def _grouping(self) -> Grouping | None:
-        kind = self.kinds[self.at]
-        if kind not in ("by", "without"):
-            return None
-        start = self.starts[self.at]
-        self.at += 1
-        labels = self.labels(kind)
-        return Grouping(start, self.ends[self.at - 1], kind == "without", labels)
-
     def binary(self, op: int, left: Expr, right: Expr, returns_bool: bool, matching: Matching | None) -> Binary:
         """Join `left` and `right`, by Prometheus's rules for types and matching."""
         name, types = self.kinds[op], (left.type, right.type)
         if name in ("</", ">/") and not self.dialect.trims:
-            raise QueryProblem(f"operator {name!r} was added in 3.11", self.starts[op], self.ends[op])
+            raise self.problem(op, f"operator {name!r} was added in 3.11")
         for side in (left, right):
             if side.type not in ("scalar", "vector"):
                 message = f"{name!r} needs scalars or instant vectors, got {describe_type(side.type)}"
                 raise QueryProblem(message, side.start, side.end, _SIDE_HINTS.get(side.type))
         if returns_bool and name not in COMPARISONS:
-            raise self._wrong_operator(op, f"bool can only be used with comparisons, not with {name!r}")
+            raise self.problem(op, f"bool can only be used with comparisons, not with {name!r}")
         if types == ("scalar", "scalar") and name in COMPARISONS and not returns_bool:
             message = f"a comparison of two scalars needs bool: {name} bool"
-            raise self._wrong_operator(op, message)
+            raise self.problem(op, message)
         if name in SETS and "scalar" in types:
-            raise self._wrong_operator(op, f"{name!r} needs instant vectors on both sides, not scalars")
+            raise self.problem(op, f"{name!r} needs instant vectors on both sides, not scalars")
         if matching is not None:
             self._check_matching(name, types == ("vector", "vector"), matching)
         kind: ValueType = "scalar" if types == ("scalar", "scalar") else "vector"
         return Binary(left.start, right.end, kind, name, left, right, returns_bool, matching)
-
-    def _wrong_operator(self, op: int, message: str) -> QueryProblem:
-        return QueryProblem(message, self.starts[op], self.ends[op])
 
     def _check_matching(self, op: str, vectors: bool, matching: Matching) -> None:
         where = matching.start, matching.end
