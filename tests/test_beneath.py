@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from apm_s3._directories import read_files
-from apm_s3.configs._content.directories import write_directory
 from apm_s3.errors import InvalidOption, JournalRefused
 from apm_s3.migration import migrate, verify_migration
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, Place, files, open_place, write
+from tests.seams.content import read_files, write_directory
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 

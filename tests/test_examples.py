@@ -19,8 +19,6 @@ import boto3
 import pytest
 from rich.console import Console
 
-from apm_s3._tools import TOOLS
-from apm_s3.cli._demonstration.demo import run_demo
 from apm_s3.configs import ConfigStore
 from apm_s3.validators import MAIN_FILES, validate_bundle
 from tests.faults.faults import answer
@@ -28,6 +26,7 @@ from tests.faults.server import Exchange, Fault, FaultyS3
 from tests.golden import load
 from tests.golden.write import START
 from tests.managers import make_manager
+from tests.seams.cli import run_demo
 from tests.servers import Server, require
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -65,7 +64,7 @@ def demo_buckets(server: Server) -> list[str]:
     return [name for name in names if name.startswith("apm-demo-")]
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("tool", MAIN_FILES)
 def test_the_example_configurations_have_no_problem(tool: str) -> None:
     folder = EXAMPLES / "configs" / tool
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

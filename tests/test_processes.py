@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from apm_s3.cli._notes import find_author, find_message
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import InvalidOption
 from apm_s3.testing import MemoryObjects
 from apm_s3.validators import validate_config
 from tests.cli.kit import pseudo_terminal
+from tests.seams.cli import find_author, find_message
 from tests.seams.tasks import find_program
 from tests.seams.validators import THREAD_BYTES, run_beside
 

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, Self, cast
 from unittest import mock
 
-from apm_s3.cli import _call
-from apm_s3.cli._app import run
 from tests.managers import SESSION
+from tests.seams.cli import run, sharing
 from tests.servers import Server
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-_])")
@@ -94,7 +93,7 @@ class Shell:
             with (
                 mock.patch.dict(os.environ, {**kept, **_QUIET_GIT, **state, **self.environ}, clear=True),
                 mock.patch.object(sys, "argv", ["apm-s3", *map(str, arguments)]),
-                mock.patch.object(_call, "make_session", _shared_session),
+                sharing(SESSION),
             ):
                 yield
         finally:
@@ -103,11 +102,6 @@ class Shell:
 
 _QUIET_GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "AWS_CONFIG_FILE": os.devnull,
               "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true", "TERM": "xterm-256color"}  # fmt: skip
-_make_session = _call.make_session
-
-
-def _shared_session(profile: str | None) -> Any:
-    return SESSION if profile is None else _make_session(profile)
 
 
 def _stream(text: str = "") -> io.TextIOWrapper:

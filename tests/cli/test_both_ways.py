@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.kit import Shell
 from tests.cli.stores import on_store, three_revisions
+from tests.seams.cli import show_progress_at_once
 
 
 def test_buckets_and_objects_both_ways(shell: Shell) -> None:
@@ -64,7 +65,7 @@ def test_long_work_shows_its_progress_and_only_results_go_to_standard_output(
         "gc": (["--keep-revisions", "2", "--yes"], "listing objects, 6"),
     }[command]
     assert f"staging: {phase}" not in shell("config", command, *arguments).stderr
-    monkeypatch.setattr("apm_s3.cli._progress._SECONDS", 0)
+    show_progress_at_once(monkeypatch)
 
     piped = shell("config", command, *arguments, "--output", "json")
 

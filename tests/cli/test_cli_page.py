@@ -7,10 +7,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from apm_s3.cli._commands import COMMANDS
-from apm_s3.cli._settings import VARIABLES
-from apm_s3.cli._statuses import MEANINGS
 from tests.cli.kit import Shell
+from tests.seams.cli import COMMANDS, MEANINGS, VARIABLES
 from tools.cli_reference import MARK, reference
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()

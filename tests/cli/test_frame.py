@@ -20,21 +20,40 @@ from rich.text import Text
 
 from apm_s3 import errors, validate_config
 from apm_s3.cli import open_standard_streams
-from apm_s3.cli._app import make_command, run, split_docstring
-from apm_s3.cli._call import Call, Output, in_production
-from apm_s3.cli._commands import COMMANDS, GROUPS
-from apm_s3.cli._config.plans import write_text
-from apm_s3.cli._errors import HINTS, details, tell
-from apm_s3.cli._notes import find_author, find_message
-from apm_s3.cli._output import as_document, make_changes, make_console, make_table, print_json, print_text
-from apm_s3.cli._progress import ProgressLine
-from apm_s3.cli._settings import load_settings
-from apm_s3.cli._statuses import Status, Told, UsageFailed, clean, print_error
-from apm_s3.cli._trust import add_trust
 from apm_s3.configs._protocol.documents.keys import environment_of
 from apm_s3.models import BucketInfo
 from apm_s3.sync import SyncAction, SyncPlan
 from tests.cli.kit import Interactive, Ran, Shell, pseudo_terminal
+from tests.seams.cli import (
+    COMMANDS,
+    GROUPS,
+    HINTS,
+    Call,
+    Output,
+    ProgressLine,
+    Status,
+    Told,
+    UsageFailed,
+    add_trust,
+    as_document,
+    clean,
+    details,
+    find_author,
+    find_message,
+    in_production,
+    load_settings,
+    make_changes,
+    make_command,
+    make_console,
+    make_table,
+    print_error,
+    print_json,
+    print_text,
+    run,
+    split_docstring,
+    tell,
+    write_text,
+)
 from tests.servers import require
 
 SCREEN = 26

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from apm_s3.cli._init import HOOK_ID, add_hook, find_hook
 from tests.cli.kit import Shell
+from tests.seams.cli import HOOK_ID, add_hook, find_hook
 
 
 def test_init_writes_settings_that_the_other_commands_use(local: Shell) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import re
@@ -11,7 +10,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
@@ -22,6 +20,7 @@ from tests.cli.stores import on_store, three_revisions
 from tests.configs.samples import LOKI
 from tests.faults.memory_s3 import StoredObject, _etag
 from tests.faults.server import Exchange, FaultyS3
+from tests.seams.cli import cancelled_while_connecting, interrupted_while_loading
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for this process")
 
@@ -146,7 +145,7 @@ def test_ctrl_c_leaves_the_store_whole(command: str, request_: str, shell: Shell
 
 
 def test_ctrl_c_that_meets_another_cancellation_is_one_line_too(shell: Shell) -> None:
-    with mock.patch("apm_s3.cli._call.make_manager", side_effect=asyncio.CancelledError):
+    with cancelled_while_connecting():
         ran = shell("config", "status")
 
     assert (ran.status, ran.stdout, ran.stderr) == (130, "", "\nInterrupted. Nothing was changed.\n")
@@ -217,7 +216,7 @@ main()
 def test_ctrl_c_while_modules_load_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     threshold = gc.get_threshold()
     try:
-        with mock.patch("apm_s3.cli._app.run", side_effect=KeyboardInterrupt), pytest.raises(SystemExit) as ended:
+        with interrupted_while_loading(), pytest.raises(SystemExit) as ended:
             main()
     finally:
         gc.set_threshold(*threshold)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from apm_s3._tools import TOOLS
+from apm_s3.validators import MAIN_FILES
 from tests.cli.kit import Shell
 from tests.faults.server import FaultyS3
 
@@ -88,4 +88,4 @@ def test_the_commands_for_migrations_run(shell: Shell, memory: FaultyS3) -> None
 def test_the_help_and_the_pages_name_the_same_tools(local: Shell) -> None:
     page = (ROOT / "docs/configurations.md").read_text()
 
-    assert sorted(re.findall(r"^\| `(\w+)` \| `", page, re.MULTILINE)) == sorted(TOOLS)
+    assert sorted(re.findall(r"^\| `(\w+)` \| `", page, re.MULTILINE)) == sorted(MAIN_FILES)

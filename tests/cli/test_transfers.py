@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
-from apm_s3.cli._s3.transfers import Access, migration_line
 from apm_s3.migration import MigrationProgress
 from tests.cli.kit import Shell
 from tests.cli.memory import press_ctrl_c
@@ -19,6 +17,7 @@ from tests.faults.faults import reset_before_headers
 from tests.faults.memory_s3 import StoredObject, error_response
 from tests.faults.server import Exchange, FaultyS3
 from tests.migration.places import files, write
+from tests.seams.cli import Access, ProgressLine, in_bytes, in_time, migration_line
 from tests.seams.migration import Store
 
 BODIES = {"a": b"1", "b/c": b"22", "b/d.log": b"333"}

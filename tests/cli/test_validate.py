@@ -15,13 +15,11 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from apm_s3.cli._config.checking import check_all
-from apm_s3.cli._config.formats import Findings, Format, Found, render
-from apm_s3.cli._subjects import Search
 from apm_s3.configs import ConfigStore
 from apm_s3.reports import Severity
 from apm_s3.testing import MemoryObjects
 from tests.cli.kit import Shell
+from tests.seams.cli import Findings, Format, Found, Search, check_all, render
 
 GOOD = "global:\n  scrape_interval: 15s\nrule_files:\n  - rules/*.yml\n"
 BAD = "global:\n  scrape_interval: soon\n"

@@ -12,12 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apm_s3.configs import BundleDiff
-from apm_s3.configs._content.alignment import changed_blocks
-from apm_s3.configs._content.diff import MAX_CHANGES, diff_bundles
-from apm_s3.configs._content.diff_structural import Difference, differences
-from apm_s3.configs._content.diff_text import MAX_LINES
-from apm_s3.configs._content.structures import item_names
 from tests.profiles import examples
+from tests.seams.content import (
+    MAX_CHANGES,
+    MAX_LINES,
+    Difference,
+    changed_blocks,
+    diff_bundles,
+    differences,
+    item_names,
+)
 from tests.seams.validators import MASK
 
 PROMETHEUS = b"""\

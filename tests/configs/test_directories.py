@@ -9,14 +9,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from apm_s3 import _directories
-from apm_s3.configs._content import directories
-from apm_s3.configs._content.directories import read_directory, write_directory
 from apm_s3.errors import InvalidKey, InvalidOption, ObjectTooLarge
+from tests.seams.content import forbid_exchanges_of_directories, limit_directories, read_directory, write_directory
 
 FILES = {"prometheus.yml": b"global: {}\n", "rules/a.yml": b"groups: []\n", "rules/deep/b.yml": b"\x00\xff"}
 
@@ -111,7 +108,7 @@ async def test_a_path_that_is_not_a_directory_with_files_is_refused(tmp_path: Pa
 
 
 async def test_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_directories, "MAX_BYTES", 10)
+    limit_directories(monkeypatch, size=10)
     put(tmp_path, {"a.yml": b"x" * 6, "b.yml": b"x" * 5})
 
     with pytest.raises(ObjectTooLarge):
@@ -119,7 +116,7 @@ async def test_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_directories, "MAX_FILES", 2)
+    limit_directories(monkeypatch, files=2)
     put(tmp_path, FILES)
 
     with pytest.raises(InvalidOption, match="more than 2 files"):
@@ -190,7 +187,7 @@ async def test_a_link_that_cannot_be_switched_stays_and_leaves_nothing_else(
 async def test_a_full_directory_that_cannot_be_exchanged_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "out", {"mine.txt": b"x"})
     # As on a file system without renameat2(2), or on another system.
-    monkeypatch.setattr(directories.ctypes, "CDLL", lambda *_, **__: SimpleNamespace())
+    forbid_exchanges_of_directories(monkeypatch)
 
     with pytest.raises(InvalidOption, match="cannot be replaced atomically here"):
         await write_directory(tmp_path / "out", FILES, replace=True)

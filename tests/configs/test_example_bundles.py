@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._content.directories import read_directory
 from apm_s3.testing import MemoryObjects
+from tests.seams.content import read_directory
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "configs"
 CHECKS = {

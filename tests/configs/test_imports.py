@@ -14,15 +14,11 @@ from typing import Any
 import pytest
 
 from apm_s3.configs import ConfigStore, StoreProgress
-from apm_s3.configs._imports import git as git_module
-from apm_s3.configs._imports import places
-from apm_s3.configs._imports.git import Commit
-from apm_s3.configs._imports.layouts import Layout
-from apm_s3.configs._imports.places import message_of
 from apm_s3.errors import ConfigInvalid, InvalidKey, InvalidOption, ObjectTooLarge, RevisionConflict, Throttled
 from apm_s3.testing import MemoryObjects
 from tests.cancellation import cancelled_everywhere
 from tests.configs.samples import LOKI
+from tests.seams.content import Commit, Layout, hold_few_bytes_of_an_import, let_git_fetch, limit_git, message_of
 
 ONE = b"scrape_configs: []\r\n# caf\xc3\xa9\n"
 TWO = b"scrape_configs: []\n"
@@ -392,7 +388,7 @@ async def test_a_bundle_of_a_history_has_a_limited_size(
     store: ConfigStore, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkout.commit("One", {MAIN: ONE})
-    monkeypatch.setattr(git_module, "MAX_BYTES", len(ONE) - 1)
+    limit_git(monkeypatch, MAX_BYTES=len(ONE) - 1)
 
     with pytest.raises(ObjectTooLarge):
         await store.plan_import(checkout.path, history=True)
@@ -429,7 +425,7 @@ async def test_a_history_may_not_hold_more_files_than_memory_is_meant_for(
     for number in range(3):
         checkout.commit(f"Number {number}", {MAIN: ONE + b"#" * number, f"production/loki/{number}.yaml": ONE})
     assert (await store.plan_import(checkout.path, history=True)).changes
-    monkeypatch.setattr(places, "_MAX_HELD", 1_000)
+    hold_few_bytes_of_an_import(monkeypatch, 1_000)
 
     with pytest.raises(InvalidOption, match="too many files and folders for one import"):
         await store.plan_import(checkout.path, history=True)
@@ -447,7 +443,7 @@ async def test_a_large_object_is_refused_before_it_is_read(
         return await read_exactly(self, size)
 
     monkeypatch.setattr(asyncio.StreamReader, "readexactly", reading)
-    monkeypatch.setattr(git_module, "MAX_OBJECT", 100_000)
+    limit_git(monkeypatch, MAX_OBJECT=100_000)
     many = {f"production/prometheus/rules/{number:05}.yml": RULES for number in range(3_000)} if what == "tree" else {}
     main = b"#" * 17_000_000 if what == "blob" else ONE
     checkout.commit("word " * 24_000 if what == "commit" else "One", {MAIN: main, **many})
@@ -462,7 +458,7 @@ async def test_a_large_object_is_refused_before_it_is_read(
 async def test_a_history_with_too_many_commits_is_refused(
     store: ConfigStore, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(git_module, "MAX_COMMITS", 2)
+    limit_git(monkeypatch, MAX_COMMITS=2)
     for number in range(2):
         checkout.commit(f"Number {number}", {MAIN: ONE + b"#" * number})
     assert (await store.plan_import(checkout.path, history=True)).changes
@@ -485,7 +481,7 @@ async def test_no_protocol_of_a_repository_is_used_by_a_git_that_fetches_what_is
     ):  # fmt: skip
         checkout.git("config", name, value)
     # As versions do that do not know this variable.
-    monkeypatch.delitem(git_module._VARIABLES, "GIT_NO_LAZY_FETCH")
+    let_git_fetch(monkeypatch)
 
     with pytest.raises(InvalidOption):
         await store.plan_import(checkout.path, history=True)
@@ -526,7 +522,7 @@ async def test_a_git_that_is_too_old_or_broken_is_refused(
     (tmp_path / "bin/git").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     if "sleep" in script:
-        monkeypatch.setattr(git_module, "DEADLINE", 0.1)
+        limit_git(monkeypatch, DEADLINE=0.1)
 
     with pytest.raises(InvalidOption, match=told):
         await store.plan_import(checkout.path, history=True)

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from apm_s3._tools import TOOLS
 from apm_s3.configs import ConfigStore, LogEntry
 from apm_s3.configs._protocol.documents import log as log_module
 from apm_s3.configs._protocol.documents.keys import MAX_SEQUENCE, log_part
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.errors import InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
+from apm_s3.validators import MAIN_FILES
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
 
 CURRENT = "configs/production/current.json"
@@ -460,7 +460,7 @@ async def test_the_reference_document_of_five_tools_and_64_busy_writers_stays_be
     memory = Counting(now=START)
     store = ConfigStore(memory, require_conditional_writes=False)
     for number in range(80):
-        tool = TOOLS[number % 5]
+        tool = tuple(MAIN_FILES)[number % 5]
         note = {
             "author": f"deployer-{number % 64}@ci.example.org",
             "message": f"raise the limits of the {number}th shard",

@@ -11,13 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._naming import check_file_name, check_new_file_name
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._content import directories, names
-from apm_s3.configs._content.directories import write_directory
-from apm_s3.configs._content.overlays import apply_overlay
 from apm_s3.errors import ApmS3Error, ConfigInvalid, InvalidKey, InvalidOption
 from apm_s3.testing import MemoryObjects
+from tests.seams.content import (
+    accept_names_as_before,
+    apply_overlay,
+    check_new_file_name,
+    pretend_to_be_on_windows,
+    write_directory,
+)
 
 MAIN = "scrape_configs: []\n"
 RULES = "groups: []\n"
@@ -90,9 +93,7 @@ async def test_a_stored_bundle_with_such_names_can_be_read_changed_rolled_back_a
 ) -> None:
     old = {"prometheus.yml": MAIN, "aux.yml": RULES, "a:b": "2", "x": "3", "X": "4"}
     with monkeypatch.context() as patch:
-        # As releases before this check stored them.
-        patch.setattr(names, "check_new_file_name", check_file_name)
-        patch.setattr(names, "folded_name", str)
+        accept_names_as_before(patch)
         await store.upload("prometheus", "staging", files=old)
 
     bundle = await store.download_bundle("prometheus", "staging")
@@ -116,7 +117,7 @@ async def test_a_stored_bundle_with_such_names_can_be_read_changed_rolled_back_a
 async def test_a_directory_on_windows_is_not_written_with_such_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directories, "_IS_WINDOWS", True)
+    pretend_to_be_on_windows(monkeypatch)
 
     with pytest.raises(InvalidKey):
         await write_directory(tmp_path / "out", {"a.yml": b"x", "C:x": b"x"})

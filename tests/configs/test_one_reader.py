@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3.configs._content.edits import load
 from apm_s3.validators import parse_document
+from tests.seams.content import load
 from tests.seams.validators import Format, Steps, Trace, Unreadable, mask_text, read_document, scalars_below
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=12)

@@ -11,12 +11,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apm_s3._naming import OVERLAY
-from apm_s3.configs._content.edits import load
-from apm_s3.configs._content.overlays import apply_overlay, base_files, is_reserved
-from apm_s3.configs._content.serialise import serialise
 from apm_s3.errors import ConfigInvalid
 from apm_s3.validators import parse_document
+from tests.seams.content import OVERLAY, apply_overlay, base_files, is_reserved, load, serialise
 
 PROMETHEUS = b"""\
 # kept

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from apm_s3._naming import OVERLAY
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._content.overlays import apply_overlay, check_overlay
 from apm_s3.errors import ConfigInvalid, InvalidOption
 from apm_s3.reports import Severity
 from apm_s3.testing import MemoryObjects
+from tests.seams.content import OVERLAY, apply_overlay, check_overlay
 
 MAIN = "scrape_configs:\n- job_name: node\n- job_name: mysql\n"
 

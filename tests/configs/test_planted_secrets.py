@@ -13,10 +13,10 @@ import pytest
 
 from apm_s3 import Tool
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._content.diff import diff_bundles
 from apm_s3.errors import ConfigInvalid
 from apm_s3.testing import MemoryObjects
 from apm_s3.validators import MAIN_FILES, validate_config
+from tests.seams.content import diff_bundles
 from tests.seams.validators import find_secrets, mask_text
 
 NAMES = [

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3.configs._content.diff import diff_bundles
 from apm_s3.validators import parse_document
+from tests.seams.content import diff_bundles
 from tests.seams.validators import BY_ENDING, MASK, find_secrets, mask_text, mask_value
 
 SHARED = Path(__file__).parents[3] / "shared" / "validation"

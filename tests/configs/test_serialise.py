@@ -15,9 +15,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3.configs._content.serialise import serialise
 from apm_s3.errors import InvalidOption
 from apm_s3.validators import parse_document
+from tests.seams.content import serialise
 
 PROMETHEUS = {
     "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},

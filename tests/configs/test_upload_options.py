@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3._naming import OVERLAY
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._content.directories import read_directory
 from apm_s3.errors import InvalidOption, RevisionConflict
 from apm_s3.testing import MemoryObjects
+from tests.seams.content import OVERLAY, read_directory
 
 MAIN = "scrape_configs: []\n"
 RULES = "groups: []\n"
