@@ -8,15 +8,15 @@ A mover raises if anything goes wrong, and returns what verified the copy. A cha
 from __future__ import annotations
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
+from apm_s3._backoff import AdaptiveLimit
 from apm_s3._migration.journal import TRUSTED, Row
 from apm_s3._migration.models import MigrationOptions, Sameness, compare, group_of, is_md5
 from apm_s3._migration.sides import Side, differences, kept_options
@@ -41,19 +41,12 @@ from apm_s3.errors import (
 from apm_s3.models import FileInfo, PartInfo, Stream
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 
-_INCREASE = 1.0
-"""Additive increase: a limit of n grows by this much after n requests."""
-_CUT = 0.5
-_QUIET = 1.0
-"""Seconds after a cut in which a limit is not cut again, as the requests of that time were sent together."""
-
 
 @dataclass(slots=True)
 class _Group:
+    limit: AdaptiveLimit
     rows: deque[Row] = field(default_factory=deque)
     running: int = 0
-    limit: float = 0.0
-    cut_at: float = -_QUIET
 
 
 class Schedule:
@@ -66,9 +59,8 @@ class Schedule:
         most: rows of one group at once, until S3 slows it down.
     """
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = float(most)
-        self._clock = clock
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._groups: dict[str, _Group] = {}
         self._turns: deque[str] = deque()
         self.waiting = 0
@@ -79,7 +71,7 @@ class Schedule:
             name = group_of(row.target_key)
             group = self._groups.get(name)
             if group is None:
-                group = self._groups[name] = _Group(limit=self._most)
+                group = self._groups[name] = _Group(AdaptiveLimit(self._most))
             if not group.rows:
                 self._turns.append(name)
             group.rows.append(row)
@@ -91,7 +83,7 @@ class Schedule:
             name = self._turns[0]
             group = self._groups[name]
             self._turns.rotate(-1)
-            if group.running >= max(1, int(group.limit)):
+            if group.running >= int(group.limit.value):
                 continue
             row = group.rows.popleft()
             if not group.rows:
@@ -106,23 +98,27 @@ class Schedule:
         name = group_of(row.target_key)
         group = self._groups[name]
         group.running -= 1
-        if group.limit < self._most:
-            group.limit = min(self._most, group.limit + _INCREASE / max(group.limit, 1.0))
+        if group.limit.value < self._most:
+            group.limit.succeeded()
         elif not group.running and not group.rows:
             del self._groups[name]
 
-    def slowed(self, key: str) -> None:
-        """Note a 503 response for a key, and cut the limit of its group."""
+    def slowed(self, key: str, sent_at: float) -> bool:
+        """Cut the limit of a key's group after a 503 response to a request sent at `sent_at` (`time.monotonic`).
+
+        Returns:
+            Whether that is enough: False if nothing of the group is running, or only one row has been for a while.
+        """
         group = self._groups.get(group_of(key))
-        now = self._clock()
-        if group is not None and now - group.cut_at >= _QUIET:
-            group.cut_at = now
-            group.limit = max(1.0, min(group.limit, float(group.running or 1)) * _CUT)
+        if group is None:
+            return False
+        lowest = group.limit.value <= 1
+        return not (group.limit.slowed(sent_at, group.running or 1) and lowest)
 
     def limit(self, key: str) -> float:
         """Return how many rows of the key's group may move at once."""
         group = self._groups.get(group_of(key))
-        return self._most if group is None else group.limit
+        return self._most if group is None else group.limit.value
 
 
 class Bandwidth:

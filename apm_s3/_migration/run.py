@@ -36,8 +36,6 @@ from apm_s3.errors import (
     MigrationRefused,
     NotFound,
     ObjectChanged,
-    ServiceUnavailable,
-    Throttled,
     UsageError,
 )
 from apm_s3.events import report_progress
@@ -201,9 +199,9 @@ class Run:
             ApmS3Error, OSError: a side cannot be listed.
         """
         ticker = asyncio.create_task(self._tick(), name="apm_s3 migration progress")
-        sides = [side.engine.runner.on_retry for side in self._task.sides]
-        for told in sides:
-            told.append(self._slowed)
+        sides = [side.engine.runner.slow_downs for side in self._task.sides]
+        for slow_downs in sides:
+            slow_downs.append(self._slowed)
         try:
             await self._check_names()
             await self._journal.do(lambda store: store.retry_all_failed())
@@ -219,8 +217,8 @@ class Run:
             self._phase = "done"
             self._tell()
         finally:
-            for told in sides:
-                told.remove(self._slowed)
+            for slow_downs in sides:
+                slow_downs.remove(self._slowed)
             await _stopped(ticker)
         return await self.report()
 
@@ -427,8 +425,6 @@ class Run:
                 break
             self._bytes += moved.size
             return _moved(row, moved)
-        if isinstance(failure, Throttled | ServiceUnavailable):
-            self._schedule.slowed(row.target_key)
         problem = str(failure) if isinstance(failure, ApmS3Error) else f"{type(failure).__name__}: {failure}"
         # A conflict does not go away by itself, so it is not retried.
         attempts = ATTEMPTS if isinstance(failure, Conflict) else row.attempts + 1
@@ -458,11 +454,9 @@ class Run:
             )
         return found is Sameness.IDENTICAL
 
-    def _slowed(self, bucket: str | None, key: str | None, error: ApmS3Error) -> None:
-        if key is None or not isinstance(error, Throttled | ServiceUnavailable):
-            return
-        for relative in self._task.relative_keys(bucket, key):
-            self._schedule.slowed(relative)
+    def _slowed(self, bucket: str | None, key: str | None, sent_at: float) -> bool:
+        keys = () if key is None else self._task.relative_keys(bucket, key)
+        return any(self._schedule.slowed(relative, sent_at) for relative in keys)
 
     async def _settle(self, *, repair: bool = True) -> None:
         """Compare everything with the current target, and move what is wrong again."""

@@ -14,29 +14,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from apm_s3._backoff import AdaptiveLimit
+
 if TYPE_CHECKING:
     from apm_s3.models import PoolStats
 
-_DECREASE = 0.5
-
 
 class S3ConnectionPool:
-    """A fair semaphore that slows down when S3 asks to, and recovers automatically.
-
-    A throttled response halves the limit, once for all requests that were in flight then; each success adds 1/limit, so
-    that a full round of successes adds one (additive increase, multiplicative decrease).
-    """
+    """A fair semaphore that slows down when S3 asks to, and recovers automatically; see `AdaptiveLimit`."""
 
     def __init__(self, max_concurrency: int) -> None:
         self._max = max_concurrency
-        self._limit = float(max_concurrency)
+        self._limit = AdaptiveLimit(max_concurrency)
         self._in_use = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._lent: dict[StreamSlot, None] = {}
         self._sections: set[asyncio.Task[Any]] = set()
         self._acquired = self._waited = self._slowdowns = 0
         self._wait_seconds = self._longest_wait = 0.0
-        self._slowed_at = 0.0
 
     def stats(self) -> PoolStats:
         """Return the current statistics."""
@@ -44,7 +39,7 @@ class S3ConnectionPool:
 
         return PoolStats(
             max_concurrency=self._max,
-            limit=int(self._limit),
+            limit=int(self._limit.value),
             in_use=self._in_use,
             lent=len(self._lent),
             waiting=len(self._waiters),
@@ -82,7 +77,7 @@ class S3ConnectionPool:
         """Take a slot if one is free and nobody is waiting."""
         if self._waiters:
             return False
-        if self._in_use >= int(self._limit) and not self._take_back():
+        if self._in_use >= int(self._limit.value) and not self._take_back():
             return False
         self._in_use += 1
         self._acquired += 1
@@ -119,21 +114,17 @@ class S3ConnectionPool:
 
     def slowed(self, sent_at: float) -> None:
         """Record that S3 throttled a request sent at `sent_at` (`time.monotonic`)."""
-        if sent_at < self._slowed_at:
-            return
-        self._slowed_at = time.monotonic()
-        self._slowdowns += 1
-        self._limit = max(1.0, self._limit * _DECREASE)
+        self._slowdowns += self._limit.slowed(sent_at)
 
     def succeeded(self) -> None:
         """Record that S3 served a request."""
-        if self._limit < self._max:
-            self._limit = min(float(self._max), self._limit + 1 / self._limit)
+        if self._limit.value < self._limit.most:
+            self._limit.succeeded()
             if self._waiters:
                 self._serve()
 
     def _serve(self) -> None:
-        while self._waiters and (self._in_use < int(self._limit) or self._take_back()):
+        while self._waiters and (self._in_use < int(self._limit.value) or self._take_back()):
             waiter = self._waiters.popleft()
             if not waiter.done():  # otherwise it was cancelled and is about to leave the queue
                 self._in_use += 1
@@ -141,12 +132,12 @@ class S3ConnectionPool:
 
     def _take_back(self) -> bool:
         """Free a slot by ending loans, oldest first, and return whether there is one now."""
-        while self._lent and self._in_use >= int(self._limit):
+        while self._lent and self._in_use >= int(self._limit.value):
             slot = next(iter(self._lent))
             del self._lent[slot]
             slot.held = False
             self._in_use -= 1
-        return self._in_use < int(self._limit)
+        return self._in_use < int(self._limit.value)
 
     def _lend(self, slot: StreamSlot) -> None:
         self._lent[slot] = None

@@ -46,6 +46,7 @@ Attempt = Callable[[], Awaitable[T]]
 Recover = Callable[[ApmS3Error], Awaitable[bool]]
 Verdict = Callable[[S3Error, bool], Awaitable[T | None]]
 Measure = Callable[[T], tuple[int, str | None]]
+SlowDown = Callable[[str | None, str | None, float], bool]
 
 
 class _Call(Watch, Generic[T]):
@@ -133,7 +134,8 @@ class Runner:
         tracer: traces each call.
 
     Attributes:
-        on_retry: told the bucket, the key and the error of each request that is sent again.
+        slow_downs: told the bucket, the key and the time of sending (`time.monotonic`) of each throttled request. One
+            that returns True slows down by itself, and the pool does not: two loops would halve twice.
     """
 
     def __init__(
@@ -162,7 +164,7 @@ class Runner:
         self._deadlines = Deadlines()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self.on_retry: list[Callable[[str | None, str | None, ApmS3Error], object]] = []
+        self.slow_downs: list[SlowDown] = []
 
     def close(self) -> None:
         """Send no more requests, and end the calls in progress with `ManagerClosed`.
@@ -347,7 +349,8 @@ class Runner:
         damaged = isinstance(error, IntegrityError) and not isinstance(error, S3Error)
         call.repeated = damaged and call.failure is not None and call.failure.problem == error.problem
         call.failure = error
-        if isinstance(error, Throttled) or (isinstance(error, ServiceUnavailable) and error.status == 503):
+        throttled = isinstance(error, Throttled) or (isinstance(error, ServiceUnavailable) and error.status == 503)
+        if throttled and not any(slows(call.bucket, call.key, call.sent_at) for slows in self.slow_downs):
             self._pool.slowed(call.sent_at)
 
     async def _recovered(self, call: _Call[T], error: ApmS3Error) -> bool:
@@ -383,9 +386,6 @@ class Runner:
         self._log.info(
             "%s: attempt %d failed, again in %.3f s: %s", call.operation, call.attempts, pause, _complete(call, error)
         )
-        if isinstance(error, ApmS3Error):
-            for told in self.on_retry:
-                told(call.bucket, call.key, error)
         self._tell(self._observers(), call, Outcome.RETRY, error)
 
     def _succeeded(self, call: _Call[T], result: T, measure: Measure[T] | None) -> T:

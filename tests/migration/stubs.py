@@ -60,7 +60,7 @@ class Moving:
 
 
 def side(s3: object, bucket: str) -> Any:
-    runner = SimpleNamespace(on_retry=[])
+    runner = SimpleNamespace(slow_downs=[])
     place = S3Place(bucket, "")
     return SimpleNamespace(
         s3=s3,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,33 +37,31 @@ def test_folders_take_turns() -> None:
 
 
 def test_only_a_throttled_folder_waits_and_it_recovers_step_by_step() -> None:
-    now = [0.0]
-    schedule = Schedule(8, clock=lambda: now[0])
+    schedule = Schedule(8)
     schedule.add(rows(*(f"{folder}/{number}" for folder in "ab" for number in range(100))))
     running = [row for _ in range(16) if (row := schedule.take()) is not None]
     assert len(running) == 16
-    schedule.slowed("a/5")
-    schedule.slowed("a/6")  # of the same moment: counts once
+    sent_at = time.monotonic()
+    assert schedule.slowed("a/5", sent_at)
+    assert schedule.slowed("a/6", sent_at)  # sent at the same time: counts once
     assert (schedule.limit("a/5"), schedule.limit("b/5")) == (4.0, 8.0)
     for row in running:
         schedule.done(row)
     taken = [row for _ in range(30) if (row := schedule.take()) is not None]
     # The eight that ended have raised the limit by about two.
     assert [sum(row.key.startswith(folder) for row in taken) for folder in "ab"] == [5, 8]
-    now[0] = 5.0
-    schedule.slowed("a/7")
+    schedule.slowed("a/7", time.monotonic())
     assert 2 <= schedule.limit("a/7") < 3
 
 
 def test_a_throttled_folder_never_stops_completely() -> None:
-    now = [0.0]
-    schedule = Schedule(8, clock=lambda: now[0])
+    schedule = Schedule(8)
     schedule.add(rows("a/1", "a/2"))
-    for _ in range(20):
-        now[0] += 2
-        schedule.slowed("a/1")
+    slowed = [schedule.slowed("a/1", time.monotonic()) for _ in range(20)]
     assert schedule.take() is not None
     assert schedule.take() is None
+    # The pool has to slow down what the folder's own limit cannot.
+    assert (slowed[0], slowed[-1], schedule.slowed("b/1", time.monotonic())) == (True, False, False)
 
 
 @pytest.mark.parametrize("attempts", [1, 4])
@@ -70,12 +69,15 @@ async def test_a_503_for_one_folder_slows_down_only_that_one_and_everything_arri
     monkeypatch: pytest.MonkeyPatch, attempts: int
 ) -> None:
     limits: dict[str, list[float]] = {"a": [], "b": []}
+    unhandled: list[bool] = []
     slowed = Schedule.slowed
 
-    def noted(schedule: Schedule, key: str) -> None:
-        slowed(schedule, key)
+    def noted(schedule: Schedule, key: str, sent_at: float) -> bool:
+        handled = slowed(schedule, key, sent_at)
         for folder, found in limits.items():
             found.append(schedule.limit(f"{folder}/"))
+        unhandled.append(not handled)
+        return handled
 
     monkeypatch.setattr(Schedule, "slowed", noted)
     async with open_place(attempts=attempts) as one:
@@ -93,6 +95,8 @@ async def test_a_503_for_one_folder_slows_down_only_that_one_and_everything_arri
         report = await migrate(SOURCE, TARGET, source_s3=one.s3, concurrency=16)
 
         assert (report.moved, report.failed) == (80, 0)
+        # The pool, which all folders share, does nothing on top of that unless the folder's limit is 1 already.
+        assert one.s3.pool.stats().slowdowns <= sum(unhandled) < len(unhandled)
     assert len(limits["a"]) >= 30
     assert min(limits["a"]) <= 8
     assert set(limits["b"]) == {16.0}

@@ -379,6 +379,17 @@ async def test_a_throttled_response_halves_the_pool() -> None:
     assert (stats.limit, stats.slowdowns) == (4, 1)
 
 
+@pytest.mark.parametrize(("handled", "limit"), [(True, 8), (False, 4)])
+async def test_the_pool_slows_down_only_if_nobody_else_does(handled: bool, limit: int) -> None:
+    world = World(size=8)
+    asked: list[tuple[str | None, str | None]] = []
+    world.runner.slow_downs.append(lambda bucket, key, _: asked.append((bucket, key)) or handled)  # type: ignore[func-returns-value]
+    await world.run(Script(Throttled("x", status=503)))
+
+    assert world.pool.stats().limit == limit
+    assert asked == [("bucket", "key")]
+
+
 async def test_the_slot_is_free_during_a_pause() -> None:
     world = World(RetrySettings(attempts=2, initial_delay=0.0001), size=1)
     in_pause: list[int] = []
