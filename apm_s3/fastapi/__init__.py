@@ -9,13 +9,10 @@ app.include_router(health_router())
 docs/fastapi.md describes all routes.
 """
 
-from apm_s3.fastapi._dependencies import ConfigsDep, S3Dep, get_configs, get_s3
-from apm_s3.fastapi._lifespan import combine_lifespans, s3_lifespan
-from apm_s3.fastapi._permissions import Action, Permission, Principal
-from apm_s3.fastapi._router import config_router
-from apm_s3.fastapi._routers.feed import feed_router
-from apm_s3.fastapi._routers.health import health_router
-from apm_s3.fastapi._routers.metrics import metrics_router
+from apm_s3.fastapi._authorisation import Action, Permission, Principal
+from apm_s3.fastapi._feed import feed_router
+from apm_s3.fastapi._lifespan import ConfigsDep, S3Dep, combine_lifespans, get_configs, get_s3, s3_lifespan
+from apm_s3.fastapi._routers import config_router, health_router, metrics_router
 
 __all__ = [
     "Action",

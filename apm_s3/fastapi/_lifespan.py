@@ -1,13 +1,13 @@
-"""Lifespans: an `S3Manager` for as long as an application runs."""
+"""Lifespans, which open an `S3Manager` for as long as an application runs, and the dependencies that return it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.requests import HTTPConnection
 
 from apm_s3 import S3Manager
@@ -86,3 +86,28 @@ def resources_of(connection: HTTPConnection) -> Resources:
             hint="create it with FastAPI(lifespan=s3_lifespan('bucket')); lifespans of mounted applications never run",
         )
     return found
+
+
+async def get_s3(connection: HTTPConnection) -> S3Manager:
+    """Return the manager that `s3_lifespan` opened.
+
+    Raises:
+        UsageError: the application runs without `s3_lifespan`.
+    """
+    return resources_of(connection).s3
+
+
+async def get_configs(connection: HTTPConnection) -> ConfigStore:
+    """Return the configurations in the bucket that was given to `s3_lifespan`.
+
+    Raises:
+        UsageError: the application runs without `s3_lifespan`, or it was given no bucket.
+    """
+    configs = resources_of(connection).configs
+    if configs is None:
+        raise UsageError("s3_lifespan was given no bucket", hint="use s3_lifespan('bucket')")
+    return configs
+
+
+S3Dep = Annotated[S3Manager, Depends(get_s3)]
+ConfigsDep = Annotated[ConfigStore, Depends(get_configs)]

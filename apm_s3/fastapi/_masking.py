@@ -13,7 +13,7 @@ from apm_s3.configs import Bundle, ConfigFile
 from apm_s3.configs._content.overlays import has_old_base, is_internal, secrets_in
 from apm_s3.configs._models.releases import format_of, masking_inputs
 from apm_s3.errors import ConfigInvalid
-from apm_s3.fastapi._calls import Call
+from apm_s3.fastapi._authorisation import HttpCall
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.reports import ValidationReport
 from apm_s3.validators import parse_document
@@ -57,7 +57,7 @@ class _Masked:
 _masked = _Masked()
 
 
-async def mask_file(call: Call, file: ConfigFile, inputs: Inputs | None = None) -> bytes:
+async def mask_file(call: HttpCall, file: ConfigFile, inputs: Inputs | None = None) -> bytes:
     """Return the content of a file with its secrets masked.
 
     What is a secret in one of the files that an overlay made it from is one in the result, whatever surrounds it there.
@@ -98,7 +98,7 @@ def _mask(name: str, raw: bytes, text: str, others: Mapping[str, bytes]) -> str:
     return KnownSecrets(secrets, weak=has_old_base(name, raw, others)).masked(searched)
 
 
-async def mask_files(call: Call, bundle: Bundle) -> dict[str, bytes]:
+async def mask_files(call: HttpCall, bundle: Bundle) -> dict[str, bytes]:
     """Return the contents of a bundle's files with their secrets masked, by name, without those made by overlays.
 
     Raises:

@@ -1,14 +1,22 @@
-"""Parameters that several routes share, with their examples."""
+"""Parameters of several routes: of paths and queries, and conditions (RFC 9110, sections 8.8.3 and 13.1)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated, Any
 
-from fastapi import Path, Query, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError
+from fastapi import Depends, Header, Path, Query
+from pydantic import WithJsonSchema
+from starlette.responses import Response
 
-from apm_s3._tools import TOOLS, Tool
+from apm_s3._tools import Tool
+from apm_s3.configs import ConfigFile, ConfigStore, Release
+from apm_s3.errors import ConfigNotFound
+from apm_s3.fastapi._models import bundle_etag
+from apm_s3.fastapi._problems import ProblemError
 
 EnvironmentPath = Annotated[
     str,
@@ -45,58 +53,28 @@ WriteIdPath = Annotated[
     str,
     Path(max_length=100, description="The id of a write.", examples=["production.0123456789abcdef0123"]),
 ]
-
-
-class FileQuery(BaseModel):
-    """The query of a route that reads its parameters itself."""
-
-    revision: int | None = Field(default=None, ge=1, le=99_999_999)
-    view: Literal["raw", "parsed"] = "raw"
-
-
-_NO_QUERY = FileQuery()
-
-
-def read_query(request: Request) -> FileQuery:
-    """Return the parameters in the query of a file.
-
-    Raises:
-        RequestValidationError: they are not valid.
-    """
-    if not request.scope["query_string"]:
-        return _NO_QUERY
-    try:
-        return FileQuery.model_validate(dict(request.query_params))
-    except ValidationError as exc:
-        raise RequestValidationError([{**each, "loc": ("query", *each["loc"])} for each in exc.errors()]) from exc
-
-
-def file_parameters(*, view: bool) -> list[dict[str, Any]]:
-    """Return the OpenAPI description of the parameters of a file."""
-    environment = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63}
-    name = {"type": "string", "minLength": 1, "maxLength": 512}
-    revision = {"type": "integer", "minimum": 1, "maximum": 99_999_999}
-    views = {"type": "string", "enum": ["raw", "parsed"], "default": "raw"}
-    found = [
-        _parameter("path", "environment", environment, "An environment.", "production"),
-        _parameter("path", "tool", {"type": "string", "enum": [*TOOLS]}, "A tool.", "prometheus"),
-        _parameter("path", "name", name, "The name of a file, with slashes.", "rules/api.yml"),
-        _parameter("query", "revision", revision, "A revision; by default the current one.", 3),
-    ]
-    return [*found, _parameter("query", "view", views, "The bytes as stored, or their data as JSON.", "raw")][
-        : 4 + view
-    ]
-
-
-def _parameter(place: str, name: str, schema: dict[str, Any], description: str, example: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": place,
-        "required": place == "path",
-        "schema": schema,
-        "description": description,
-        "example": example,
-    }
+# A list may come in several lines (RFC 9110, section 5.3), which FastAPI only reads as a list of texts.
+_TagLines = Annotated[list[str], WithJsonSchema({"type": "string"})]
+IfMatchHeader = Annotated[
+    _TagLines | None,
+    Header(
+        alias="If-Match",
+        description="The ETag of what is changed. Required if it exists.",
+        examples=['"3-production.0123456789abcdef0123"'],
+    ),
+]
+AbsentHeader = Annotated[
+    _TagLines | None,
+    Header(alias="If-None-Match", description="`*`: only if it does not exist yet.", examples=["*"]),
+]
+KnownHeader = Annotated[
+    _TagLines | None,
+    Header(
+        alias="If-None-Match",
+        description="ETags that the client has: if one is current, the answer is 304.",
+        examples=['"3-m9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"'],
+    ),
+]
 
 
 def raw_body(description: str) -> dict[str, Any]:
@@ -104,3 +82,183 @@ def raw_body(description: str) -> dict[str, Any]:
     schema = {"type": "string", "format": "binary"}
     content = {"application/octet-stream": {"schema": schema, "example": "global:\n  scrape_interval: 15s\n"}}
     return {"required": True, "description": description, "content": content}
+
+
+PRIVATE: Mapping[str, str] = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
+"""Every answer depends on the token: no shared cache may keep it, and a browser's must ask first."""
+
+_ETAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+_OURS = re.compile(r'"(\d{1,8})-[^"]+"', re.ASCII)
+_MAX_ETAGS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ETags:
+    """The entity tags of a condition. `any` means `*`."""
+
+    strong: tuple[str, ...] = ()
+    weak: tuple[str, ...] = ()
+    any: bool = False
+
+
+def read_etags(lines: Sequence[str] | None) -> ETags | None:
+    """Return the entity tags in the lines of a header; None if it was not sent."""
+    if not lines:
+        return None
+    text = ",".join(lines)
+    if text.strip() == "*":
+        return ETags(any=True)
+    found = list(islice(_ETAG.finditer(text), _MAX_ETAGS))
+    return ETags(
+        tuple(each[2] for each in found if not each[1]),
+        tuple(each[2] for each in found if each[1]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The conditions of a change.
+
+    Attributes:
+        match: what must be there.
+        absent: what must not be there.
+    """
+
+    match: ETags | None
+    absent: ETags | None
+
+
+async def get_conditions(if_match: IfMatchHeader = None, if_none_match: AbsentHeader = None) -> Conditions:
+    """Return the conditions of a change.
+
+    Raises:
+        ProblemError: it has both kinds.
+    """
+    if if_match is not None and if_none_match is not None:
+        raise ProblemError(422, "condition-invalid", "Send If-Match or If-None-Match, not both.")
+    return Conditions(read_etags(if_match), read_etags(if_none_match))
+
+
+ConditionsDep = Annotated[Conditions, Depends(get_conditions)]
+
+
+def file_etag(file: ConfigFile, variant: str = "") -> str:
+    """Return the ETag of a file: the bundle's revision and the file's hash, so that A, B, A is not the same."""
+    return f'"{file.revision}-{variant}{file.sha256}"'
+
+
+def not_modified(known: Sequence[str] | None, etag: str, headers: Mapping[str, str]) -> Response | None:
+    """Return a response without a body if the client's If-None-Match has `etag`; None if it has not."""
+    tags = read_etags(known)
+    if tags is None or not (tags.any or etag in tags.strong or etag in tags.weak):
+        return None
+    return Response(status_code=304, headers={**headers, "ETag": etag})
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a conditional change builds on: the revision, and the current release."""
+
+    revision: int
+    release: Release | None
+
+
+async def current_release(configs: ConfigStore, tool: Tool, environment: str) -> Release | None:
+    """Return the current release, even one without files; None if there has never been one."""
+    try:
+        return (await configs.history(tool, environment, limit=1))[0]
+    except ConfigNotFound:
+        return None
+
+
+async def expect_bundle(
+    conditions: Conditions, configs: ConfigStore, tool: Tool, environment: str, write_id: str | None
+) -> Expected:
+    """Return what a change of a whole bundle builds on.
+
+    Raises:
+        ProblemError: the condition does not hold, or it is missing although there is something to replace.
+    """
+    release = await current_release(configs, tool, environment)
+    exists = release is not None and not release.removed
+    tags = () if release is None else (bundle_etag(release),)
+    return _expected(conditions, release, tags, write_id, exists=exists)
+
+
+async def expect_file(
+    conditions: Conditions, configs: ConfigStore, tool: Tool, environment: str, name: str, tags: tuple[str, ...],
+    write_id: str | None,
+) -> Expected:  # fmt: skip
+    """Return what a change of one file builds on.
+
+    Args:
+        tags: the ETags of the current file, for all that may read it; empty if there is none.
+
+    Raises:
+        ProblemError: see `expect_bundle`.
+    """
+    release = await current_release(configs, tool, environment)
+    whole = () if release is None else (bundle_etag(release),)
+    # A new file changes a bundle that somebody else may be changing: only the first one of all needs no condition.
+    exists = release is not None and not release.removed
+    absent = release is None or name not in release.files
+    return _expected(conditions, release, (*tags, *whole), write_id, exists=exists, absent=absent)
+
+
+def _expected(
+    conditions: Conditions,
+    release: Release | None,
+    tags: tuple[str, ...],
+    write_id: str | None,
+    *,
+    exists: bool,
+    absent: bool | None = None,
+) -> Expected:
+    # With the id of a write, the store decides: it recognises a write that it has, and otherwise refuses one that
+    # builds on an older revision.
+    revision = 0 if release is None else release.revision
+    older = None if write_id is None else Expected(revision - 1, release)
+    match, wanted = conditions.match, conditions.absent
+    if match is None:
+        is_absent = not exists if absent is None else absent
+        return _expected_new(wanted, Expected(revision, release), older, exists=exists, absent=is_absent)
+    if exists and (match.any or any(tag in tags for tag in match.strong)):
+        return Expected(revision, release)
+    named = [int(found[1]) for tag in match.strong if (found := _OURS.fullmatch(tag))]
+    if older is not None and named and max(named) < revision:
+        return Expected(max(named), release)
+    raise _failed(revision)
+
+
+def _expected_new(
+    wanted: ETags | None, current: Expected, older: Expected | None, *, exists: bool, absent: bool
+) -> Expected:
+    """Return what a change without If-Match builds on."""
+    if wanted is not None and not wanted.any:
+        raise ProblemError(422, "condition-invalid", "In a change, If-None-Match can only be *.")
+    if absent if wanted is not None else not exists:
+        return current
+    if older is not None:
+        return older
+    if wanted is not None:
+        raise _failed(current.revision)
+    raise ProblemError(
+        428,
+        "condition-required",
+        "This changes something that exists: send its ETag in If-Match, or If-None-Match: * to add a file.",
+        current_revision=current.revision,
+    )
+
+
+def _failed(revision: int) -> ProblemError:
+    return ProblemError(
+        412,
+        "condition-failed",
+        "Somebody else was faster: read it again, and apply the change to that.",
+        current_revision=revision,
+    )
+
+
+def revision_header(release: Release | ConfigFile) -> dict[str, str]:
+    """Return the header with the revision of an answer."""
+    return {"X-Config-Revision": str(release.revision)}

@@ -35,6 +35,9 @@ MAX_ISSUES = 100
 RETRY_AFTER = 5
 """Seconds after which a client may repeat a request that S3 could not serve, if S3 named none."""
 
+LATER: Mapping[str, str] = MappingProxyType({"Retry-After": str(RETRY_AFTER)})
+"""The header of a refusal after which the same request may succeed."""
+
 STATUSES: Mapping[type[ApmS3Error], int] = MappingProxyType(
     {
         errors.ApmS3Error: 500,

@@ -6,14 +6,14 @@ is an `Endpoint` of a tuple.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import re
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends
 from fastapi.encoders import jsonable_encoder
@@ -22,18 +22,17 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException  # FastAPI raises the base class of its own too
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from apm_s3.configs._writes.checks import runs_programs
 from apm_s3.errors import ApmS3Error, InvalidOption, RevisionConflict
+from apm_s3.fastapi._authorisation import Action, HttpCall, hidden_names, make_check
 from apm_s3.fastapi._bodies import described
-from apm_s3.fastapi._calls import hidden_names, make_authorise, make_bare, make_guard
-from apm_s3.fastapi._conditions import PRIVATE
 from apm_s3.fastapi._models import ProblemModel
-from apm_s3.fastapi._permissions import Action
+from apm_s3.fastapi._parameters import PRIVATE
 from apm_s3.fastapi._problems import (
+    LATER,
     MEDIA_TYPE,
-    RETRY_AFTER,
     ProblemError,
     problem,
     problem_of_error,
@@ -41,6 +40,7 @@ from apm_s3.fastapi._problems import (
     problem_of_validation,
     problem_type,
 )
+from apm_s3.fastapi._supervision import GONE, supervised
 from apm_s3.validators._validation.offload import BOUNDED, Busy
 
 _log = logging.getLogger("apm_s3.fastapi")
@@ -53,18 +53,7 @@ DEADLINE = 60.0
 
 _PACKAGE = "apm_s3"
 
-_PATIENCE = 0.05
-"""Seconds after which a request is watched for a client that goes away: most are answered by then."""
-
 _PRIVATE = [(name.lower().encode(), value.encode()) for name, value in PRIVATE.items()]
-
-_LATER = {"Retry-After": str(RETRY_AFTER)}
-
-MAX_BODIES = 256 * 1024**2
-"""Maximum bytes of the bodies of all requests at the same time, in this process."""
-
-_GONE = 499
-"""The status in access logs for a client that went away (nginx's)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +67,6 @@ class Endpoint:
         errors: the statuses of its own problems; those that every route has are added.
         limit: maximum bytes of the body; 0 if it has none.
         body: the JSON document that it reads, one of `_bodies`; None if it reads none, or bytes.
-        is_bare: whether the function takes the request and the call only, and reads its parameters itself, which costs
-            FastAPI a third of the time of a cached read. Its OpenAPI description is in `options`.
         options: more arguments of FastAPI's `add_api_route`.
         example: the JSON document of a success; None if it has another form, or if `options` has it.
     """
@@ -93,7 +80,6 @@ class Endpoint:
     errors: tuple[int, ...] = ()
     limit: int = 0
     body: Any = None
-    is_bare: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     example: Any = None
 
@@ -108,9 +94,8 @@ class Endpoint:
 
     @property
     def is_conditional(self) -> bool:
-        """Return whether it is a change with conditions."""
-        parameters = self.options.get("openapi_extra", {}).get("parameters", ())
-        return any(each["name"] == "If-Match" for each in parameters)
+        """Return whether it is a change with conditions, which may fail."""
+        return 412 in self.errors
 
 
 _PROBLEM_TEXTS: Mapping[int, str] = {
@@ -171,24 +156,21 @@ def add_endpoints(
     for each in endpoints:
         allowed.setdefault(each.path, []).append(each.method)
     for each in endpoints:
-        call, guards = each.call, []
-        is_guarded = authorize is not None and each.action is not None
+        function = each.call
         if authorize is not None and each.action is not None:
-            authorise = make_authorise(
+            check_permission = make_check(
+                authorize,
                 each.action,
                 each.path,
                 by_tools=each.by_tools,
                 timeout=deadline * 0.9,
                 refuses_conditions=each.method != "GET" and not each.is_conditional,
             )
-            if each.is_bare:
-                call = make_bare(authorise, authorize, each.call)
-            else:
-                guards = [Depends(make_guard(authorise, authorize))]
+            function = _authorised(each.call, check_permission)
         statuses = {
             *each.errors,
             *_ALWAYS,
-            *(_OF_TOKENS if is_guarded else ()),
+            *(_OF_TOKENS if function is not each.call else ()),
             *(_OF_BODIES if each.limit else ()),
             *(() if each.method == "GET" else (429,)),
         }
@@ -198,17 +180,33 @@ def add_endpoints(
         responses = {**{status: problem_response(status) for status in sorted(statuses)}, **_successes(each, own)}
         router.add_api_route(
             each.path,
-            call,
+            function,
             methods=[each.method],
             summary=each.summary,
             description=inspect.getdoc(each.call),
             operation_id=each.name_in(group),
             name=each.name_in(group),
-            dependencies=guards,
             responses=responses,
             route_class_override=_route_class(each.limit, deadline, ", ".join(allowed[each.path]), external_tools),
             **own,
         )
+
+
+def _authorised(
+    function: Callable[..., Any], check_permission: Callable[..., Awaitable[HttpCall]]
+) -> Callable[..., Any]:
+    """Return the function of a route for FastAPI, which solves the dependency behind its parameter `call` first."""
+    signature = inspect.signature(function, eval_str=True)
+    others = {name: each for name, each in signature.parameters.items() if name != "call"}
+    call = signature.parameters["call"].replace(annotation=Annotated[HttpCall, Depends(check_permission)])
+
+    @wraps(function)
+    async def authorised(**arguments: Any) -> Any:
+        return await function(**arguments)
+
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (call, *others.values())]
+    authorised.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return authorised
 
 
 def _successes(endpoint: Endpoint, options: dict[str, Any]) -> dict[int, dict[str, Any]]:
@@ -311,7 +309,7 @@ async def _refused_or_answered(
     handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request, limit: int, deadline: float
 ) -> Response:
     try:
-        return await _supervised(handle, request, limit, deadline)
+        return await supervised(handle, request, limit, deadline)
     except ApmS3Error as exc:
         return _problem_of(exc, request)
     except ProblemError as exc:
@@ -321,181 +319,16 @@ async def _refused_or_answered(
     except HTTPException as exc:
         return problem_of_http(exc.status_code, exc.detail, exc.headers)
     except Busy:
-        return problem(429, "busy", "Too many validations are waiting. Try again later.", headers=_LATER)
+        return problem(429, "busy", "Too many validations are waiting. Try again later.", headers=LATER)
     except MemoryError:
-        return problem(503, "out-of-memory", "There is not enough memory for this. Try again later.", headers=_LATER)
+        return problem(503, "out-of-memory", "There is not enough memory for this. Try again later.", headers=LATER)
     except ClientDisconnect:
-        return Response(status_code=_GONE)
+        return Response(status_code=GONE)
 
 
 def _route_class(limit: int, deadline: float, allow: str, external_tools: bool) -> type[ProblemRoute]:
     own = {"limit": limit, "deadline": deadline, "allow": allow, "external_tools": external_tools}
     return type("LimitedRoute", (ProblemRoute,), own)
-
-
-async def _supervised(
-    handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request, limit: int, deadline: float
-) -> Response:
-    """Handle a request; stop the work when the deadline passes or the client goes away."""
-    if not limit:
-        return await _watched(handle, request, None, deadline)
-    body = _Body(request, limit)
-    try:
-        return await _watched(handle, Request(request.scope, body.receive), body, deadline)
-    finally:
-        body.release()
-
-
-async def _watched(
-    handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request, body: _Body | None, deadline: float
-) -> Response:
-    work = handle(request)
-    try:
-        waits_for = work.send(None)
-    except StopIteration as finished:
-        # Whatever needs no waiting, such as a cached read, needs no watch, which would cost it a tenth of its time.
-        response: Response = finished.value
-        return response
-    watch = _Watch(request, body, deadline)
-    try:
-        async with watch.scope:
-            return await _Rest(work, waits_for)
-    except TimeoutError as exc:
-        if not watch.scope.expired() or isinstance(exc, ApmS3Error):
-            raise
-        if watch.gone:
-            return Response(status_code=_GONE)
-        return problem(504, "deadline-exceeded", f"The request took longer than {deadline:g} seconds.")
-    finally:
-        await watch.stop()
-
-
-class _Rest:
-    """The rest of a coroutine that was driven to its first wait."""
-
-    def __init__(self, work: Coroutine[Any, Any, Response], waits_for: Any) -> None:
-        self._work = work
-        self._waits_for = waits_for
-
-    def __await__(self) -> Generator[Any, Any, Response]:
-        waits_for = self._waits_for
-        try:
-            while True:
-                try:
-                    result = yield waits_for
-                except BaseException as exc:  # noqa: BLE001 - the coroutine's to handle
-                    waits_for = self._work.throw(exc)
-                else:
-                    waits_for = self._work.send(result)
-        except StopIteration as finished:
-            response: Response = finished.value
-            return response
-        finally:
-            self._work.close()
-
-
-class _Watch:
-    """Ends the work on a request when its deadline passes or its client goes away."""
-
-    def __init__(self, request: Request, body: _Body | None, deadline: float) -> None:
-        self._request = request
-        self._body = body
-        self._loop = loop = asyncio.get_running_loop()
-        self._ends_at = loop.time() + deadline
-        self._task: asyncio.Task[None] | None = None
-        self._timer = loop.call_later(min(_PATIENCE, deadline), self._start)
-        self.scope = asyncio.timeout(None)
-        self.gone = False
-
-    async def stop(self) -> None:
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def _start(self) -> None:
-        self.scope.reschedule(self._ends_at)
-        self._task = self._loop.create_task(self._listen())
-
-    async def _listen(self) -> None:
-        if self._body is not None:
-            await self._body.ended()
-        # Discard a body that no route has asked for.
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
-        self.gone = True
-        # The scope's own way of cancelling keeps cancellations of the server apart from this one.
-        self.scope.reschedule(self._loop.time())
-
-
-class _Body:
-    """The body of a request: whole, of limited size, and without an encoding.
-
-    Attributes:
-        held: the bytes of all bodies in this process.
-    """
-
-    held: ClassVar[int] = 0
-
-    def __init__(self, request: Request, limit: int) -> None:
-        self._receive = request.receive
-        self._limit = limit
-        self._left = limit
-        self._held = 0
-        self._refusal = self._refused(request)
-        self._ended = asyncio.Event()
-        self._gone = False
-
-    async def receive(self) -> Message:
-        """Return the next message of the body.
-
-        Raises:
-            HTTPException: it is refused. FastAPI lets only this exception through.
-        """
-        if self._gone:
-            return {"type": "http.disconnect"}
-        if self._refusal is not None:
-            raise self._refusal
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self._gone = True
-            self._ended.set()
-            return message
-        size = len(message.get("body", b""))
-        self._left -= size
-        if self._left < 0:
-            raise self._too_large()
-        if _Body.held + size > MAX_BODIES:
-            raise HTTPException(429, "The bodies of too many requests are waiting. Try again later.", _LATER)
-        self._held += size
-        _Body.held += size
-        if not message.get("more_body", False):
-            self._ended.set()
-        return message
-
-    def release(self) -> None:
-        """Stop counting its bytes."""
-        _Body.held -= self._held
-
-    async def ended(self) -> None:
-        """Wait until the whole body was read."""
-        await self._ended.wait()
-
-    def _refused(self, request: Request) -> HTTPException | None:
-        length = request.headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > self._limit:
-            return self._too_large()
-        encodings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
-        if any(each.strip() not in ("", "identity") for each in encodings):
-            # RFC 9110, section 15.5.16.
-            return HTTPException(415, "Send the body without Content-Encoding.", {"Accept-Encoding": "identity"})
-        if request.method == "PUT" and "content-range" in request.headers:
-            # RFC 9110, section 14.4: a part would replace everything else.
-            return HTTPException(400, "Send the whole body, without Content-Range.")
-        return None
-
-    def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"The body has more than {self._limit} bytes.")
 
 
 def _problem_of(error: ApmS3Error, request: Request) -> Response:

@@ -46,10 +46,6 @@ def test_every_route_has_a_sample_and_the_right_action() -> None:
 
 @ROUTES
 def test_the_guard_and_the_route_read_the_same_tools(prefix: str, endpoint: Endpoint) -> None:
-    if endpoint.is_bare:
-        assert {"environment", "tool"} <= set(endpoint.path.replace("{", "}").split("}"))
-        assert not endpoint.by_tools
-        return
     parameters = inspect.signature(endpoint.call).parameters
     in_path = "{tool}" in endpoint.path
 

@@ -19,12 +19,11 @@ from apm_s3.configs import DeployPlan, Release, ToolPlan
 from apm_s3.configs._content.overlays import is_internal
 from apm_s3.configs._deploy.plans import blocked, was_touched
 from apm_s3.errors import ApmS3Error, ConfigNotFound
-from apm_s3.fastapi import _examples
+from apm_s3.fastapi import _models
+from apm_s3.fastapi._authorisation import Action, HttpCall
 from apm_s3.fastapi._bodies import DeployBody, DeployGiven, PlanBody, PlanGiven
-from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._models import DiffModel, ReleaseModel, ReportModel
 from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery
-from apm_s3.fastapi._permissions import Action
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import MAX_JSON, Endpoint
 
@@ -120,7 +119,7 @@ class DeployedModel(BaseModel):
 
 
 async def plan_deploy(
-    call: CallDep,
+    call: HttpCall,
     environment: EnvironmentPath,
     source: SourceQuery,
     given: PlanBody,
@@ -135,7 +134,7 @@ async def plan_deploy(
 
 
 async def deploy(
-    call: CallDep,
+    call: HttpCall,
     environment: EnvironmentPath,
     plan: Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="The plan's id.", examples=["0" * 16])],
     source: SourceQuery,
@@ -170,7 +169,7 @@ async def deploy(
     return await _deployed(call, environment, given.hash, result.releases)
 
 
-async def _plan(call: Call, target: str, source: str, given: PlanGiven, tools: list[Tool] | None) -> DeployPlan:
+async def _plan(call: HttpCall, target: str, source: str, given: PlanGiven, tools: list[Tool] | None) -> DeployPlan:
     wanted: list[str | None] = [*tools] if tools else [None]
     await call.require_to_copy(source, target, wanted)
     for tool in wanted if given.variables else ():
@@ -181,19 +180,19 @@ async def _plan(call: Call, target: str, source: str, given: PlanGiven, tools: l
     )
 
 
-async def _seen(call: Call, plan: DeployPlan) -> set[str]:
+async def _seen(call: HttpCall, plan: DeployPlan) -> set[str]:
     """Return the tools of whose secrets the caller reads the target's, and so the source's."""
     return {each.tool for each in plan.tools if await call.sees_secrets(plan.target_environment, each.tool)}
 
 
-async def _is_same(call: Call, plan: DeployPlan, given: DeployGiven) -> bool:
+async def _is_same(call: HttpCall, plan: DeployPlan, given: DeployGiven) -> bool:
     if given.hash == _hash_of_references(plan, given.variables):
         return True
     # Otherwise, a guess of the whole content could be confirmed by its hash.
     return len(await _seen(call, plan)) == len(plan.tools) and given.hash == plan.hash
 
 
-async def _refuse_touched(call: Call, plan: DeployPlan, given: DeployGiven) -> None:
+async def _refuse_touched(call: HttpCall, plan: DeployPlan, given: DeployGiven) -> None:
     """Refuse to overwrite a change that the caller may not tell from none.
 
     Raises:
@@ -217,7 +216,7 @@ def _as_seen(plan: DeployPlan, seen: Collection[str]) -> DeployPlan:
 
 
 async def _made_before(
-    call: Call, environment: str, source: str, given: DeployGiven, tools: list[Tool] | None
+    call: HttpCall, environment: str, source: str, given: DeployGiven, tools: list[Tool] | None
 ) -> tuple[Release, ...]:
     """Return the releases of an earlier commit of the same request, whose answer was lost."""
     if given.write_id is None:
@@ -245,14 +244,14 @@ async def _made_before(
     )
 
 
-async def _deployed(call: Call, environment: str, digest: str, releases: tuple[Release, ...]) -> DeployedModel:
+async def _deployed(call: HttpCall, environment: str, digest: str, releases: tuple[Release, ...]) -> DeployedModel:
     models = [ReleaseModel.of(each, secrets=await call.sees_secrets(environment, each.tool)) for each in releases]
     return DeployedModel(plan=digest, releases=models)
 
 
 _PLAN = PlanModel(
-    id=plan_id(_examples.PLAN_HASH),
-    hash=_examples.PLAN_HASH,
+    id=plan_id(_models.PLAN_HASH),
+    hash=_models.PLAN_HASH,
     source="staging",
     target="production",
     changes=True,
@@ -267,7 +266,7 @@ _PLAN = PlanModel(
             blocked=[],
             files=["prometheus.yml"],
             report=ReportModel(ok=True, kind="bundle", issues=[], skipped=[]),
-            diff=_examples.DIFF.model_copy(update={"new": "staging#7"}),
+            diff=_models.DIFF.model_copy(update={"new": "staging#7"}),
         )
     ],
 )
@@ -280,6 +279,6 @@ ENDPOINTS = (
     Endpoint(
         "POST", f"{_DEPLOYS}/{{plan}}", deploy, "Deploy", Action.DEPLOY, by_tools=True,
         errors=(404, 409, 413, 423), body=DeployBody, limit=MAX_JSON,
-        example=DeployedModel(plan=_PLAN.hash, releases=[_examples.DEPLOYED]),
+        example=DeployedModel(plan=_PLAN.hash, releases=[_models.DEPLOYED]),
     ),
 )  # fmt: skip

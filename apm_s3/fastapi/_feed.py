@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 from pydantic import BaseModel
-from starlette.responses import Response as PlainResponse
+from starlette.responses import Response
 
 from apm_s3.configs import Bundle
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
-from apm_s3.fastapi import _examples
-from apm_s3.fastapi._calls import Call, CallDep
-from apm_s3.fastapi._conditions import KNOWN, PRIVATE, file_etag, not_modified, revision_header
+from apm_s3.fastapi import _models
+from apm_s3.fastapi._authorisation import Action, HttpCall
+from apm_s3.fastapi._files import FileResponse, archive_response, file_headers, media_type_of
 from apm_s3.fastapi._masking import parsed
 from apm_s3.fastapi._models import bundle_etag
-from apm_s3.fastapi._parameters import EnvironmentPath, NamePath, RevisionQuery, ToolPath, file_parameters, read_query
-from apm_s3.fastapi._permissions import Action
+from apm_s3.fastapi._parameters import (
+    PRIVATE,
+    EnvironmentPath,
+    KnownHeader,
+    NamePath,
+    RevisionQuery,
+    ToolPath,
+    file_etag,
+    not_modified,
+    revision_header,
+)
 from apm_s3.fastapi._problems import ProblemError
-from apm_s3.fastapi._routers.bundles import archive_response
-from apm_s3.fastapi._routers.files import FileResponse, file_headers, media_type_of
 from apm_s3.fastapi._routes import DEADLINE, Endpoint, add_endpoints, check_authorize, check_deadline
 
 TAG = "feed"
@@ -49,15 +56,15 @@ class IndexModel(BaseModel):
 
 
 async def get_index(
-    request: Request, response: Response, call: CallDep, environment: EnvironmentPath, tool: ToolPath,
-    revision: RevisionQuery = None,
-) -> PlainResponse | IndexModel:  # fmt: skip
+    response: Response, call: HttpCall, environment: EnvironmentPath, tool: ToolPath,
+    revision: RevisionQuery = None, if_none_match: KnownHeader = None,
+) -> Response | IndexModel:  # fmt: skip
     """List the files of a revision, for sidecars: get each with the same `revision`, to have all of one moment."""
     bundle = await call.configs.download_bundle(tool, environment, revision=revision)
     release = bundle.release
     etag = bundle_etag(release, ".index")
     headers = {**PRIVATE, **revision_header(release)}
-    known = not_modified(request, etag, headers)
+    known = not_modified(if_none_match, etag, headers)
     if known is not None:
         return known
     response.headers.update({**headers, "ETag": etag})
@@ -69,30 +76,33 @@ async def get_index(
     return IndexModel(revision=release.revision, files=files)
 
 
-async def fetch_file(request: Request, call: Call) -> PlainResponse:
+async def fetch_file(
+    call: HttpCall, environment: EnvironmentPath, tool: ToolPath, name: NamePath,
+    revision: RevisionQuery = None, if_none_match: KnownHeader = None,
+) -> Response:  # fmt: skip
     """Return one file, byte for byte."""
-    place, query = request.path_params, read_query(request)
-    _refuse_reserved(place["name"])
-    file = await call.configs.download(place["tool"], place["environment"], place["name"], revision=query.revision)
+    _refuse_reserved(name)
+    file = await call.configs.download(tool, environment, name, revision=revision)
     etag = file_etag(file)
     headers = file_headers(file, etag)
-    return not_modified(request, etag, headers) or FileResponse(file.raw, headers, media_type_of(file.name))
+    return not_modified(if_none_match, etag, headers) or FileResponse(file.raw, headers, media_type_of(file.name))
 
 
 async def fetch_bundle(
-    request: Request, call: CallDep, environment: EnvironmentPath, tool: ToolPath, revision: RevisionQuery = None
-) -> PlainResponse:
+    call: HttpCall, environment: EnvironmentPath, tool: ToolPath, revision: RevisionQuery = None,
+    if_none_match: KnownHeader = None,
+) -> Response:  # fmt: skip
     """Return a tar archive of all files of one revision."""
     bundle = await call.configs.download_bundle(tool, environment, revision=revision)
     etag = bundle_etag(bundle.release, ".feed.tar")
     headers = {**PRIVATE, **revision_header(bundle.release)}
-    known = not_modified(request, etag, headers)
+    known = not_modified(if_none_match, etag, headers)
     return known or archive_response(bundle, _read_by_tool(bundle), "tar", {**headers, "ETag": etag})
 
 
 async def http_sd(
-    request: Request, call: CallDep, environment: EnvironmentPath, tool: ToolPath, name: NamePath
-) -> PlainResponse:
+    call: HttpCall, environment: EnvironmentPath, tool: ToolPath, name: NamePath, if_none_match: KnownHeader = None
+) -> Response:
     """Return the target groups in a file of the bundle, for Prometheus's `http_sd_configs`.
 
     https://prometheus.io/docs/prometheus/latest/http_sd/. The file has the format of `file_sd_configs`.
@@ -101,7 +111,7 @@ async def http_sd(
     file = await call.configs.download(tool, environment, name)
     etag = file_etag(file, _TARGETS)
     headers = file_headers(file, etag)
-    known = not_modified(request, etag, headers)
+    known = not_modified(if_none_match, etag, headers)
     if known is not None:
         return known
     try:
@@ -141,10 +151,9 @@ def _refuse_reserved(name: str) -> None:
         raise ConfigNotFound(f"tools do not read '{name}'", hint="see the index")
 
 
-def _body(description: str, content: dict[str, Any], parameters: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
+def _body(description: str, content: dict[str, Any]) -> dict[str, Any]:
     return {
-        "response_class": PlainResponse,
-        "openapi_extra": {"parameters": [*parameters, *KNOWN]},
+        "response_class": Response,
         "responses": {200: {"description": description, "content": content}, 304: {"description": "It is known."}},
     }
 
@@ -161,7 +170,7 @@ _GROUPS: dict[str, Any] = {
         },
     },
 }
-_INDEX = IndexModel(revision=4, files=[IndexFileModel(name="targets/node.yml", size=73, sha256=_examples.SHA256)])
+_INDEX = IndexModel(revision=4, files=[IndexFileModel(name="targets/node.yml", size=73, sha256=_models.SHA256)])
 _EXAMPLE = [{"targets": ["10.0.0.1:9100"], "labels": {"job": "node"}}]
 
 ENDPOINTS = (
@@ -170,7 +179,6 @@ ENDPOINTS = (
         errors=(404,), example=_INDEX,
         options={
             "response_model": IndexModel,
-            "openapi_extra": {"parameters": KNOWN},
             "responses": {304: {"description": "It is known."}},
         },
     ),
@@ -181,7 +189,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", f"{_TOOL}/files/{{name:path}}", fetch_file, "Fetch a file", Action.FETCH,
-        errors=(404,), is_bare=True, options=_body("The file.", _FILES, file_parameters(view=False)),
+        errors=(404,), options=_body("The file.", _FILES),
     ),
     Endpoint(
         "GET", f"{_TOOL}/http_sd/{{name:path}}", http_sd, "Discover targets", Action.FETCH,

@@ -1,0 +1,240 @@
+"""Who may do what, and one authorised request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from apm_s3._tools import TOOLS
+from apm_s3.configs import ConfigStore
+from apm_s3.errors import UsageError
+from apm_s3.fastapi._lifespan import get_configs
+from apm_s3.fastapi._problems import ProblemError
+
+
+class Action(StrEnum):
+    """What a request does.
+
+    READ: reads configurations with their secrets masked, and everything about them.
+    SECRETS: reads the bodies of configurations with their secrets, if it may read them.
+    WRITE: uploads, removes, rolls back, marks, backs up and restores.
+    DEPLOY: deploys to an environment.
+    MANAGE: freezes and thaws an environment, and sets its settings.
+    FETCH: reads whole configurations from the feed, with their secrets.
+    """
+
+    READ = "read"
+    SECRETS = "secrets"
+    WRITE = "write"
+    DEPLOY = "deploy"
+    MANAGE = "manage"
+    FETCH = "fetch"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """The permission that a request needs, or one that a principal has.
+
+    Attributes:
+        environment: None means all environments.
+        tool: None means all tools.
+    """
+
+    action: Action
+    environment: str | None = None
+    tool: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.action.value} {self.tool or 'all tools'} in {self.environment or 'all environments'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who sends a request. An `authorize` dependency returns it, or refuses the request with an `HTTPException`.
+
+    Attributes:
+        name: the author of the principal's changes, in releases and in the log.
+        allows: whether the principal has a permission; may be a coroutine function. Only True allows anything.
+    """
+
+    name: str
+    allows: Callable[[Permission], bool | Awaitable[bool]]
+
+    @classmethod
+    def granted(cls, name: str, *permissions: Permission) -> Self:
+        """Return a principal that has `permissions`, and nothing else."""
+        granted = frozenset((each.action, each.environment, each.tool) for each in permissions)
+
+        def allows(wanted: Permission) -> bool:
+            action, environment, tool = wanted.action, wanted.environment, wanted.tool
+            return (
+                (action, environment, tool) in granted
+                or (action, environment, None) in granted
+                or (action, None, tool) in granted
+                or (action, None, None) in granted
+            )
+
+        return cls(name, allows)
+
+
+MAX_QUERY = 160 * 1024
+"""Maximum bytes of a query: a message of 10 000 characters has up to twelve for each."""
+
+MAX_PARAMETERS = 50
+
+_KEY = "apm_s3.call"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """One authorised request.
+
+    Attributes:
+        principal: who sends it.
+        configs: the store.
+        timeout: seconds for a write to the store.
+    """
+
+    principal: Principal
+    configs: ConfigStore
+    timeout: float
+    _known: dict[Permission, bool] = field(default_factory=dict, repr=False)
+
+    @property
+    def author(self) -> str:
+        """Return the author of the principal's changes."""
+        return self.principal.name
+
+    @property
+    def hidden_names(self) -> list[str]:
+        """Return the names that no answer shows: the store's bucket and prefix."""
+        return [name for name in (self.configs.bucket, self.configs.prefix.rstrip("/")) if name]
+
+    async def allows(self, permission: Permission) -> bool:
+        """Return whether the principal has `permission`, of which it is asked once. Only True means that it has."""
+        known = self._known.get(permission)
+        if known is None:
+            answer: Any = self.principal.allows(permission)
+            known = (await answer if isinstance(answer, Awaitable) else answer) is True
+            self._known[permission] = known
+        return known
+
+    async def require(self, *permissions: Permission) -> None:
+        """Refuse the request unless the principal has all `permissions`.
+
+        Raises:
+            ProblemError: it lacks one.
+        """
+        for each in permissions:
+            if not await self.allows(each):
+                raise ProblemError(403, "forbidden", f"This needs the permission to {each}.")
+
+    async def sees_secrets(self, environment: str, tool: str | None) -> bool:
+        """Return whether the principal may read the secrets of a configuration."""
+        return await self.allows(Permission(Action.SECRETS, environment, tool))
+
+    async def require_to_compare(self, environment: str, tool: str | None) -> None:
+        """Refuse a request whose answer would tell a caller without access to secrets whether its content is stored.
+
+        Otherwise, a caller who knows all of a configuration but a short password could test guesses unnoticed.
+
+        Raises:
+            ProblemError: the permission is missing.
+        """
+        await self.require(Permission(Action.SECRETS, environment, tool))
+
+    async def require_to_copy(self, source: str, target: str, tools: Iterable[str | None]) -> None:
+        """Refuse to copy configurations from `source` to `target` unless the principal may read what it would get.
+
+        Whoever reads the secrets of the target could otherwise read those of the source there.
+
+        Raises:
+            ProblemError: a permission is missing.
+        """
+        for tool in tools:
+            await self.require(Permission(Action.READ, source, tool))
+            if source == target:
+                continue
+            # All tools include each one whose secrets the principal may read, even if it may not read all.
+            for each in (tool,) if tool is not None else TOOLS:
+                await self._require_secrets_too(source, target, each)
+
+    async def _require_secrets_too(self, source: str, target: str, tool: str) -> None:
+        in_target, in_source = (Permission(Action.FETCH, each, tool) for each in (target, source))
+        # The feed shows secrets too.
+        fetches = await self.allows(in_target) and not await self.allows(in_source)
+        if fetches or await self.sees_secrets(target, tool):
+            await self.require(Permission(Action.SECRETS, source, tool))
+
+
+def make_check(
+    authorize: Callable[..., Any],
+    action: Action,
+    path: str,
+    *,
+    by_tools: bool,
+    timeout: float,
+    refuses_conditions: bool,
+) -> Callable[..., Awaitable[HttpCall]]:
+    """Return the dependency that checks the permission of a route's requests before anything else is done.
+
+    Args:
+        authorize: the application's dependency, which returns a `Principal`.
+        by_tools: whether the tools are those of the query, by default all.
+        timeout: seconds for a write to the store.
+        refuses_conditions: whether the route takes no If-Match and no If-None-Match.
+    """
+    # Where the application is mounted may have parameters too, perhaps with the same names.
+    has_environment, has_tool = "{environment}" in path, "{tool}" in path
+
+    async def check_permission(
+        request: Request, principal: Any = Depends(authorize), configs: ConfigStore = Depends(get_configs)
+    ) -> HttpCall:
+        query = request.scope["query_string"]
+        if query and (len(query) > MAX_QUERY or query.count(b"&") >= MAX_PARAMETERS):
+            text = f"The query has more than {MAX_QUERY} bytes, or more than {MAX_PARAMETERS} parameters."
+            raise ProblemError(422, "request-invalid", text)
+        call = HttpCall(_checked(principal), configs, timeout)
+        environment = request.path_params["environment"] if has_environment else None
+        tools: list[str | None] = [request.path_params["tool"] if has_tool else None]
+        if by_tools:
+            tools = [*dict.fromkeys(request.query_params.getlist("tool"))] or [None]
+        await call.require(*(Permission(action, environment, tool) for tool in tools))
+        if refuses_conditions and ("if-match" in request.headers or "if-none-match" in request.headers):
+            # RFC 9110, section 13.2.1: a condition that is not evaluated must not be taken for one that holds.
+            raise ProblemError(422, "condition-invalid", "This route takes neither If-Match nor If-None-Match.")
+        request.scope[_KEY] = call
+        return call
+
+    return check_permission
+
+
+def _checked(principal: object) -> Principal:
+    """Return what `authorize` returned.
+
+    Raises:
+        UsageError: it is no principal, or has no name.
+    """
+    if not isinstance(principal, Principal):
+        raise UsageError(
+            f"the authorize dependency returned {type(principal).__name__}, not a Principal",
+            hint="return Principal(name, allows), or raise HTTPException(401)",
+        )
+    name: object = principal.name
+    if not isinstance(name, str) or not name:
+        raise UsageError(
+            "the authorize dependency returned a Principal without a name",
+            hint="the name becomes the author of its changes: name whoever sends the request",
+        )
+    return principal
+
+
+def hidden_names(request: Request) -> list[str]:
+    """Return the names that no problem shows: the store's bucket and prefix."""
+    call = request.scope.get(_KEY)
+    return call.hidden_names if isinstance(call, HttpCall) else []

@@ -1,0 +1,551 @@
+"""Routes of single files and of whole bundles: get, put, remove, validate."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from fastapi import Query, Request
+from starlette.responses import JSONResponse, Response
+
+from apm_s3._tools import MAIN_FILES, Tool
+from apm_s3.configs import Bundle, ConfigFile, ConfigStore, Release
+from apm_s3.configs._content.overlays import is_internal
+from apm_s3.configs._content.sources import MAX_FILE
+from apm_s3.configs._models.releases import masking_inputs
+from apm_s3.errors import ConfigInvalid, ConfigNotFound
+from apm_s3.fastapi import _models
+from apm_s3.fastapi._authorisation import Action, HttpCall, Permission
+from apm_s3.fastapi._bodies import BundleBody, FilesBody
+from apm_s3.fastapi._masking import Inputs, mask_file, mask_files, masked_etag, parsed, refuse_masked
+from apm_s3.fastapi._models import ReleaseModel, ReportModel, bundle_etag
+from apm_s3.fastapi._parameters import (
+    PRIVATE,
+    ConditionsDep,
+    CreateQuery,
+    EnvironmentPath,
+    ForceQuery,
+    KnownHeader,
+    MessageQuery,
+    NamePath,
+    RevisionQuery,
+    ToolPath,
+    WriteIdQuery,
+    expect_bundle,
+    expect_file,
+    file_etag,
+    not_modified,
+    raw_body,
+    revision_header,
+)
+from apm_s3.fastapi._problems import ProblemError
+from apm_s3.fastapi._routes import Endpoint
+from apm_s3.fastapi._supervision import Stream
+from apm_s3.validators._checking import did_you_mean
+
+_MEDIA_TYPES = {"yml": "application/yaml", "yaml": "application/yaml", "json": "application/json"}
+
+_FILE = "/environments/{environment}/tools/{tool}/files/{name:path}"
+_PARSED = "p"
+"""In the ETag of a parsed file."""
+
+
+def media_type_of(name: str) -> str:
+    """Return the media type of a file, by the ending of its name."""
+    return _MEDIA_TYPES.get(name.rpartition(".")[2].lower(), "text/plain; charset=utf-8")
+
+
+_SAFE = {**PRIVATE, "X-Content-Type-Options": "nosniff"}
+
+
+def file_headers(file: ConfigFile, etag: str) -> dict[str, str]:
+    """Return the headers that depend on a file."""
+    headers = {"ETag": etag, **revision_header(file)}
+    if file.stale_since is not None:
+        headers["X-Config-Stale-Since"] = file.stale_since.isoformat()
+    return headers
+
+
+class FileResponse(Response):
+    """A file. Its headers are made once, as bytes: this is the most frequent response."""
+
+    def __init__(self, content: bytes, headers: Mapping[str, str], media_type: str) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = content
+        self.raw_headers = [
+            *_FIXED_HEADERS,
+            (b"content-length", str(len(content)).encode()),
+            (b"content-type", media_type.encode()),
+            *[(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
+        ]
+
+
+_FIXED_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _SAFE.items()]
+
+
+async def get_file(
+    call: HttpCall,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    name: NamePath,
+    revision: RevisionQuery = None,
+    view: Annotated[Literal["raw", "parsed"], Query(description="The bytes as stored, or their data as JSON.")] = "raw",
+    if_none_match: KnownHeader = None,
+) -> Response:
+    """Return one file. Without the permission to read secrets they are masked, and the ETag is another one."""
+    sees = await call.sees_secrets(environment, tool)
+    if not sees and is_internal(name):
+        raise ConfigNotFound(f"{tool} in {environment} has no file '{name:.80}'")
+    file = await call.configs.download(tool, environment, name, revision=revision)
+    variant = _PARSED if view == "parsed" else ""
+    if sees:
+        content, etag = file.raw, file_etag(file, variant)
+    else:
+        content = await mask_file(call, file)
+        etag = masked_etag(file.revision, content, variant)
+    headers = file_headers(file, etag)
+    known = not_modified(if_none_match, etag, headers)
+    if known is not None:
+        return known
+    if variant:
+        return FileResponse(await _as_json(name, content), headers, "application/json")
+    return FileResponse(content, headers, media_type_of(name))
+
+
+async def _as_json(name: str, content: bytes) -> bytes:
+    try:
+        data = await parsed(name, content)
+        return await asyncio.to_thread(_dumped, data)
+    except (ConfigInvalid, ValueError) as exc:
+        # The message could quote a secret.
+        raise ProblemError(
+            409, "not-parsable", f"'{name}' cannot be parsed, or has values that JSON lacks; get it raw."
+        ) from exc
+
+
+def _dumped(data: Any) -> bytes:
+    return json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+
+
+async def put_file(
+    request: Request,
+    call: HttpCall,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    name: NamePath,
+    conditions: ConditionsDep,
+    message: MessageQuery = "",
+    force: ForceQuery = None,
+    write_id: WriteIdQuery = None,
+    skip_unchanged: Annotated[bool, Query(description="Create no revision if nothing would change.")] = False,
+    create: CreateQuery = False,
+) -> Response:
+    """Store one file; the others of the bundle are kept. The bundle is validated first.
+
+    `If-Match` has the ETag of the file, or of the bundle; a new file needs `If-None-Match: *`, and the first file of a
+    new configuration needs neither.
+    """
+    if skip_unchanged or write_id is not None:
+        await call.require_to_compare(environment, tool)
+    old = await _current_file(call.configs, tool, environment, name)
+    tags = () if old is None else await _etags_for(call, old)
+    expected = await expect_file(conditions, call.configs, tool, environment, name, tags, write_id)
+    body = await request.body()
+    if not body and "content-length" not in request.headers:
+        # A client that forgot the body would empty the file.
+        raise ProblemError(422, "request-invalid", "There is no body; an empty file needs Content-Length: 0.")
+    refuse_masked(name, body, b"" if old is None else old.raw)
+    release = await upload(
+        call,
+        tool,
+        environment,
+        body,
+        name=name,
+        author=call.author,
+        message=message,
+        expect_revision=expected.revision,
+        force=force,
+        skip_unchanged=skip_unchanged,
+        create=create,
+        timeout=call.timeout,
+        write_id=write_id,
+    )
+    created = old is None and release.revision != expected.revision
+    sees = await call.sees_secrets(environment, tool)
+    made = ConfigFile(name, body, release.revision, tool, environment)
+    # It is committed, so the response must not be a refusal, even if the caller may not read the content.
+    etags = await _etags_for(call, made, masking_inputs(release, name))
+    headers = {**revision_header(release), **({"ETag": etags[0]} if etags else {})}
+    return release_response(ReleaseModel.of(release, secrets=sees), created=created, headers=headers)
+
+
+async def upload(call: HttpCall, tool: Tool, environment: str, *content: bytes, **options: Any) -> Release:
+    """Upload for a caller; a refusal to create an environment names only those that the caller may read."""
+    try:
+        return await call.configs.upload(tool, environment, *content, **options)
+    except ConfigNotFound as exc:
+        if exc.tool is None:
+            names = await call.configs.environments()
+            known = [name for name in names if await call.allows(Permission(Action.READ, name, None))]
+            exc.hint = f"{did_you_mean(environment, known) or 'check its name;'} create=true creates a new one"
+        raise
+
+
+async def delete_file(
+    call: HttpCall,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    name: NamePath,
+    conditions: ConditionsDep,
+    message: MessageQuery = "",
+    force: ForceQuery = None,
+    write_id: WriteIdQuery = None,
+) -> Response:
+    """Remove one file from the bundle, which is validated without it."""
+    old = await _current_file(call.configs, tool, environment, name)
+    tags = () if old is None else await _etags_for(call, old)
+    expected = await expect_file(conditions, call.configs, tool, environment, name, tags, write_id)
+    if old is None and write_id is None:
+        raise ProblemError(404, "config-not-found", f"{tool} in {environment} has no file '{name}'.")
+    release = await call.configs.upload(
+        tool,
+        environment,
+        remove=[name],
+        author=call.author,
+        message=message,
+        expect_revision=expected.revision,
+        force=force,
+        timeout=call.timeout,
+        write_id=write_id,
+    )
+    model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
+    return release_response(model, headers=revision_header(release))
+
+
+async def validate_file(
+    request: Request,
+    call: HttpCall,
+    environment: EnvironmentPath,  # noqa: ARG001 - the guard authorises it
+    tool: ToolPath,
+    name: Annotated[str | None, Query(max_length=512, description="By default the main file.")] = None,
+) -> ReportModel:
+    """Validate one file without storing it. It answers 200 for invalid files too: see `ok`."""
+    body = await request.body()
+    return ReportModel.of(await call.configs.validate(tool, body, name=name or MAIN_FILES[tool]))
+
+
+def release_response(model: ReleaseModel, *, created: bool = False, headers: dict[str, str]) -> Response:
+    """Return the new release of a change."""
+    # Relative to the request's own path, so that it holds behind any prefix.
+    place = {"Location": f"?revision={model.revision}"} if created else {}
+    return Response(
+        model.model_dump_json(),
+        HTTPStatus.CREATED if created else HTTPStatus.OK,
+        {**PRIVATE, **headers, **place},
+        "application/json",
+    )
+
+
+async def _current_file(configs: ConfigStore, tool: Tool, environment: str, name: str) -> ConfigFile | None:
+    try:
+        return await configs.download(tool, environment, name, refresh=True)
+    except ConfigNotFound:
+        return None
+
+
+async def _etags_for(call: HttpCall, file: ConfigFile, inputs: Inputs | None = None) -> tuple[str, ...]:
+    """Return the ETags under which the caller may know a file."""
+    if await call.sees_secrets(file.environment, file.tool):
+        return (file_etag(file), file_etag(file, _PARSED))
+    try:
+        masked = await mask_file(call, file, inputs)
+    except ProblemError:
+        return ()
+    return (masked_etag(file.revision, masked), masked_etag(file.revision, masked, _PARSED))
+
+
+_BODY: dict[str, Any] = {"application/yaml": {}, "application/json": {}, "text/plain": {"schema": {"type": "string"}}}
+_CHANGED: dict[int | str, dict[str, Any]] = {200: {"description": "The new release.", "model": ReleaseModel}}
+
+
+MAX_BUNDLE_JSON = 8 * 1024**2
+"""Maximum bytes of a bundle that a caller sends: JSON is read in one piece, which holds the event loop."""
+
+_BUNDLE = "/environments/{environment}/tools/{tool}/bundle"
+
+Format = Literal["tar", "zip", "json"]
+
+
+async def get_bundle(
+    call: HttpCall,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    revision: RevisionQuery = None,
+    format: Annotated[Format, Query(description="The kind of archive; JSON has each file's text by name.")] = "tar",  # noqa: A002 - the parameter's name in the API
+    if_none_match: KnownHeader = None,
+) -> Response:
+    """Return all files of one revision. Without the permission to read secrets they are masked."""
+    bundle = await call.configs.download_bundle(tool, environment, revision=revision)
+    sees = await call.sees_secrets(environment, tool)
+    etag = bundle_etag(bundle.release, f".{format}" if sees else f".{format}.masked")
+    headers = {**PRIVATE, **revision_header(bundle.release), "X-Content-Type-Options": "nosniff"}
+    known = not_modified(if_none_match, etag, headers)
+    if known is not None:
+        return known
+    files = {name: file.raw for name, file in bundle.files.items()} if sees else await mask_files(call, bundle)
+    return archive_response(bundle, files, format, {**headers, "ETag": etag})
+
+
+def archive_response(bundle: Bundle, files: dict[str, bytes], kind: Format, headers: dict[str, str]) -> Response:
+    """Return files of a bundle as an archive."""
+    release = bundle.release
+    if kind == "json":
+        try:
+            texts = {name: raw.decode() for name, raw in files.items()}
+        except UnicodeDecodeError as exc:
+            raise ProblemError(409, "not-text", "A file of the bundle is not UTF-8 text; use tar or zip.") from exc
+        return JSONResponse({"revision": release.revision, "files": texts}, headers=headers)
+    named = f"{release.environment}-{release.tool}-{release.revision}.{kind}"
+    headers = {**headers, "Content-Disposition": f'attachment; filename="{named}"'}
+    pieces: AsyncIterator[bytes]
+    if kind == "tar":
+        headers["Content-Length"] = str(tar_size(files, release.created_at))
+        pieces = tar_pieces(files, release.created_at)
+        return Stream(pieces, media_type="application/x-tar", headers=headers)
+    return Stream(zip_pieces(files, release.created_at), media_type="application/zip", headers=headers)
+
+
+async def put_bundle(
+    call: HttpCall,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    given: BundleBody,
+    conditions: ConditionsDep,
+    create: CreateQuery = False,
+) -> Response:
+    """Replace the whole bundle. `If-Match` has the ETag of the release; a new configuration needs none."""
+    if given.write_id is not None:
+        await call.require_to_compare(environment, tool)
+    expected = await expect_bundle(conditions, call.configs, tool, environment, given.write_id)
+    old = await _current_files(call, tool, environment)
+    for name, text in given.files.items():
+        refuse_masked(name, _encoded(name, text), old.get(name, b""))
+    release = await upload(
+        call,
+        tool,
+        environment,
+        files={name: _encoded(name, text) for name, text in given.files.items()},
+        author=call.author,
+        message=given.message,
+        expect_revision=expected.revision,
+        force=given.force,
+        create=create,
+        timeout=call.timeout,
+        write_id=given.write_id,
+    )
+    model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
+    created = expected.release is None or expected.release.removed
+    return release_response(model, created=created, headers={**revision_header(release), "ETag": model.etag})
+
+
+def _encoded(name: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as exc:
+        raise ProblemError(422, "request-invalid", f"'{name:.80}' contains a lone surrogate.") from exc
+
+
+async def _current_files(call: HttpCall, tool: Any, environment: str) -> dict[str, bytes]:
+    try:
+        bundle = await call.configs.download_bundle(tool, environment, refresh=True)
+    except ConfigNotFound:
+        return {}
+    return {name: file.raw for name, file in bundle.files.items()}
+
+
+async def validate_bundle(
+    call: HttpCall,
+    environment: EnvironmentPath,  # noqa: ARG001 - the guard authorises it
+    tool: ToolPath,
+    given: FilesBody,
+) -> ReportModel:
+    """Validate a whole bundle without storing it. It answers 200 for invalid bundles too: see `ok`."""
+    files = {name: _encoded(name, text) for name, text in given.files.items()}
+    return ReportModel.of(await call.configs.validate(tool, files=files))
+
+
+async def remove_bundle(
+    call: HttpCall,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    conditions: ConditionsDep,
+    message: MessageQuery = "",
+    write_id: WriteIdQuery = None,
+) -> Response:
+    """Remove the configuration, with a revision without files. Its history is kept."""
+    expected = await expect_bundle(conditions, call.configs, tool, environment, write_id)
+    release = await call.configs.remove(
+        tool,
+        environment,
+        author=call.author,
+        message=message,
+        expect_revision=expected.revision,
+        timeout=call.timeout,
+        write_id=write_id,
+    )
+    model = ReleaseModel.of(release, secrets=False)
+    return release_response(model, headers={**revision_header(release), "ETag": model.etag})
+
+
+_ARCHIVES: dict[str, Any] = {
+    "application/x-tar": {"schema": {"type": "string", "format": "binary"}},
+    "application/zip": {"schema": {"type": "string", "format": "binary"}},
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["revision", "files"],
+            "properties": {
+                "revision": {"type": "integer"},
+                "files": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+        },
+        "example": {"revision": 3, "files": {"prometheus.yml": "global:\n  scrape_interval: 15s\n"}},
+    },
+}
+
+
+_BLOCK = 512
+_RECORD = 20 * _BLOCK
+_PIECE = 256 * 1024
+
+
+def tar_size(files: Mapping[str, bytes], moment: datetime) -> int:
+    """Return the size of the archive in bytes."""
+    content = sum(len(_head(name, raw, moment)) + len(raw) + -len(raw) % _BLOCK for name, raw in files.items())
+    return content + 2 * _BLOCK + -(content + 2 * _BLOCK) % _RECORD
+
+
+async def tar_pieces(files: Mapping[str, bytes], moment: datetime) -> AsyncIterator[bytes]:
+    """Yield a tar archive (POSIX.1-2001) of the files, all from `moment`."""
+    sent = 0
+    for name, raw in files.items():
+        for piece in (_head(name, raw, moment), *_cut(raw), b"\0" * (-len(raw) % _BLOCK)):
+            if piece:
+                sent += len(piece)
+                yield piece
+    end = 2 * _BLOCK
+    yield b"\0" * (end + -(sent + end) % _RECORD)
+
+
+def _head(name: str, raw: bytes, moment: datetime) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime, info.mode = len(raw), int(moment.timestamp()), 0o644
+    return info.tobuf(tarfile.PAX_FORMAT)
+
+
+def _cut(raw: bytes) -> Iterator[bytes]:
+    view = memoryview(raw)
+    return (bytes(view[start : start + _PIECE]) for start in range(0, len(raw), _PIECE))
+
+
+async def zip_pieces(files: Mapping[str, bytes], moment: datetime) -> AsyncIterator[bytes]:
+    """Yield a zip archive of the files, all from `moment`."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, raw in files.items():
+            info = zipfile.ZipInfo(name, moment.timetuple()[:6])
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            await asyncio.to_thread(archive.writestr, info, raw)
+            yield sink.take()
+    yield sink.take()
+
+
+class _Sink(io.RawIOBase):
+    """A file without positions, so that `zipfile` never goes back; what was written is taken away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        piece = bytes(memoryview(data))  # type: ignore[arg-type]
+        self._pieces.append(piece)
+        return len(piece)
+
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", _FILE, get_file, "Get a file", Action.READ,
+        errors=(404, 409),
+        options={
+            "response_class": Response,
+            "responses": {
+                200: {"description": "The file.", "content": _BODY},
+                304: {"description": "The client has it."},
+            },
+        },
+    ),
+    Endpoint(
+        "PUT", _FILE, put_file, "Put a file", Action.WRITE,
+        errors=(404, 409, 412, 413, 423, 428), limit=MAX_FILE, example=_models.RELEASE,
+        options={
+            "response_class": Response,
+            "openapi_extra": {"requestBody": raw_body("The content, stored byte for byte.")},
+            "responses": {**_CHANGED, 201: {"description": "The file is new.", "model": ReleaseModel}},
+        },
+    ),
+    Endpoint(
+        "DELETE", _FILE, delete_file, "Remove a file", Action.WRITE,
+        errors=(404, 409, 412, 423, 428), example=_models.RELEASE,
+        options={"response_class": Response, "responses": _CHANGED},
+    ),
+    Endpoint(
+        "POST", "/environments/{environment}/tools/{tool}/validate", validate_file, "Validate a file", Action.READ,
+        errors=(413,), limit=MAX_FILE, example=_models.REPORT,
+        options={"openapi_extra": {"requestBody": raw_body("The content.")}},
+    ),
+    Endpoint(
+        "GET", _BUNDLE, get_bundle, "Get a bundle", Action.READ,
+        errors=(404, 409),
+        options={
+            "response_class": Response,
+            "responses": {
+                200: {"description": "All files.", "content": _ARCHIVES},
+                304: {"description": "The client has it."},
+            },
+        },
+    ),
+    Endpoint(
+        "PUT", _BUNDLE, put_bundle, "Put a bundle", Action.WRITE,
+        errors=(404, 409, 412, 413, 423, 428), body=BundleBody, limit=MAX_BUNDLE_JSON, example=_models.RELEASE,
+        options={
+            "response_class": Response,
+            "responses": {**_CHANGED, 201: {"description": "The configuration is new.", "model": ReleaseModel}},
+        },
+    ),
+    Endpoint(
+        "POST", f"{_BUNDLE}/validate", validate_bundle, "Validate a bundle", Action.READ,
+        errors=(413,), body=FilesBody, limit=MAX_BUNDLE_JSON, example=_models.REPORT,
+    ),
+    Endpoint(
+        "DELETE", "/environments/{environment}/tools/{tool}", remove_bundle, "Remove a configuration", Action.WRITE,
+        errors=(404, 409, 412, 423, 428), example=_models.REMOVED,
+        options={"response_class": Response, "responses": _CHANGED},
+    ),
+)  # fmt: skip

@@ -1,0 +1,273 @@
+"""Routes of releases and of backups."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Path, Query, Response
+
+from apm_s3.configs import Backup
+from apm_s3.errors import ConfigNotFound
+from apm_s3.fastapi import _models
+from apm_s3.fastapi._authorisation import Action, HttpCall, Permission
+from apm_s3.fastapi._bodies import BackupBody, MarkBody, RestoreBody, RollbackBody
+from apm_s3.fastapi._models import BackupModel, DiffModel, ReleaseModel
+from apm_s3.fastapi._parameters import (
+    PRIVATE,
+    EnvironmentPath,
+    KnownHeader,
+    LimitQuery,
+    ToolPath,
+    ToolsQuery,
+    not_modified,
+    revision_header,
+)
+from apm_s3.fastapi._problems import ProblemError, scrubbed
+from apm_s3.fastapi._routes import MAX_JSON, Endpoint
+
+_TOOL = "/environments/{environment}/tools/{tool}"
+
+
+async def list_releases(call: HttpCall, environment: EnvironmentPath) -> list[ReleaseModel]:
+    """Return the current release of each tool in an environment."""
+    releases = await call.configs.list(environment)
+    return [ReleaseModel.of(each, secrets=await call.sees_secrets(environment, each.tool)) for each in releases]
+
+
+async def get_release(
+    response: Response,
+    call: HttpCall,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    if_none_match: KnownHeader = None,
+) -> Response | ReleaseModel:
+    """Return the current release of a tool. Its ETag is the value for If-Match in changes of the bundle."""
+    release = (await call.configs.history(tool, environment, limit=1))[0]
+    if release.removed:
+        raise ConfigNotFound(f"{tool} in {environment} was removed", hint="see its history")
+    model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
+    headers = {**PRIVATE, **revision_header(release)}
+    known = not_modified(if_none_match, model.etag, headers)
+    if known is not None:
+        return known
+    response.headers.update({**headers, "ETag": model.etag})
+    return model
+
+
+async def get_history(
+    call: HttpCall, environment: EnvironmentPath, tool: ToolPath, limit: LimitQuery = 100
+) -> list[ReleaseModel]:
+    """Return the kept releases of a tool, newest first."""
+    sees = await call.sees_secrets(environment, tool)
+    return [ReleaseModel.of(each, secrets=sees) for each in await call.configs.history(tool, environment, limit=limit)]
+
+
+RevisionOf = Annotated[
+    int | None, Query(ge=0, le=99_999_999, description="A revision; 0 is an empty bundle.", examples=[3])
+]
+
+
+async def get_diff(
+    call: HttpCall,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    old: RevisionOf = None,
+    new: RevisionOf = None,
+    to_environment: Annotated[
+        str | None, Query(max_length=63, description="Compare with this environment.", examples=["staging"])
+    ] = None,
+) -> DiffModel:
+    """Compare two revisions, by default the current one with the one before, or two environments.
+
+    Secrets are masked.
+    """
+    if to_environment is not None:
+        await call.require(Permission(Action.READ, to_environment, tool))
+    return DiffModel.of(await call.configs.diff(tool, environment, old, new, to_environment=to_environment))
+
+
+async def roll_back(call: HttpCall, environment: EnvironmentPath, tool: ToolPath, given: RollbackBody) -> ReleaseModel:
+    """Create a new revision with the files of an old one, by default of the one marked good."""
+    release = await call.configs.rollback(
+        tool,
+        environment,
+        to_revision=given.to_revision,
+        author=call.author,
+        message=given.message,
+        expect_revision=given.expect_revision,
+        force=given.force,
+        timeout=call.timeout,
+        write_id=given.write_id,
+    )
+    return ReleaseModel.of(release, secrets=await _sees(call, environment, tool))
+
+
+async def mark_good(call: HttpCall, environment: EnvironmentPath, tool: ToolPath, given: MarkBody) -> ReleaseModel:
+    """Mark a revision as good, by default the current one: a rollback returns to it."""
+    release = await call.configs.mark_good(
+        tool,
+        environment,
+        given.revision,
+        author=call.author,
+        message=given.message,
+        timeout=call.timeout,
+        write_id=given.write_id,
+    )
+    return ReleaseModel.of(release, secrets=await _sees(call, environment, tool))
+
+
+async def _sees(call: HttpCall, environment: str, tool: str) -> bool:
+    return await call.sees_secrets(environment, tool)
+
+
+_BACKUPS = "/environments/{environment}/backups"
+_BACKUP = f"{_BACKUPS}/{{backup}}"
+
+BackupPath = Annotated[
+    str,
+    Path(
+        pattern=r"^[0-9]{8}T[0-9]{6}Z-[a-z0-9.-]{1,90}$",
+        description="The name of a backup.",
+        examples=["20260102T030405Z-production.0123456789abcdef0123"],
+    ),
+]
+
+
+async def list_backups(call: HttpCall, environment: EnvironmentPath) -> list[BackupModel]:
+    """Return the backups of the environment, newest first."""
+    return await _shown(call, await call.configs.list_backups(environment))
+
+
+async def list_all_backups(call: HttpCall) -> list[BackupModel]:
+    """Return the backups of all environments, newest first."""
+    return await _shown(call, await call.configs.list_backups())
+
+
+async def back_up(
+    call: HttpCall, environment: EnvironmentPath, given: BackupBody, tool: ToolsQuery = None
+) -> BackupModel:
+    """Make a self-contained copy of the current state, of one tool or of all."""
+    if tool is not None and len(tool) > 1:
+        raise ProblemError(422, "request-invalid", "A backup is of one tool, or of all.")
+    backup = await call.configs.backup(
+        tool[0] if tool else None,
+        environment,
+        author=call.author,
+        message=given.message,
+        retain=None if given.retain_seconds is None else timedelta(seconds=given.retain_seconds),
+    )
+    return (await _shown(call, [backup]))[0]
+
+
+async def verify_backup(call: HttpCall, environment: EnvironmentPath, backup: BackupPath) -> BackupModel:
+    """Verify every file of a backup by its hash."""
+    return (await _shown(call, [await call.configs.verify_backup(_key(environment, backup))]))[0]
+
+
+async def drill_backup(
+    call: HttpCall, environment: EnvironmentPath, backup: BackupPath, tool: ToolsQuery = None
+) -> list[ReleaseModel]:
+    """Restore a backup to a scratch environment, read it back, compare every byte, and remove it again."""
+    releases = await call.configs.restore_environment(
+        _key(environment, backup), tools=tool, author=call.author, drill=True
+    )
+    return [ReleaseModel.of(each, secrets=False) for each in releases]
+
+
+async def restore_backup(
+    call: HttpCall,
+    environment: EnvironmentPath,
+    backup: BackupPath,
+    given: RestoreBody,
+    tool: ToolsQuery = None,
+    into: Annotated[
+        str | None, Query(max_length=63, description="By default the backup's environment.", examples=["staging"])
+    ] = None,
+) -> list[ReleaseModel]:
+    """Restore a backup as new revisions of all its tools, or of some, in one commit."""
+    target = into or environment
+    tools: list[str | None] = [*tool] if tool else [None]
+    if target != environment:
+        await call.require(*(Permission(Action.WRITE, target, each) for each in tools))
+        await call.require_to_copy(environment, target, tools)
+    releases = await call.configs.restore_environment(
+        _key(environment, backup),
+        environment=into,
+        tools=tool,
+        expect_revisions=given.expect_revisions,
+        author=call.author,
+        message=given.message,
+        timeout=call.timeout,
+        write_id=given.write_id,
+    )
+    return [ReleaseModel.of(each, secrets=await call.sees_secrets(target, each.tool)) for each in releases]
+
+
+async def _shown(call: HttpCall, backups: Collection[Backup]) -> list[BackupModel]:
+    places = {(each.environment, tool) for each in backups for tool in each.tools}
+    seen = {place for place in places if await call.sees_secrets(*place)}
+    hidden = call.hidden_names
+    return [
+        BackupModel.of(
+            each, [tool for tool in each.tools if (each.environment, tool) in seen], scrubbed(each.damage, hidden)
+        )
+        for each in backups
+    ]
+
+
+def _key(environment: str, name: str) -> str:
+    return f"backups/{environment}/{name}"
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/environments/{environment}/tools", list_releases, "List the current releases", Action.READ,
+        errors=(404,), example=[_models.RELEASE],
+    ),
+    Endpoint(
+        "GET", _TOOL, get_release, "Get the current release", Action.READ,
+        errors=(404,), example=_models.RELEASE,
+        options={
+            "response_model": ReleaseModel,
+            "responses": {304: {"description": "The client has it."}},
+        },
+    ),
+    Endpoint(
+        "GET", f"{_TOOL}/history", get_history, "Get the history", Action.READ,
+        errors=(404,), example=[_models.RELEASE],
+    ),
+    Endpoint("GET", f"{_TOOL}/diff", get_diff, "Compare", Action.READ, errors=(404,), example=_models.DIFF),
+    Endpoint(
+        "POST", f"{_TOOL}/rollback", roll_back, "Roll back", Action.WRITE,
+        errors=(404, 409, 413, 423), body=RollbackBody, limit=MAX_JSON, example=_models.ROLLED_BACK,
+    ),
+    Endpoint(
+        "POST", f"{_TOOL}/good", mark_good, "Mark a revision good", Action.WRITE,
+        errors=(404, 409, 413, 423), body=MarkBody, limit=MAX_JSON, example=_models.RELEASE,
+    ),
+    Endpoint("GET", "/backups", list_all_backups, "List all backups", Action.READ, example=[_models.BACKUP]),
+    Endpoint(
+        "GET", _BACKUPS, list_backups, "List the backups", Action.READ,
+        errors=(404,), example=[_models.BACKUP],
+    ),
+    Endpoint(
+        "POST", _BACKUPS, back_up, "Back up", Action.WRITE, by_tools=True,
+        errors=(404, 409, 413), body=BackupBody, limit=MAX_JSON, options={"status_code": 201},
+        example=_models.BACKUP,
+    ),
+    Endpoint(
+        "POST", f"{_BACKUP}/verify", verify_backup, "Verify a backup", Action.READ,
+        errors=(404, 409), example=_models.BACKUP,
+    ),
+    Endpoint(
+        "POST", f"{_BACKUP}/drill", drill_backup, "Drill a backup", Action.WRITE, by_tools=True,
+        errors=(404, 409, 423), example=[_models.RESTORED],
+    ),
+    Endpoint(
+        "POST", f"{_BACKUP}/restore", restore_backup, "Restore a backup", Action.WRITE, by_tools=True,
+        errors=(404, 409, 413, 423), body=RestoreBody, limit=MAX_JSON,
+        example=[_models.RESTORED],
+    ),
+)  # fmt: skip
