@@ -16,10 +16,17 @@ MAX_NAME_BYTES = 512
 OVERLAY = ".apm/overlay.yml"
 """The file of a bundle with the differences of its environment. No tool reads it."""
 
+EXPRESS = "--x-s3"
+"""The end of the names of directory buckets (S3 Express), whose listings are unordered.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html
+"""
+
+_SCHEME = "s3://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _IP = re.compile(r"\d+\.\d+\.\d+\.\d+", re.ASCII)
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
-_RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
+_RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", EXPRESS, "--table-s3", "-an")
 _HIDDEN = frozenset(("Cc", "Cf", "Zl", "Zp"))
 """Unicode categories of control and format characters and line separators, which make a name misleading."""
 _FOREIGN = re.compile(r'[<>:"|?*]')
@@ -63,6 +70,19 @@ def _bucket_problem(name: str) -> str | None:
         if name.endswith(suffix):
             return f"the suffix '{suffix}' is reserved"
     return None
+
+
+def split_s3(text: object) -> tuple[str, str] | None:
+    """Return bucket and key of "s3://bucket/key", as they are; None if `text` is something else."""
+    if not isinstance(text, str) or not text.startswith(_SCHEME):
+        return None
+    bucket, _, key = text[len(_SCHEME) :].partition("/")
+    return bucket, key
+
+
+def as_folder(prefix: str) -> str:
+    """Return the prefix with "/" at its end, unless it is empty."""
+    return prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
 
 
 def check_key(key: str, *, bucket: str | None = None) -> str:
@@ -199,7 +219,7 @@ HEALTH_PREFIX = ".apm-s3/health/"
 
 
 _NO_STORE = (
-    ("--x-s3", "a directory bucket (S3 Express): its listings are unordered, and cannot start after a key"),
+    (EXPRESS, "a directory bucket (S3 Express): its listings are unordered, and cannot start after a key"),
     ("--xa-s3", "an access point to a directory bucket (S3 Express): its listings are unordered"),
     ("--op-s3", "an Outposts bucket, which lacks conditional writes"),
     ("--ol-s3", "an Object Lambda access point, which changes what is read"),

@@ -16,8 +16,7 @@ from apm_s3._migration.journal import Row
 from apm_s3._migration.models import MigrationOptions, is_md5
 from apm_s3._migration.moving import Bandwidth, Moved
 from apm_s3._migration.sides import Side
-from apm_s3._s3.bulk.trees import remove_files
-from apm_s3._s3.bulk.ways import has_content
+from apm_s3._s3.bulk.trees import has_content, is_same_time, remove_files
 from apm_s3.errors import IntegrityError, ObjectChanged, PreconditionFailed
 from apm_s3.models import FileInfo
 from apm_s3.options import ReadOptions, UploadOptions
@@ -27,8 +26,6 @@ _WHOLE = 8 * MIB
 """Files up to this many bytes are read into memory whole."""
 _AT_ONCE = 3
 """Whole files above 1 MiB that are in memory at the same time, whatever the concurrency: 24 MiB at most."""
-_SAME_TIME = 0.001
-"""Tolerance in seconds, as file systems and S3 round times differently."""
 
 
 @dataclass(slots=True)
@@ -158,7 +155,7 @@ class FetchMover:
         told = await asyncio.to_thread(path.stat)
         if told.st_size != row.size:
             return False
-        if row.modified is not None and abs(told.st_mtime - row.modified) < _SAME_TIME:
+        if is_same_time(told.st_mtime, row.modified):
             return True
         part = self.source.engine.settings.transfer.part_size
         return await asyncio.to_thread(has_content, path, row.size, row.etag, part)

@@ -354,7 +354,7 @@ class Store:
             )
         return found.rowcount
 
-    def settled(self, after: int, limit: int) -> list[Row]:
+    def at_target(self, after: int, limit: int) -> list[Row]:
         """Return objects that are at the target, in listing order."""
         rows = self._db.execute(
             "SELECT id, key, version, target_key, size, etag, modified, storage_class, marker, attempts, size, "

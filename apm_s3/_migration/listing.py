@@ -19,10 +19,10 @@ from typing import Protocol
 
 from apm_s3._beneath import no_file
 from apm_s3._migration.journal import Found, Journal, Span
-from apm_s3._migration.models import NAMELESS, FolderPlace, MigrationOptions, S3Place, patterns_of, target_key_of
+from apm_s3._migration.models import NAMELESS, MigrationOptions, patterns_of, target_key_of
 from apm_s3._migration.sides import Side
 from apm_s3._paging import ListingProgress
-from apm_s3._s3.bulk.trees import Entry, Folder
+from apm_s3._s3.bulk.trees import Entry, Folder, FolderPlace, S3Place
 from apm_s3._tasks import stop_all
 from apm_s3.errors import IntegrityError, InvalidKey
 from apm_s3.models import FileInfo, ListPage
@@ -170,7 +170,7 @@ class Listing:
         self._ends: list[str] = []
         self._has_folders = False
         self._cut = False
-        self._news = asyncio.Event()
+        self._progressed = asyncio.Event()
         self._running: dict[asyncio.Task[None], _Range] = {}
 
     async def run(self) -> None:
@@ -217,8 +217,8 @@ class Listing:
     async def _keep_splitting(self) -> None:
         while True:
             if not await self._split():
-                self._news.clear()
-                await self._news.wait()
+                self._progressed.clear()
+                await self._progressed.wait()
 
     def _begin(self, one: _Range) -> None:
         self._running[asyncio.create_task(self._list(one), name="apm_s3 list a range")] = one
@@ -243,7 +243,7 @@ class Listing:
             done = page.next_token is None or beyond
             one.after, one.pages = last, one.pages + 1
             await self._checkpoints.page(one.id, last, done, self._wanted(files))
-            self._news.set()
+            self._progressed.set()
             if done:
                 return
             token = page.next_token
@@ -394,7 +394,7 @@ class Source:
     Args:
         as_files: skip keys that cannot be file names.
         as_root: whether the empty key can be moved, that is, an object whose key is the prefix itself.
-        news: called with the number of new rows and their bytes.
+        on_found: called with the number of new rows and their bytes.
     """
 
     def __init__(
@@ -405,7 +405,7 @@ class Source:
         *,
         as_files: bool,
         as_root: bool,
-        news: Callable[[int, int], None],
+        on_found: Callable[[int, int], None],
     ) -> None:
         self._journal = journal
         self._rules = rules
@@ -413,7 +413,7 @@ class Source:
         self._place = place
         self._as_files = as_files
         self._as_root = as_root
-        self._news = news
+        self._on_found = on_found
         self._cut = len(place.prefix) if isinstance(place, S3Place) else 0
 
     async def run(self, side: Side | None, bounds: Bounds) -> None:
@@ -494,7 +494,7 @@ class Source:
                 skipped[key] = problem
         added = await self._journal.do(lambda store: store.add_page(span_id, after, found, skipped, done=done))
         if added:
-            self._news(added, sum(one.size for one in found))
+            self._on_found(added, sum(one.size for one in found))
 
     def _problem(self, target_key: str, size: int) -> str | None:
         """Return why an object cannot be moved; "" for a placeholder by which consoles show a folder."""

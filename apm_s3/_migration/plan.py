@@ -20,22 +20,18 @@ from apm_s3._migration.listing import Source, list_target
 from apm_s3._migration.models import (
     Capability,
     Estimate,
-    FolderPlace,
     MigrationOptions,
     MigrationPlan,
-    Place,
-    S3Place,
     Sameness,
-    check_apart,
     compare,
     fingerprint,
     needs_asking,
-    parse_place,
     patterns_of,
 )
 from apm_s3._migration.moving import LARGEST_COPY, Bandwidth, CopyMover, Memory, Mover, S3Mover, StreamMover
 from apm_s3._migration.sides import Side, open_side
 from apm_s3._migration.versions import Histories
+from apm_s3._s3.bulk.trees import FolderPlace, Place, S3Place, check_apart, not_in_s3, parse_place
 from apm_s3._tasks import run_all, shielded
 from apm_s3.errors import ApmS3Error, InvalidOption, JournalRefused, MigrationRefused, NotFound, S3Error
 from apm_s3.models import FileInfo
@@ -142,9 +138,10 @@ async def open_task(
         InvalidOption: the places overlap, or a place in S3 has no manager.
         BucketNotFound: there is no such bucket.
     """
-    begins, ends = parse_place(source), parse_place(target)
+    begins, ends = _absolute(parse_place(source)), _absolute(parse_place(target))
     one_account = target_s3 is None or target_s3 is source_s3
-    check_apart(begins, ends, same_account=one_account)
+    if one_account and isinstance(begins, S3Place) and isinstance(ends, S3Place):
+        check_apart(begins, ends, "migrate")
     from_side = await _side(source_s3 or target_s3, begins)
     to_side = await _side(target_s3 or source_s3, ends)
     mover = _mover(begins, ends, from_side, to_side, rules, one_account=one_account)
@@ -158,6 +155,11 @@ async def open_task(
             raise InvalidOption("versions are not read back at the end", hint="omit verify")
         histories = Histories(mover, rules)
     return Task(begins, ends, from_side, to_side, rules, mover, histories)
+
+
+def _absolute(place: Place) -> Place:
+    """Return a place that does not depend on the working directory, as another process may resume the migration."""
+    return FolderPlace(place.root.absolute()) if isinstance(place, FolderPlace) else place
 
 
 def _mover(
@@ -177,7 +179,7 @@ def _mover(
         return UploadMover(source.root, to_side, rules, bandwidth)
     if from_side is not None and isinstance(target, FolderPlace):
         return FetchMover(from_side, target.root, rules, bandwidth)
-    raise InvalidOption("neither place is in S3", hint="name one as 's3://bucket/prefix'")
+    raise not_in_s3(source, target, "migrate")
 
 
 async def _side(s3: S3Manager | None, place: Place) -> Side | None:
@@ -346,7 +348,7 @@ async def make_plan(task: Task) -> MigrationPlan:
     """Make the plan from both listings. Objects that the listings cannot compare are looked at one by one."""
     async with Journal(None, task.identity()) as journal:
         source = Source(
-            journal, task.rules, task.source, as_files=task.to_files, as_root=task.has_prefix, news=lambda *_: None
+            journal, task.rules, task.source, as_files=task.to_files, as_root=task.has_prefix, on_found=lambda *_: None
         )
         await run_all(
             [

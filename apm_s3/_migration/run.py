@@ -106,7 +106,7 @@ class Ending:
     async def _read_all(self) -> None:
         """Read and compare both sides of every object."""
         after = 0
-        while rows := await self._journal.do(lambda store: store.settled(after, _AT_ONCE)):  # noqa: B023 - awaited
+        while rows := await self._journal.do(lambda store: store.at_target(after, _AT_ONCE)):  # noqa: B023 - awaited
             after = rows[-1].id
             left = iter(rows)
             workers = [
@@ -187,7 +187,7 @@ class Run:
         self._bytes = self._done = self._failed = self._objects = self._all_bytes = self._before = 0
         self._arrived = asyncio.Event()
         self._line = Line()
-        self._room = asyncio.Event()
+        self._has_space = asyncio.Event()
         self._ended = False
         self._end = Ending(task, journal, self._target_bounds)
 
@@ -210,7 +210,7 @@ class Run:
             self._journal.moving = True
             await self._move_all()
             await self._retry()
-            await self._settle()
+            await self._verify_target()
             self._phase = "deleting"
             await self._end.delete_extra()
             await self._journal.do(lambda store: store.set(finished=str(time.time())))
@@ -229,7 +229,7 @@ class Run:
             await self._check_names()
             self._listed = True
             await self._count()
-            await self._settle(repair=False)
+            await self._verify_target(repair=False)
             await self._count()
             self._phase = "done"
             self._tell()
@@ -316,7 +316,7 @@ class Run:
             task.source,
             as_files=task.to_files,
             as_root=task.has_prefix,
-            news=self._found,
+            on_found=self._found,
         )
         await source.run(task.source_side, self._bounds)
         self._listed = True
@@ -351,8 +351,8 @@ class Run:
                 self._schedule.add(rows if known else [row._replace(their_size=_unknown(row)) for row in rows])
                 self._line.wake_all()
                 while self._schedule.waiting > _AHEAD // 2:
-                    self._room.clear()
-                    await self._room.wait()
+                    self._has_space.clear()
+                    await self._has_space.wait()
             elif ended:
                 break
             else:
@@ -387,7 +387,7 @@ class Run:
                 if self._journal.note(outcome):
                     await self._journal.flush()
             if schedule.waiting <= _AHEAD // 2:
-                self._room.set()
+                self._has_space.set()
             if self._ended and not schedule.waiting:
                 self._line.wake_all()
 
@@ -396,7 +396,7 @@ class Run:
         if histories is None:
             return [await self._outcome(row)]
         rows = await self._journal.do(lambda store: store.history(row.target_key))
-        outcomes = await histories.bring(rows)
+        outcomes = await histories.move(rows)
         self._bytes += sum(one.size for one in outcomes if one.state is State.MOVED)
         return outcomes
 
@@ -458,7 +458,7 @@ class Run:
         keys = () if key is None else self._task.relative_keys(bucket, key)
         return any(self._schedule.slowed(relative, sent_at) for relative in keys)
 
-    async def _settle(self, *, repair: bool = True) -> None:
+    async def _verify_target(self, *, repair: bool = True) -> None:
         """Compare everything with the current target, and move what is wrong again."""
         self._phase = "verifying"
         while await self._end.find_wrong():

@@ -12,10 +12,11 @@ from pathlib import Path
 from apm_s3._manager import S3Manager
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.listing import Bounds, Listing, Unkept
-from apm_s3._migration.models import FolderPlace, MigrationOptions, MigrationReport, parse_place
+from apm_s3._migration.models import MigrationOptions, MigrationReport
 from apm_s3._migration.plan import Task, open_task
 from apm_s3._migration.run import MOST_SHOWN, Run
 from apm_s3._migration.sides import Side
+from apm_s3._s3.bulk.trees import FolderPlace, parse_place
 from apm_s3.errors import InvalidOption, JournalRefused
 from apm_s3.models import FileInfo
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from apm_s3._manager import S3Manager
-from apm_s3._migration.models import S3Place
+from apm_s3._naming import EXPRESS
+from apm_s3._s3.bulk.trees import S3Place
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.sources import stored_with
 from apm_s3._wire.parts import Part
@@ -24,8 +25,6 @@ _TAG_COUNT = "x-amz-tagging-count"
 _COUNT_TAGS = ("seaweedfs", "minio")
 """Servers, by their Server header, that report the number of tags in every response, as S3 does."""
 _LOCK = "get_object_lock_configuration"
-_EXPRESS = "--x-s3"
-"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html: listings are unordered."""
 
 
 @dataclass(slots=True)
@@ -52,7 +51,7 @@ class Side:
     @property
     def ordered(self) -> bool | None:
         """Whether listings are in the order of keys; see `Listing`."""
-        if self.place.bucket.endswith(_EXPRESS):
+        if self.place.bucket.endswith(EXPRESS):
             return False
         return True if self.is_aws else None
 

@@ -77,7 +77,7 @@ class Histories:
     mover: S3Mover
     rules: MigrationOptions
 
-    async def bring(self, rows: Sequence[Row]) -> list[Outcome]:
+    async def move(self, rows: Sequence[Row]) -> list[Outcome]:
         """Move all versions of one key, given oldest first. Versions that the target already has are left alone."""
         target = self.mover.target
         to = target.key(rows[0].target_key)

@@ -110,7 +110,7 @@ async def test_an_interrupted_listing_goes_on_after_the_last_key_in_the_journal(
 
     async def listed_into(journal: Journal, server: KeyServer) -> None:
         source = Source(
-            journal, MigrationOptions(), S3Place("source", ""), as_files=False, as_root=True, news=lambda *_: None
+            journal, MigrationOptions(), S3Place("source", ""), as_files=False, as_root=True, on_found=lambda *_: None
         )
         await source.run(side(server, "source"), (None, None))
 

@@ -17,10 +17,9 @@ from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
 from apm_s3._s3.buckets.usage import belongs_to
 from apm_s3._s3.buckets.verbs import Buckets
 from apm_s3._s3.bulk import feed as _feed
+from apm_s3._s3.bulk.sync import Copy, copying
 from apm_s3._s3.bulk.sync import _are_ordered as are_compared_in_order
-from apm_s3._s3.bulk.sync import copying
-from apm_s3._s3.bulk.trees import Entry, Folder, Prefix, Rules, compared, remove_files
-from apm_s3._s3.bulk.ways import Copy
+from apm_s3._s3.bulk.trees import Entry, Folder, Patterns, Prefix, S3Place, compared, remove_files
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.sources import PIECE, MemorySource, PathSource, StreamReader, open_path
 from apm_s3._s3.pool import StreamSlot

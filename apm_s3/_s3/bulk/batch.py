@@ -44,10 +44,10 @@ async def run_batch(
     batch = Batch(engine, objects, operations, put=put, on_progress=on_progress, **limits)
     async with batch:
         while not batch.ended:
-            await batch.news.wait()
+            await batch.results.wait()
     batch.check()
     if batch.overdue:
-        for result in batch.give_up_the_rest():
+        for result in batch.cancel_rest():
             put(result)
     return BatchResult(
         tuple(result for result in results if result is not None), time.monotonic() - began, batch.complete
@@ -63,14 +63,14 @@ async def iter_batch(
 
     def put(result: OperationResult) -> None:
         results.append(result)
-        batch.news.wake()
+        batch.results.wake()
 
     batch = Batch(
         engine,
         objects,
         operations,
         put=put,
-        room=lambda: len(results) < limit,
+        can_receive=lambda: len(results) < limit,
         bodies=True,
         on_progress=on_progress,
         **limits,
@@ -80,14 +80,14 @@ async def iter_batch(
             while results:
                 result = results.popleft()
                 if len(results) < limit:
-                    batch.room.wake()
+                    batch.free_slots.wake()
                 yield result
             if batch.ended:
                 break
-            await batch.news.wait()
+            await batch.results.wait()
     batch.check()
     if batch.overdue:
-        for result in batch.give_up_the_rest():
+        for result in batch.cancel_rest():
             yield result
         if not batch.complete:
             raise DeadlineExceeded(

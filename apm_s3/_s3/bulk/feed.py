@@ -37,7 +37,7 @@ class Feed:
         self._deletions = Deletions()
         self._ready: deque[Work] = deque()
         self._hungry = Line()
-        self._room = Line()
+        self._space = Line()
         self._taken = 0
         self._timer: asyncio.TimerHandle | None = None
         self._iterator: Iterator[Operation] | None = None
@@ -60,7 +60,7 @@ class Feed:
             if self.ended:
                 return None
             await self._hungry.wait()
-        self._room.wake()
+        self._space.wake()
         return self._ready.popleft()
 
     async def read(self) -> None:
@@ -76,7 +76,7 @@ class Feed:
                     continue
                 self._offer(work)
                 while len(self._ready) >= self._ahead:
-                    await self._room.wait()
+                    await self._space.wait()
             self._offer_gathered()
             self.ended = True
             self._hungry.wake_all()

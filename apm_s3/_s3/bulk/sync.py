@@ -6,48 +6,189 @@ an empty source; a name that could lead out of a directory is never written.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-import os
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from pathlib import Path
+from typing import Any, Protocol
 
-from apm_s3._s3.bulk.trees import Entry, Folder, Prefix, Rules, compared, empty_source, is_ordered, sorted_entries
-from apm_s3._s3.bulk.ways import Copy, Fetch, Run, Upload, Way, delete_objects
+from apm_s3._beneath import Below
+from apm_s3._naming import EXPRESS
+from apm_s3._s3.bulk.trees import (
+    Entry,
+    Folder,
+    Patterns,
+    Prefix,
+    S3Place,
+    Where,
+    check_apart,
+    compared,
+    empty_source,
+    has_content,
+    is_ordered,
+    is_same_time,
+    not_in_s3,
+    parse_place,
+    remove_files,
+    sorted_entries,
+)
 from apm_s3._s3.engine import Engine, check_bucket
-from apm_s3.batch import Operation, OperationResult
+from apm_s3.batch import CopyOp, DeleteOp, DownloadOp, Operation, OperationResult, UploadOp
 from apm_s3.errors import InvalidOption
 from apm_s3.sync import SyncAction, SyncPlan, SyncReport
 
-Place = str | os.PathLike[str]
-Patterns = str | Sequence[str]
-
-_S3 = "s3://"
-
-_EXPRESS = "--x-s3"
-"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html: listings are unordered."""
+_REMOVED_AT_ONCE = 500
 
 
-async def bring(
-    engine: Engine, way: Way, rules: Rules, run: Run | None, *, delete_extra: bool
+Run = Callable[[Any], AsyncGenerator[OperationResult, None]]
+"""Runs operations, and yields a result for each."""
+
+
+class Direction(Protocol):
+    """How to transfer entries from `source` to `target`."""
+
+    @property
+    def source(self) -> Folder | Prefix:
+        """Return the source."""
+
+    @property
+    def target(self) -> Folder | Prefix:
+        """Return the target."""
+
+    async def operation(self, entry: Entry) -> Operation:
+        """Return the operation that transfers an entry of the source to the target."""
+
+    async def is_same(self, mine: Entry, theirs: Entry) -> bool:
+        """Return whether two entries of the same size have the same content, as far as this can be determined."""
+
+    def moved(self, entry: Entry, result: OperationResult) -> None:
+        """Record that an entry was transferred."""
+
+    def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:
+        """Delete `keys` of the target, and yield the error of each."""
+
+
+class Upload:
+    """A directory to a prefix."""
+
+    def __init__(self, source: Folder, target: Prefix, part_size: int) -> None:
+        self.source = source
+        self.target = target
+        self._part_size = part_size
+
+    async def operation(self, entry: Entry) -> Operation:
+        return UploadOp(self.target.bucket, self.target.prefix + entry.key, Below(self.source.root, entry.key))
+
+    async def is_same(self, mine: Entry, theirs: Entry) -> bool:
+        """Compare by the ETag, if it is a hash of the content."""
+        return await asyncio.to_thread(
+            has_content, Below(self.source.root, mine.key), mine.size, theirs.etag, self._part_size
+        )
+
+    def moved(self, entry: Entry, result: OperationResult) -> None: ...
+
+    def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:
+        return delete_objects(self.target, keys, run)
+
+
+class Fetch:
+    """A prefix to a directory. Files get the time of their objects, so that the next sync recognizes them."""
+
+    def __init__(self, source: Prefix, target: Folder, part_size: int) -> None:
+        self.source = source
+        self.target = target
+        self._part_size = part_size
+
+    async def operation(self, entry: Entry) -> Operation:
+        to = Below(self.target.root, entry.key)
+        return DownloadOp(self.source.bucket, self.source.prefix + entry.key, to=to)
+
+    async def is_same(self, mine: Entry, theirs: Entry) -> bool:
+        """Compare by the time that the last sync set, or by the ETag, if it is a hash of the content."""
+        if is_same_time(mine.modified, theirs.modified):
+            return True
+        return await asyncio.to_thread(
+            has_content, Below(self.target.root, theirs.key), theirs.size, mine.etag, self._part_size
+        )
+
+    def moved(self, entry: Entry, result: OperationResult) -> None:
+        modified = getattr(result.result, "last_modified", None)
+        if modified is not None:
+            Below(self.target.root, entry.key).touch(modified.timestamp())
+
+    async def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:  # noqa: ARG002 - of the protocol
+        for start in range(0, len(keys), _REMOVED_AT_ONCE):
+            some = keys[start : start + _REMOVED_AT_ONCE]
+            for outcome in await asyncio.to_thread(remove_files, self.target.root, some):
+                yield outcome
+
+
+class Copy:
+    """A prefix to another one, within S3."""
+
+    def __init__(self, source: Prefix, target: Prefix) -> None:
+        self.source = source
+        self.target = target
+
+    async def operation(self, entry: Entry) -> Operation:
+        source, target = self.source, self.target
+        return CopyOp(source.bucket, source.prefix + entry.key, target.bucket, target.prefix + entry.key)
+
+    async def is_same(self, mine: Entry, theirs: Entry) -> bool:
+        """Compare by the ETag; if that depends on parts, which a copy does not keep, check if the copy is newer."""
+        if mine.etag is not None and mine.etag == theirs.etag:
+            return True
+        if mine.etag is None or "-" not in mine.etag or mine.modified is None or theirs.modified is None:
+            return False
+        return theirs.modified > mine.modified
+
+    def moved(self, entry: Entry, result: OperationResult) -> None: ...
+
+    def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:
+        return delete_objects(self.target, keys, run)
+
+
+async def delete_objects(
+    target: Prefix, keys: Sequence[str] | AsyncGenerator[str, None], run: Run
+) -> AsyncGenerator[tuple[str, Exception | None], None]:
+    """Delete `keys` below a prefix, and yield the error of each."""
+
+    async def operations() -> AsyncGenerator[DeleteOp, None]:
+        if isinstance(keys, Sequence):
+            for key in keys:
+                yield DeleteOp(target.bucket, target.prefix + key)
+            return
+        async with aclosing(keys):
+            async for key in keys:
+                yield DeleteOp(target.bucket, target.prefix + key)
+
+    async with aclosing(run(operations())) as results:
+        async for result in results:
+            yield result.operation.key[len(target.prefix) :], result.error
+
+
+async def copy_tree(
+    engine: Engine, direction: Direction, patterns: Patterns, run: Run | None, *, delete_extra: bool
 ) -> SyncPlan | SyncReport:
     """Transfer differences, and delete extra entries if requested; without `run`, only return the plan."""
-    work = _Sync(way, rules, delete_extra=delete_extra, ordered=await _are_ordered(engine, way))
+    work = _Sync(direction, patterns, delete_extra=delete_extra, ordered=await _are_ordered(engine, direction))
     return await (work.plan() if run is None else work.carry_out(run))
 
 
-async def delete_all(engine: Engine, bucket: str, prefix: str, rules: Rules, run: Run | None) -> SyncPlan | SyncReport:
+async def delete_all(
+    engine: Engine, bucket: str, prefix: str, patterns: Patterns, run: Run | None
+) -> SyncPlan | SyncReport:
     """Delete everything under a prefix while listing it; without `run`, only return the plan."""
     tree = Prefix(engine, bucket, prefix, as_files=False)
     if run is None:
-        actions = [SyncAction("delete", one.key, one.size, "under the prefix") async for one in _kept(tree, rules)]
+        actions = [SyncAction("delete", one.key, one.size, "under the prefix") async for one in _kept(tree, patterns)]
         return SyncPlan(str(tree), str(tree), tuple(actions))
     began, deleted = time.monotonic(), 0
     failures: dict[str, Exception] = {}
 
     async def keys() -> AsyncGenerator[str, None]:
-        async with aclosing(_kept(tree, rules)) as entries:
+        async with aclosing(_kept(tree, patterns)) as entries:
             async for entry in entries:
                 yield entry.key
 
@@ -62,9 +203,9 @@ async def delete_all(engine: Engine, bucket: str, prefix: str, rules: Rules, run
 class _Sync:
     """One sync: differences, then extra entries."""
 
-    def __init__(self, way: Way, rules: Rules, *, delete_extra: bool, ordered: bool) -> None:
-        self._way = way
-        self._rules = rules
+    def __init__(self, direction: Direction, patterns: Patterns, *, delete_extra: bool, ordered: bool) -> None:
+        self._direction = direction
+        self._patterns = patterns
         self._delete_extra = delete_extra
         self._extra: list[Entry] = []
         self._unchanged = 0
@@ -78,13 +219,15 @@ class _Sync:
             actions = [action async for action, _ in changes]
         if self._delete_extra:
             actions += [SyncAction("delete", one.key, one.size, "the source lacks it") for one in self._extra]
-        way = self._way
-        return SyncPlan(str(way.source), str(way.target), tuple(actions), self._unchanged, way.source.skipped)
+        direction = self._direction
+        return SyncPlan(
+            str(direction.source), str(direction.target), tuple(actions), self._unchanged, direction.source.skipped
+        )
 
     async def carry_out(self, run: Run) -> SyncReport:
         """Transfer what differs, then delete extra entries."""
         began = time.monotonic()
-        way, counts, moved, deleted = self._way, {"create": 0, "update": 0}, 0, 0
+        direction, counts, moved, deleted = self._direction, {"create": 0, "update": 0}, 0, 0
         async with aclosing(run(self._operations())) as results:
             async for result in results:
                 action, entry = self._moving.pop(result.position)
@@ -94,14 +237,14 @@ class _Sync:
         kept = len(self._extra) if self._delete_extra and self._failures else 0
         if self._extra and not kept:
             await self._spare_common()
-            async with aclosing(way.delete([entry.key for entry in self._extra], run)) as outcomes:
+            async with aclosing(direction.delete([entry.key for entry in self._extra], run)) as outcomes:
                 async for key, error in outcomes:
                     deleted += error is None
                     if error is not None:
                         self._failures[key] = error
         return SyncReport(
-            str(way.source),
-            str(way.target),
+            str(direction.source),
+            str(direction.target),
             counts["create"],
             counts["update"],
             deleted,
@@ -109,7 +252,7 @@ class _Sync:
             moved,
             self._failures,
             kept,
-            way.source.skipped,
+            direction.source.skipped,
             time.monotonic() - began,
         )
 
@@ -117,7 +260,7 @@ class _Sync:
         """Keep entries that the source has meanwhile: both sides may have got them since the source was listed."""
         extra = {entry.key: entry for entry in self._extra}
         found = False
-        async with aclosing(_kept(self._way.source, self._rules)) as source:
+        async with aclosing(_kept(self._direction.source, self._patterns)) as source:
             async for entry in source:
                 found = True
                 extra.pop(entry.key, None)
@@ -126,14 +269,14 @@ class _Sync:
 
     def _check_source(self, *, found: bool, late: bool = False) -> None:
         if self._extra and not found:
-            way = self._way
-            raise empty_source(InvalidOption, "sync", way.source, way.target, late=late)
+            direction = self._direction
+            raise empty_source(InvalidOption, "sync", direction.source, direction.target, late=late)
 
     def _moved(self, entry: Entry, result: OperationResult) -> bool:
         error = result.error
         if error is None:
             try:
-                self._way.moved(entry, result)
+                self._direction.moved(entry, result)
             except OSError as problem:
                 error = problem
         if error is not None:
@@ -145,7 +288,7 @@ class _Sync:
         async with aclosing(self._changes()) as changes:
             async for action, entry in changes:
                 try:
-                    operation = await self._way.operation(entry)
+                    operation = await self._direction.operation(entry)
                 except OSError as error:
                     self._failures[entry.key] = error
                     continue
@@ -154,10 +297,10 @@ class _Sync:
 
     async def _changes(self) -> AsyncGenerator[tuple[SyncAction, Entry], None]:
         """Yield what must be transferred, and collect extra entries for later."""
-        way, found = self._way, False
+        direction, found = self._direction, False
         async with (
-            aclosing(self._entries(way.source)) as source,
-            aclosing(self._entries(way.target)) as target,
+            aclosing(self._entries(direction.source)) as source,
+            aclosing(self._entries(direction.target)) as target,
             aclosing(compared(source, target)) as pairs,
         ):
             async for mine, theirs in pairs:
@@ -169,14 +312,14 @@ class _Sync:
                     yield SyncAction("create", mine.key, mine.size, "the target lacks it"), mine
                 elif mine.size != theirs.size:
                     yield SyncAction("update", mine.key, mine.size, f"the target has {theirs.size} bytes"), mine
-                elif await way.is_same(mine, theirs):
+                elif await direction.is_same(mine, theirs):
                     self._unchanged += 1
                 else:
                     yield SyncAction("update", mine.key, mine.size, "the content differs"), mine
         self._check_source(found=found)
 
     async def _entries(self, tree: Folder | Prefix) -> AsyncGenerator[Entry, None]:
-        async with aclosing(_kept(tree, self._rules)) as kept:
+        async with aclosing(_kept(tree, self._patterns)) as kept:
             if self._ordered:
                 async for entry in kept:
                     yield entry
@@ -185,20 +328,20 @@ class _Sync:
                 yield entry
 
 
-async def _kept(tree: Folder | Prefix, rules: Rules) -> AsyncGenerator[Entry, None]:
+async def _kept(tree: Folder | Prefix, patterns: Patterns) -> AsyncGenerator[Entry, None]:
     async with aclosing(tree.entries()) as entries:
         async for entry in entries:
-            if rules.keeps(entry.key):
+            if patterns.keeps(entry.key):
                 yield entry
 
 
-async def _are_ordered(engine: Engine, way: Way) -> bool:
+async def _are_ordered(engine: Engine, direction: Direction) -> bool:
     """Return whether both sides list in key order. S3 guarantees it; for other servers, a full listing must show it."""
     is_aws: bool | None = None
-    for tree in (way.target, way.source):
+    for tree in (direction.target, direction.source):
         if not isinstance(tree, Prefix):
             continue
-        if tree.bucket.endswith(_EXPRESS):
+        if tree.bucket.endswith(EXPRESS):
             return False
         if is_aws is None:
             is_aws = (await engine.control.endpoint()).is_aws
@@ -207,49 +350,30 @@ async def _are_ordered(engine: Engine, way: Way) -> bool:
     return True
 
 
-def choose_way(engine: Engine, source: Place, target: Place) -> Way:
-    """Return the way from one place to the other.
+def choose_direction(engine: Engine, source: Where, target: Where) -> Direction:
+    """Return the direction from one place to the other.
 
     Raises:
-        InvalidOption: neither is in S3.
+        InvalidOption: neither is in S3, they overlap, or a path is empty.
     """
+    theirs, ours = parse_place(source), parse_place(target)
     part_size = engine.settings.transfer.part_size
-    theirs, ours = _in_s3(source), _in_s3(target)
-    if theirs is not None and ours is not None:
-        return copying(engine, theirs, ours)
-    if theirs is not None:
-        return Fetch(Prefix(engine, *theirs, as_files=True), Folder(Path(target), missing_ok=True), part_size)
-    if ours is not None:
-        return Upload(Folder(Path(source), missing_ok=False), Prefix(engine, *ours, as_files=False), part_size)
-    raise InvalidOption(
-        f"neither '{source}' nor '{target}' is in S3", operation="sync", hint="name one as 's3://bucket/prefix'"
-    )
+    if isinstance(theirs, S3Place):
+        if isinstance(ours, S3Place):
+            return copying(engine, theirs, ours)
+        return Fetch(Prefix(engine, *theirs, as_files=True), Folder(ours.root, missing_ok=True), part_size)
+    if isinstance(ours, S3Place):
+        return Upload(Folder(theirs.root, missing_ok=False), Prefix(engine, *ours, as_files=False), part_size)
+    raise not_in_s3(source, target, "sync")
 
 
-def copying(engine: Engine, source: tuple[str, str], target: tuple[str, str]) -> Copy:
-    """Return the way from one prefix to another; both are (bucket, prefix).
+def copying(engine: Engine, source: S3Place, target: S3Place) -> Copy:
+    """Return the direction from one prefix to another.
 
     Raises:
         InvalidOption: they overlap.
     """
-    way = Copy(Prefix(engine, *source, as_files=False), Prefix(engine, *target, as_files=False))
-    check_bucket(way.source.bucket)
-    check_bucket(way.target.bucket)
-    prefixes = way.source.prefix, way.target.prefix
-    overlap = prefixes[0].startswith(prefixes[1]) or prefixes[1].startswith(prefixes[0])
-    if way.source.bucket == way.target.bucket and overlap:
-        raise InvalidOption(
-            f"{way.source} and {way.target} overlap",
-            operation="sync",
-            hint="copy to a prefix that is neither inside nor around the other",
-        )
-    return way
-
-
-def _in_s3(place: Place) -> tuple[str, str] | None:
-    """Return bucket and prefix of a place in S3. The prefix is a folder: it ends with "/", or is empty."""
-    if not isinstance(place, str) or not place.startswith(_S3):
-        return None
-    bucket, _, prefix = place[len(_S3) :].partition("/")
-    check_bucket(bucket)
-    return bucket, prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
+    check_bucket(source.bucket)
+    check_bucket(target.bucket)
+    check_apart(source, target, "sync")
+    return Copy(Prefix(engine, *source, as_files=False), Prefix(engine, *target, as_files=False))

@@ -1,24 +1,99 @@
-"""The two kinds of trees that a sync compares, in key order: a directory, and the objects under a prefix."""
+"""What syncs and migrations copy: the files of a directory, and the objects under a prefix.
+
+Their places, their entries in key order, the patterns that select some, and what makes two of them the same.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from fnmatch import translate
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from apm_s3._beneath import Below, no_file, scanned
-from apm_s3._s3.engine import Engine
+from apm_s3._naming import as_folder, split_s3
+from apm_s3._s3.engine import Engine, check_bucket
 from apm_s3._s3.objects.listing import all_files
-from apm_s3.errors import IntegrityError, InvalidKey, InvalidRequest
+from apm_s3._wire.parts import composite_etag, plan_parts
+from apm_s3.errors import IntegrityError, InvalidKey, InvalidOption, InvalidRequest, ObjectTooLarge
 from apm_s3.options import ListOptions
 
 Refusal = TypeVar("Refusal", bound=InvalidRequest)
+Where = str | os.PathLike[str]
+Globs = str | Sequence[str]
+
+_MD5 = re.compile(r'"?([0-9a-f]{32})(?:-([0-9]{1,5}))?"?')
+_PIECE = 1024**2
+_SAME_TIME = 0.001
+"""Tolerance in seconds, because file systems and S3 round times differently."""
+
+
+class S3Place(NamedTuple):
+    """The objects of a bucket below a prefix, which ends with "/" or is empty."""
+
+    bucket: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPlace:
+    """The files below a directory."""
+
+    root: Path
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+
+Place: TypeAlias = S3Place | FolderPlace
+
+
+def parse_place(place: Where) -> Place:
+    """Parse "s3://bucket/prefix" or the path of a directory.
+
+    Raises:
+        InvalidBucketName: the bucket name is not valid.
+        InvalidOption: the path is empty.
+    """
+    found = split_s3(place)
+    if found is not None:
+        check_bucket(found[0])
+        return S3Place(found[0], as_folder(found[1]))
+    if not os.fspath(place):
+        raise InvalidOption("the path is empty", hint="give 's3://bucket/prefix' or a directory")
+    return FolderPlace(Path(place))
+
+
+def check_apart(source: S3Place, target: S3Place, operation: str) -> None:
+    """Refuse places of one server that overlap.
+
+    Raises:
+        InvalidOption: they do.
+    """
+    overlap = source.prefix.startswith(target.prefix) or target.prefix.startswith(source.prefix)
+    if source.bucket == target.bucket and overlap:
+        raise InvalidOption(
+            f"{source} and {target} overlap",
+            operation=operation,
+            hint="copy to a prefix that is neither inside nor around the other",
+        )
+
+
+def not_in_s3(source: object, target: object, operation: str) -> InvalidOption:
+    """Return the error for two directories."""
+    return InvalidOption(
+        f"neither '{source}' nor '{target}' is in S3", operation=operation, hint="name one as 's3://bucket/prefix'"
+    )
 
 
 class Entry(NamedTuple):
@@ -30,7 +105,7 @@ class Entry(NamedTuple):
     modified: float | None = None
 
 
-class Rules:
+class Patterns:
     """Selects names that match any pattern of `include` (all names without one) and none of `exclude`.
 
     Patterns are those of `fnmatch`, case-sensitive; "*" also matches "/".
@@ -181,6 +256,48 @@ async def _next(entries: AsyncIterator[Entry], before: Entry | None) -> Entry | 
     if found is not None and before is not None and found.key <= before.key:
         raise IntegrityError(f"the server lists '{found.key}' after '{before.key}', out of order", operation="sync")
     return found
+
+
+def is_same_time(one: float | None, other: float | None) -> bool:
+    """Return whether two times are known, and the same."""
+    return one is not None and other is not None and abs(one - other) < _SAME_TIME
+
+
+def has_content(path: Below, size: int, etag: str | None, part_size: int) -> bool:
+    """Return whether `etag` is the hash of a file, in parts of `part_size` if it was uploaded in parts.
+
+    False if this cannot be determined: the ETag of an encrypted object (KMS, SSE-C) is not a hash of its content.
+    Blocks.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    match = _MD5.fullmatch(etag or "")
+    if match is None:
+        return False
+    if match[2] is None:
+        return _md5s(path, [(0, size)])[0] == match[1]
+    try:
+        parts = plan_parts(size, part_size)
+    except ObjectTooLarge:
+        return False
+    if len(parts) != int(match[2]):
+        return False
+    told = composite_etag(_md5s(path, [(part.start, part.stop) for part in parts]))
+    return told is not None and told.strip('"') == f"{match[1]}-{match[2]}"
+
+
+def _md5s(path: Below, ranges: Sequence[tuple[int, int]]) -> list[str]:
+    sums: list[str] = []
+    with path.read() as file:
+        for start, stop in ranges:
+            digest = hashlib.md5(usedforsecurity=False)
+            left = stop - start
+            while left and (piece := file.read(min(_PIECE, left))):
+                digest.update(piece)
+                left -= len(piece)
+            sums.append(digest.hexdigest())
+    return sums
 
 
 def empty_source(kind: type[Refusal], operation: str, source: object, target: object, *, late: bool) -> Refusal:

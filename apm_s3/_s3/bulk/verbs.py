@@ -16,8 +16,8 @@ from apm_s3._s3.objects.verbs import Objects
 from apm_s3.errors import InvalidOption
 
 if TYPE_CHECKING:
-    from apm_s3._s3.bulk.sync import Patterns, Place
-    from apm_s3._s3.bulk.ways import Run
+    from apm_s3._s3.bulk.sync import Run
+    from apm_s3._s3.bulk.trees import Globs, Where
     from apm_s3.batch import BatchResult, OnProgress, OperationResult, Operations
     from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage, UploadInfo, VersionPage
     from apm_s3.options import DeleteOptions
@@ -297,26 +297,26 @@ class Bulk(Objects):
 
     @overload
     async def sync(
-        self, source: Place, target: Place, *, dry_run: Literal[True], delete_extra: bool = False,
-        include: Patterns | None = None, exclude: Patterns | None = None, on_progress: OnProgress | None = None,
+        self, source: Where, target: Where, *, dry_run: Literal[True], delete_extra: bool = False,
+        include: Globs | None = None, exclude: Globs | None = None, on_progress: OnProgress | None = None,
         concurrency: int | None = None,
     ) -> SyncPlan: ...  # fmt: skip
     @overload
     async def sync(
-        self, source: Place, target: Place, *, dry_run: Literal[False] = False, delete_extra: bool = False,
-        include: Patterns | None = None, exclude: Patterns | None = None, on_progress: OnProgress | None = None,
+        self, source: Where, target: Where, *, dry_run: Literal[False] = False, delete_extra: bool = False,
+        include: Globs | None = None, exclude: Globs | None = None, on_progress: OnProgress | None = None,
         concurrency: int | None = None,
     ) -> SyncReport: ...  # fmt: skip
     @composed
     async def sync(
         self,
-        source: Place,
-        target: Place,
+        source: Where,
+        target: Where,
         *,
         dry_run: bool = False,
         delete_extra: bool = False,
-        include: Patterns | None = None,
-        exclude: Patterns | None = None,
+        include: Globs | None = None,
+        exclude: Globs | None = None,
         on_progress: OnProgress | None = None,
         concurrency: int | None = None,
     ) -> SyncPlan | SyncReport:
@@ -346,24 +346,24 @@ class Bulk(Objects):
             OSError: a directory cannot be read. Nothing was deleted.
             BucketNotFound: the bucket does not exist.
         """
-        from apm_s3._s3.bulk.sync import bring, choose_way
-        from apm_s3._s3.bulk.trees import Rules
+        from apm_s3._s3.bulk.sync import choose_direction, copy_tree
+        from apm_s3._s3.bulk.trees import Patterns
 
         engine = self._engine()
-        way = choose_way(engine, source, target)
+        direction = choose_direction(engine, source, target)
         run = None if dry_run else self._runner(engine, on_progress, concurrency)
-        return await bring(engine, way, Rules(include, exclude), run, delete_extra=delete_extra)
+        return await copy_tree(engine, direction, Patterns(include, exclude), run, delete_extra=delete_extra)
 
     @overload
     async def copy_prefix(
         self, source_bucket: str, source_prefix: str, bucket: str, prefix: str, *, dry_run: Literal[True],
-        include: Patterns | None = None, exclude: Patterns | None = None, on_progress: OnProgress | None = None,
+        include: Globs | None = None, exclude: Globs | None = None, on_progress: OnProgress | None = None,
         concurrency: int | None = None,
     ) -> SyncPlan: ...  # fmt: skip
     @overload
     async def copy_prefix(
         self, source_bucket: str, source_prefix: str, bucket: str, prefix: str, *, dry_run: Literal[False] = False,
-        include: Patterns | None = None, exclude: Patterns | None = None, on_progress: OnProgress | None = None,
+        include: Globs | None = None, exclude: Globs | None = None, on_progress: OnProgress | None = None,
         concurrency: int | None = None,
     ) -> SyncReport: ...  # fmt: skip
     @composed
@@ -375,8 +375,8 @@ class Bulk(Objects):
         prefix: str,
         *,
         dry_run: bool = False,
-        include: Patterns | None = None,
-        exclude: Patterns | None = None,
+        include: Globs | None = None,
+        exclude: Globs | None = None,
         on_progress: OnProgress | None = None,
         concurrency: int | None = None,
     ) -> SyncPlan | SyncReport:
@@ -387,23 +387,23 @@ class Bulk(Objects):
 
         Args and errors: those of `sync`.
         """
-        from apm_s3._s3.bulk.sync import bring, copying
-        from apm_s3._s3.bulk.trees import Rules
+        from apm_s3._s3.bulk.sync import copy_tree, copying
+        from apm_s3._s3.bulk.trees import Patterns, S3Place
 
         engine = self._engine()
-        way = copying(engine, (source_bucket, source_prefix), (bucket, prefix))
+        direction = copying(engine, S3Place(source_bucket, source_prefix), S3Place(bucket, prefix))
         run = None if dry_run else self._runner(engine, on_progress, concurrency)
-        return await bring(engine, way, Rules(include, exclude), run, delete_extra=False)
+        return await copy_tree(engine, direction, Patterns(include, exclude), run, delete_extra=False)
 
     @overload
     async def delete_prefix(
-        self, bucket: str, prefix: str, *, dry_run: Literal[True], include: Patterns | None = None,
-        exclude: Patterns | None = None, on_progress: OnProgress | None = None,
+        self, bucket: str, prefix: str, *, dry_run: Literal[True], include: Globs | None = None,
+        exclude: Globs | None = None, on_progress: OnProgress | None = None,
     ) -> SyncPlan: ...  # fmt: skip
     @overload
     async def delete_prefix(
-        self, bucket: str, prefix: str, *, dry_run: Literal[False] = False, include: Patterns | None = None,
-        exclude: Patterns | None = None, on_progress: OnProgress | None = None,
+        self, bucket: str, prefix: str, *, dry_run: Literal[False] = False, include: Globs | None = None,
+        exclude: Globs | None = None, on_progress: OnProgress | None = None,
     ) -> SyncReport: ...  # fmt: skip
     @composed
     async def delete_prefix(
@@ -412,8 +412,8 @@ class Bulk(Objects):
         prefix: str,
         *,
         dry_run: bool = False,
-        include: Patterns | None = None,
-        exclude: Patterns | None = None,
+        include: Globs | None = None,
+        exclude: Globs | None = None,
         on_progress: OnProgress | None = None,
     ) -> SyncPlan | SyncReport:
         """Delete all objects under a prefix, 1000 per request, while they are listed.
@@ -426,7 +426,7 @@ class Bulk(Objects):
             InvalidOption: the prefix is empty, which would mean the whole bucket: use `delete_bucket(force=True)`.
         """
         from apm_s3._s3.bulk.sync import delete_all
-        from apm_s3._s3.bulk.trees import Rules
+        from apm_s3._s3.bulk.trees import Patterns
 
         if not prefix:
             raise InvalidOption(
@@ -438,7 +438,7 @@ class Bulk(Objects):
         engine = self._engine()
         check_bucket(bucket)
         run = None if dry_run else self._runner(engine, on_progress, None)
-        return await delete_all(engine, bucket, prefix, Rules(include, exclude), run)
+        return await delete_all(engine, bucket, prefix, Patterns(include, exclude), run)
 
     def _runner(self, engine: Engine, on_progress: OnProgress | None, concurrency: int | None) -> Run:
         """Carries out the actions of a sync in one batch."""

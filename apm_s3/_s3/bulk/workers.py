@@ -70,7 +70,7 @@ class Batch:
 
     Args:
         put: receives each result.
-        room: set while a result can be received; otherwise workers start nothing new.
+        can_receive: whether a result can be received; otherwise workers start nothing new.
         bodies: whether a result may be the content of an object.
         timeout: seconds for the whole batch.
         operation_timeout: seconds for each operation.
@@ -83,7 +83,7 @@ class Batch:
         operations: Operations,
         *,
         put: Callable[[OperationResult], None],
-        room: Callable[[], bool] | None = None,
+        can_receive: Callable[[], bool] | None = None,
         bodies: bool = False,
         concurrency: int | None = None,
         timeout: float | None = None,
@@ -96,7 +96,7 @@ class Batch:
         self._objects = objects
         self._feed = Feed(operations, self._most)
         self._put = put
-        self._has_room = room
+        self._can_receive = can_receive
         self._bodies = bodies
         self._timeout = timeout
         self._operation_timeout = operation_timeout
@@ -110,15 +110,15 @@ class Batch:
         self._done = self._failures = self._bytes = 0
         self.overdue = False
         self.ended = False
-        self.news = Line()
-        self.room = Line()
+        self.results = Line()
+        self.free_slots = Line()
 
     async def __aenter__(self) -> Self:
         if self._timeout is not None:
             self._timer = asyncio.get_running_loop().call_later(self._timeout, self._expire)
         if self._feed.needs_reader:
             self._start(self._feed.read())
-        self._hire()
+        self._start_worker()
         return self
 
     async def __aexit__(
@@ -140,7 +140,7 @@ class Batch:
         if self._cancelled and not self.overdue:
             raise ManagerClosed("this S3Manager was closed during the batch", operation="batch")
 
-    def give_up_the_rest(self) -> Iterator[OperationResult]:
+    def cancel_rest(self) -> Iterator[OperationResult]:
         """Yield the results of operations that were not started before the time limit."""
         for position, operation in self._feed.left():
             error = self._too_late(operation, begun=False)
@@ -148,7 +148,7 @@ class Batch:
                 self._progress(self._on_progress, operation, None, failed=True)
             yield OperationResult(operation, False, 0.0, None, error, position)  # noqa: FBT003 - a tuple, in its order
 
-    def _hire(self) -> None:
+    def _start_worker(self) -> None:
         self._workers += 1
         self._start(self._work())
 
@@ -166,7 +166,7 @@ class Batch:
             self._error = error
         if self._error is not None or not self._running:
             self.ended = True
-            self.news.wake()
+            self.results.wake()
 
     def _expire(self) -> None:
         self.overdue = True
@@ -177,14 +177,14 @@ class Batch:
         # A single coroutine on purpose: each additional one adds cost to every step of every operation.
         feed, perform = self._feed, self._perform if self._operation_timeout is None else self._perform_in_time
         while True:
-            while self._has_room is not None and not self._has_room():
-                await self.room.wait()
+            while self._can_receive is not None and not self._can_receive():
+                await self.free_slots.wait()
             work = await feed.take()
             if work is None:
                 return
             if self._workers < self._most:
                 # Workers are started one by one as there is work, because a small batch needs few.
-                self._hire()
+                self._start_worker()
             if isinstance(work, Group):
                 await self._delete(work)
                 continue

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from apm_s3._naming import EXPRESS
 from apm_s3._s3.transports.boto.redaction import Internal
 from apm_s3._wire.sigv4 import SERVICE, encode_path
 from apm_s3.errors import InvalidOption
@@ -24,7 +25,7 @@ PORTS = {"http": 80, "https": 443}
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=.*/\d{8}/([^/]+)/([^/]+)/aws4_request,")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", re.ASCII)
 FOREIGN_HOSTS = ("s3-accelerate", "s3express", "-fips.", "fips.", "s3-outposts", "s3-object-lambda", ".vpce.")
-ALIASES = ("--x-s3", "--xa-s3", "--ol-s3", "--op-s3", "-s3alias", ".mrap")
+ALIASES = (EXPRESS, "--xa-s3", "--ol-s3", "--op-s3", "-s3alias", ".mrap")
 _KNOWN_HEADERS = frozenset(
     {
         "accept-encoding", "amz-sdk-invocation-id", "amz-sdk-request", "authorization", "content-length", "host",

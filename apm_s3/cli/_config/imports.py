@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from apm_s3._naming import split_s3
 from apm_s3.cli._arguments import Author, DryRun, Message, ToolHint, Yes, as_tool
 from apm_s3.cli._call import Call, in_production, this_command
 from apm_s3.cli._config.differences import show_blocked
@@ -86,9 +87,10 @@ def import_(
 
 def _source(s3: S3Manager, text: str) -> str | ConfigStore:
     """Return the source for the library: a path, or the store of a prefix."""
-    if not text.startswith("s3://"):
+    place = split_s3(text)
+    if place is None:
         return text
-    bucket, _, prefix = text.removeprefix("s3://").partition("/")
+    bucket, prefix = place
     return s3.configs(bucket, f"{prefix.rstrip('/')}/" if prefix.strip("/") else "")
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from apm_s3._naming import split_s3
 from apm_s3.cli._statuses import UsageFailed
-
-_SCHEME = "s3://"
 
 
 class Place(NamedTuple):
@@ -16,12 +15,12 @@ class Place(NamedTuple):
     key: str
 
     def __str__(self) -> str:
-        return f"{_SCHEME}{self.bucket}/{self.key}"
+        return f"s3://{self.bucket}/{self.key}"
 
 
 def is_s3(text: str) -> bool:
     """Return whether `text` is a place in S3."""
-    return text.startswith(_SCHEME)
+    return split_s3(text) is not None
 
 
 def parse_place(text: str) -> Place:
@@ -30,11 +29,11 @@ def parse_place(text: str) -> Place:
     Raises:
         UsageFailed: it is not one.
     """
-    bucket, _, key = text.removeprefix(_SCHEME).partition("/")
-    if not is_s3(text) or not bucket:
-        such = "" if is_s3(text) else f", such as {_SCHEME}{text.lstrip('/')}"
+    found = split_s3(text)
+    if found is None or not found[0]:
+        such = "" if found else f", such as s3://{text.lstrip('/')}"
         raise UsageFailed(f"'{text}' is not a place in S3", f"write s3://BUCKET/KEY{such}")
-    return Place(bucket, key)
+    return Place(*found)
 
 
 def parse_object(text: str) -> Place:

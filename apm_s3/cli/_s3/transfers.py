@@ -15,6 +15,7 @@ from apm_s3.batch import BatchProgress
 from apm_s3.cli._call import make_manager, this_command
 from apm_s3.cli._output import as_document
 from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
+from apm_s3.cli._s3.places import is_s3
 from apm_s3.cli._statuses import clean
 from apm_s3.errors import InvalidRequest
 from apm_s3.migration import (
@@ -82,9 +83,9 @@ async def run_migration(wanted: Wanted, line: ProgressLine) -> MigrationPlan | M
 @asynccontextmanager
 async def _managers(wanted: Wanted) -> AsyncIterator[dict[str, Any]]:
     """Open the managers: one for both sides if their access is the same, so that S3 does the copying."""
-    both = wanted.source.startswith("s3://") and wanted.target.startswith("s3://")
-    if not both or wanted.source_access == wanted.target_access:
-        access = wanted.source_access if wanted.source.startswith("s3://") else wanted.target_access
+    from_s3 = is_s3(wanted.source)
+    if not (from_s3 and is_s3(wanted.target)) or wanted.source_access == wanted.target_access:
+        access = wanted.source_access if from_s3 else wanted.target_access
         async with access.manager() as s3:
             yield {"source_s3": s3}
         return

@@ -16,7 +16,18 @@ from apm_s3.errors import AccessDenied, BatchError, IntegrityError, InvalidOptio
 from apm_s3.sync import SyncAction
 from tests.managers import SESSION, make_manager
 from tests.memory_transport import MemoryManager
-from tests.seams.s3 import Copy, Entry, Folder, Prefix, Rules, are_compared_in_order, compared, copying, remove_files
+from tests.seams.s3 import (
+    Copy,
+    Entry,
+    Folder,
+    Patterns,
+    Prefix,
+    S3Place,
+    are_compared_in_order,
+    compared,
+    copying,
+    remove_files,
+)
 
 MIB = 1024**2
 FILES = {"a": b"1", "b/c": b"22", "b/d": b"333", "b.txt": b"4444", "é/x": b"", "z": b"5"}
@@ -271,12 +282,12 @@ async def test_excluded_names_are_neither_transferred_nor_deleted(s3: MemoryMana
 
 
 def test_patterns_match_as_in_fnmatch() -> None:
-    assert [key for key in ("a.txt", "A.txt", "b/a.txt", "a[1]") if Rules("*.txt", ["A*"]).keeps(key)] == [
+    assert [key for key in ("a.txt", "A.txt", "b/a.txt", "a[1]") if Patterns("*.txt", ["A*"]).keeps(key)] == [
         "a.txt",
         "b/a.txt",
     ]
-    assert Rules(None, None).keeps("anything")
-    assert Rules([], "").keeps("anything")
+    assert Patterns(None, None).keeps("anything")
+    assert Patterns([], "").keeps("anything")
 
 
 HOSTILE = ("../out", "b/../../out", "/etc/passwd", "a//b", ".", "b/./c", "nul\0")
@@ -352,7 +363,7 @@ async def test_directory_buckets_are_not_compared_in_the_order_of_their_listings
 
     engine: Any = SimpleNamespace(control=SimpleNamespace(endpoint=endpoint), settings=s3.settings)
     for bucket, ordered in (("bucket", True), ("bucket--use1-az4--x-s3", False)):
-        way = copying(engine, (bucket, "a/"), ("other", "b/"))
+        way = copying(engine, S3Place(bucket, "a/"), S3Place("other", "b/"))
         assert await are_compared_in_order(engine, way) is ordered
 
 
@@ -493,3 +504,9 @@ async def test_a_sync_round_trips_on_every_server(server: Any, bucket: str, tmp_
         assert (await s3.sync(f"s3://{bucket}/copy", tmp_path / "down")).unchanged == 6
         assert (await s3.delete_prefix(bucket, "team/")).deleted == 6
         assert (await s3.list_files(bucket, "team/")).files == ()
+
+
+@pytest.mark.parametrize("places", [("", "s3://bucket/team"), ("s3://bucket/team", "")])
+async def test_an_empty_path_is_not_the_working_directory(s3: MemoryManager, places: tuple[str, str]) -> None:
+    with pytest.raises(InvalidOption, match="path is empty"):
+        await s3.sync(*places, delete_extra=True)
