@@ -17,8 +17,8 @@ from apm_s3.fastapi._authorisation import HttpCall
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.reports import ValidationReport
 from apm_s3.validators import parse_document
+from apm_s3.validators._secrets.forms import MASK
 from apm_s3.validators._secrets.known import KnownSecrets, Searched
-from apm_s3.validators._secrets.shapes import MASK
 from apm_s3.validators._secrets.texts import decode, mask_text
 from apm_s3.validators._validation.offload import run_large
 

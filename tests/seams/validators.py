@@ -8,10 +8,9 @@ import pytest
 
 from apm_s3.validators._reading.documents import Format, read_document
 from apm_s3.validators._reading.nodes import Steps, Trace, Unreadable, scalars_below
-from apm_s3.validators._secrets.names import BY_ENDING
-from apm_s3.validators._secrets.shapes import MASK
+from apm_s3.validators._secrets.forms import BY_ENDING, MASK
+from apm_s3.validators._secrets.known import mask_value
 from apm_s3.validators._secrets.texts import find_secrets, mask_text
-from apm_s3.validators._secrets.values import mask_value
 from apm_s3.validators._validation import offload as _offload
 from apm_s3.validators._validation.offload import THREAD_BYTES, run_beside
 

@@ -14,11 +14,9 @@ from typing import Any, Literal
 from apm_s3.configs._content.alignment import changed_blocks, with_unequal
 from apm_s3.configs._content.structures import Steps, item_names, render
 from apm_s3.validators._reading.documents import Tagged
-from apm_s3.validators._secrets.known import NONE_KNOWN, KnownSecrets, SecretValue
-from apm_s3.validators._secrets.names import is_secret_name
-from apm_s3.validators._secrets.shapes import MASK
+from apm_s3.validators._secrets.forms import MASK, is_secret_name
+from apm_s3.validators._secrets.known import NONE_KNOWN, KnownSecrets, SecretValue, mask_value
 from apm_s3.validators._secrets.texts import mask_steps
-from apm_s3.validators._secrets.values import mask_value
 
 Kind = Literal["added", "removed", "changed"]
 

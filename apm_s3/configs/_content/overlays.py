@@ -55,8 +55,8 @@ from apm_s3.reports import Issue, Severity, ValidationReport
 from apm_s3.validators._checking import did_you_mean
 from apm_s3.validators._reading.documents import format_of, read_document
 from apm_s3.validators._reading.nodes import Trace, Unreadable, render_steps
+from apm_s3.validators._secrets.forms import Place
 from apm_s3.validators._secrets.known import Searched
-from apm_s3.validators._secrets.lines import Place
 from apm_s3.validators._secrets.texts import decode, mask_steps
 
 RESERVED = ".apm/"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from apm_s3.configs._content.structures import Steps
+from apm_s3.validators._secrets.forms import Place, behind
 from apm_s3.validators._secrets.known import Searched, SecretValue, marked, plain_steps
-from apm_s3.validators._secrets.lines import Place, behind
 
 
 def secret_places(

@@ -19,8 +19,7 @@ from apm_s3.errors import ConfigInvalid, InvalidOption
 from apm_s3.reports import Issue, ValidationReport, other_file
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
 from apm_s3.validators._checking import PLAIN_SECRET, report_main_file, report_secrets
-from apm_s3.validators._secrets.known import Searched, is_strong
-from apm_s3.validators._secrets.reports import Concealer
+from apm_s3.validators._secrets.known import Concealer, Searched, is_strong
 from apm_s3.validators._secrets.texts import decode, find_secrets
 from apm_s3.validators._validation.offload import run_beside, run_large
 from apm_s3.validators._validation.validate import Level

@@ -1,4 +1,4 @@
-"""Finds known secrets wherever their texts appear, whatever surrounds them there. Pure.
+"""Finds known secrets wherever their texts appear, and removes secrets from parsed values and issues. Pure.
 
 A name beside a value makes it a secret, and an overlay or a later revision can change that name. So the secrets of all
 inputs of a text are searched for in it: as whole values however they are written, and as parts of texts. Searches take
@@ -11,17 +11,41 @@ import base64
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from apm_s3.validators._reading.documents import Tagged, format_of
-from apm_s3.validators._reading.nodes import Trace, resolve_plain
-from apm_s3.validators._secrets.lines import Place, behind
-from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, shapes_in
-from apm_s3.validators._secrets.texts import MASKED_ONLY, Span, disjoint, inner_spans, secret_spans, traced, without
+from apm_s3.reports import Issue
+from apm_s3.validators._reading.documents import Format, Tagged, format_of
+from apm_s3.validators._reading.nodes import Node, Trace, Written, resolve_plain, scalars_below
+from apm_s3.validators._secrets.forms import (
+    MASK,
+    NamedSteps,
+    Place,
+    behind,
+    hints_at_secrets,
+    is_elsewhere,
+    is_label,
+    is_secret_name,
+    kind_by_name,
+    labelled,
+    mask_shapes,
+    shapes_in,
+)
+from apm_s3.validators._secrets.texts import (
+    MASKED_ONLY,
+    Span,
+    disjoint,
+    inner_spans,
+    labels_of,
+    mask_inner,
+    secret_spans,
+    traced,
+    without,
+)
 
 _SHORTEST = 4
 """Least length of a secret that is searched for in parts of texts; a shorter one must be a whole value."""
@@ -261,3 +285,189 @@ def _places_at(text: str, at: int, alike: dict[str, int]) -> Iterator[Place]:
         is_bounded = not text[stop : stop + 1].isalnum() and not (start and text[start - 1].isalnum())
         if is_bounded or len(secret) >= _ANYWHERE:
             yield start, stop
+
+
+def mask_value(value: Any, steps: NamedSteps = (), known: KnownSecrets = NONE_KNOWN) -> Any:
+    """Mask every secret in `value`, which is at `steps`, and keep everything else.
+
+    Args:
+        known: secrets that are masked anywhere.
+    """
+    if isinstance(value, Tagged):
+        return _mask_tagged(value, tuple(steps), known)
+    if isinstance(value, Mapping):
+        return _mask_mapping(value, tuple(steps), known)
+    if isinstance(value, list | tuple):
+        return [mask_value(item, (*steps, index), known) for index, item in enumerate(value)]
+    if value is None or isinstance(value, bool):
+        return value
+    text = str(value)
+    if (
+        isinstance(value, SecretValue)
+        or known.is_in(text)
+        or (kind_by_name(steps, text) is not None and not is_elsewhere(text))
+    ):
+        return MASK
+    if not isinstance(value, str):
+        return value
+    return mask_shapes(mask_inner(value) if hints_at_secrets(value) else value)
+
+
+def _mask_tagged(value: Tagged, steps: tuple[Any, ...], known: KnownSecrets) -> Any:
+    """Return a masked value with its tag on the same level: another one would be deeper than documents may be."""
+    masked, tag = mask_value(value.value, steps, known), value.tag
+    if tag.removeprefix("key ") not in _KNOWN_TAGS:
+        # `!hunter2` may be a password that begins with an exclamation mark.
+        tag = MASK if value.value == "" or masked == MASK else mask_value(tag, steps, known)
+    if isinstance(masked, list):
+        return [{"(tag)": tag}, *masked]
+    found, name = masked if isinstance(masked, dict) else {"text": masked}, "(tag)"
+    while name in found:
+        name = f"({name})"
+    return {name: tag, **found}
+
+
+_KNOWN_TAGS = frozenset(
+    f"!!{name}"
+    for name in (
+        "binary",
+        "bool",
+        "float",
+        "int",
+        "map",
+        "merge",
+        "null",
+        "omap",
+        "pairs",
+        "seq",
+        "set",
+        "str",
+        "timestamp",
+    )
+)
+
+
+def _mask_mapping(value: Mapping[Any, Any], steps: tuple[Any, ...], known: KnownSecrets) -> dict[Any, Any]:
+    labels: dict[NamedSteps, str] = {}
+    for key, item in value.items():
+        if is_label(key) and isinstance(item, str):
+            labels[steps] = item
+    below = bool(steps) and is_secret_name(steps)
+    masked = {}
+    for key, item in value.items():
+        # `password: {abc}` is a password in braces.
+        is_secret = (below and item is None) or known.is_in(str(key))
+        shown = MASK if is_secret else mask_shapes(key) if isinstance(key, str) else key
+        masked[shown] = mask_value(item, labelled((*steps, str(key)), labels), known)
+    return masked
+
+
+_QUOTED = re.compile(r"(?<!\w)'[^'\n]*'|\"(?:[^\"\\\n]|\\.)*\"|`[^`\n]*`")
+"""A quoted part of a message. The apostrophe in `receiver's` begins none."""
+_QUOTED_WORD = re.compile(r"(?=[^\s'\"`]*\d)[^\s'\"`,;()]{6,}")
+"""A word that a message may repeat without quotes, or with other ones; words of messages hardly have digits."""
+_SHORTEST_QUOTED = 4
+"""Least length of a secret that is removed from any text; a shorter one is too often an ordinary word."""
+
+
+class _Reported(NamedTuple):
+    """A secret and its lines. In data, which has no lines, it may be quoted anywhere.
+
+    Attributes:
+        anywhere: whether it is removed as a whole from issues of other lines too.
+    """
+
+    text: str
+    first: int | None = None
+    last: int | None = None
+    anywhere: bool = True
+
+    def is_at(self, line: int | None) -> bool:
+        return line is None or self.first is None or self.last is None or self.first <= line <= self.last
+
+
+class Concealer:
+    """Removes the secrets of one source from its issues.
+
+    Args:
+        source: the text, or the nodes of data that was given instead; None if the data could not be read.
+        form: the format of a text; None if it has none.
+        known: secrets of other texts, which may be quoted anywhere.
+        placed: more secrets of the source, with their first and last lines.
+
+    Short secrets of a text are only removed from issues of their lines: somebody with many guesses in other lines, of
+    an overlay for example, could tell by it which one is right.
+    """
+
+    def __init__(
+        self,
+        source: str | Node | None,
+        form: Format | None,
+        known: Iterable[str] = (),
+        placed: Iterable[tuple[str, int, int]] = (),
+    ) -> None:
+        told = {_Reported(each) for text in known for each in (text, text.strip("\"'"))}
+        told |= {
+            _Reported(each, first, last, is_strong(each))
+            for text, first, last in placed
+            for each in (text, bare_value(text))
+        }
+        if isinstance(source, str):
+            told.update(_of_text(source, form))
+        elif source is not None:
+            told.update(_of_data(source))
+        self._told = sorted(told, key=lambda each: -len(each.text))
+
+    def conceal(self, issue: Issue) -> Issue:
+        """Return `issue` without quoted secrets: whole secrets on any line, parts of them on their own lines."""
+        hint = None if issue.hint is None else self._concealed(issue.hint, issue.line)
+        return replace(
+            issue, path=mask_shapes(issue.path), message=self._concealed(issue.message, issue.line), hint=hint
+        )
+
+    def _concealed(self, text: str, line: int | None) -> str:
+        for each in self._told:
+            if (
+                len(each.text) >= _SHORTEST_QUOTED
+                and (each.anywhere or each.is_at(line))
+                and not is_elsewhere(each.text)
+            ):
+                text = text.replace(each.text, MASK)
+        near = [each.text for each in self._told if each.is_at(line)]
+
+        def cut(match: re.Match[str]) -> str:
+            quoted = match[0][1:-1].removesuffix("...").removesuffix("…")
+            return f"{match[0][0]}{MASK}{match[0][-1]}" if _is_part(quoted, near) else match[0]
+
+        def cut_word(match: re.Match[str]) -> str:
+            return MASK if _is_part(match[0].strip(":.…"), near) else match[0]
+
+        return mask_shapes(_QUOTED_WORD.sub(cut_word, _QUOTED.sub(cut, text)) if near else text)
+
+
+def _is_part(quoted: str, secrets: list[str]) -> bool:
+    # A single character reveals nothing, and may be the message's own.
+    return len(quoted) > 1 and any(quoted in secret or quoted in repr(secret) for secret in secrets)
+
+
+def _of_text(text: str, form: Format | None) -> Iterator[_Reported]:
+    read = traced(text, form)
+    for span in secret_spans(form, text, lambda: read):
+        first = text.count("\n", 0, span.start) + 1
+        secret = text[span.start : span.stop]
+        yield _Reported(secret, first, first + secret.count("\n"), is_strong(secret))
+    for node in _named([*read[0].scalars, *read[0].repeated]):
+        first = text.count("\n", 0, node.start) + 1
+        yield _Reported(node.text, first, first + text.count("\n", node.start, node.stop), is_strong(node.text))
+
+
+def _of_data(root: Node) -> Iterator[_Reported]:
+    yield from (_Reported(node.text) for node in _named(list(scalars_below(root))))
+
+
+def _named(values: Sequence[Written]) -> Iterator[Node]:
+    """Yield all values with the name of a secret: `{{ hunter2 }}` may be one that an error quotes."""
+    labels = labels_of(values)
+    for steps, node in values:
+        if node.text and kind_by_name(labelled(steps, labels), node.text) is not None:
+            yield node

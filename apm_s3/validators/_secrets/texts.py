@@ -9,30 +9,26 @@ from typing import Any, NamedTuple, TypeVar
 
 from apm_s3.validators._reading.documents import Format, format_of, read_document
 from apm_s3.validators._reading.nodes import Steps, Trace, Unreadable, Written, render_steps
-from apm_s3.validators._secrets.lines import (
+from apm_s3.validators._secrets.forms import (
+    BELOW,
+    MASK,
     NAME,
+    PEM_KIND,
+    PERHAPS,
+    Labels,
     behind,
     behind_head,
     compiled,
+    hints_at_secrets,
     in_any_line,
     in_blocks,
     in_comments,
     in_first_words,
-)
-from apm_s3.validators._secrets.names import (
-    BELOW,
-    Labels,
-    hints_at_secrets,
+    is_elsewhere,
     is_label,
     is_secret_name,
     kind_by_name,
     labelled,
-)
-from apm_s3.validators._secrets.shapes import (
-    MASK,
-    PEM_KIND,
-    PERHAPS,
-    is_elsewhere,
     mask_shapes,
     shapes_in,
 )

@@ -208,10 +208,10 @@ def _conceal(member: Member) -> None:
     found = [issue for issue in member.context.sorted_issues() if issue not in own]
     if not found:
         return
-    from apm_s3.validators._secrets.names import kind_by_name  # noqa: PLC0415 - as in `_check`
+    from apm_s3.validators._secrets.forms import kind_by_name  # noqa: PLC0415 - as in `_check`
 
     if any(kind_by_name(_steps(issue.path)) for issue in found):
-        from apm_s3.validators._secrets.reports import Concealer  # noqa: PLC0415 - as in `_check`
+        from apm_s3.validators._secrets.known import Concealer  # noqa: PLC0415 - as in `_check`
 
         member.context.revise(Concealer(member.text, format_of(member.name)).conceal)
 
@@ -253,7 +253,7 @@ def _check(tool: str, kind: str, source: Source, context: Context, level: Level)
             ask_tool(tool, kind, text, source.root, context)
     if context.issues:
         # Imported here to keep the import of the validators cheap: most documents are valid.
-        from apm_s3.validators._secrets.reports import Concealer  # noqa: PLC0415
+        from apm_s3.validators._secrets.known import Concealer  # noqa: PLC0415
 
         context.revise(Concealer(source.text if source.data is None else source.root, source.format).conceal)
 

@@ -33,7 +33,7 @@ from apm_s3.validators._validation.validate import (
 _INLINE_BYTES = 16 * 1024
 """Size up to which an asynchronous call validates in the event loop, in a few milliseconds."""
 
-_CONCEALER = "apm_s3.validators._secrets.reports"
+_CONCEALER = "apm_s3.validators._secrets.known"
 
 _cache = ResultCache()
 
