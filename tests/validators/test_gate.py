@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from functools import partial
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from apm_s3.reports import Severity
 from apm_s3.validators import validate_bundle
 from apm_s3.validators._secrets.texts import mask_text, traced
+from apm_s3.validators._validation import offload
 from apm_s3.validators._validation.offload import (
     MAX_BYTES_AT_ONCE,
     THREAD_BYTES,
@@ -121,6 +123,30 @@ async def test_a_cancelled_one_leaves_its_place_to_the_next(name: str) -> None:
     assert works.running == ["x", "y"]
     for each in "xy":
         await works.end(each)
+
+
+async def test_a_thread_that_goes_on_after_a_cancellation_keeps_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Gate(1)
+    monkeypatch.setattr(offload, "gate", lambda: one)
+    began, may_end, order = threading.Event(), threading.Event(), list[str]()
+
+    def first() -> None:
+        began.set()
+        may_end.wait()
+        order.append("first")
+
+    cancelled = asyncio.create_task(run_beside(first, 1))
+    await asyncio.to_thread(began.wait)
+    cancelled.cancel()
+    await asyncio.wait({cancelled})
+    second = asyncio.create_task(run_beside(partial(order.append, "second"), 1))
+    await asyncio.to_thread(lambda: None)
+    assert order == []
+    may_end.set()
+    await second
+
+    assert cancelled.cancelled()
+    assert order == ["first", "second"]
 
 
 async def test_each_event_loop_has_one_gate() -> None:

@@ -149,7 +149,7 @@ def _concealed(report: ValidationReport, files: Mapping[str, bytes]) -> Validati
 
 
 async def _overlay_issues(raw: bytes) -> tuple[Issue, ...]:
-    return check_overlay(raw) if len(raw) <= _INLINE else await run_beside(partial(check_overlay, raw), len(raw))
+    return await run_beside(partial(check_overlay, raw), len(raw))
 
 
 def only_unreadable(report: ValidationReport) -> ValidationReport:

@@ -15,12 +15,12 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from contextvars import ContextVar
-from typing import TypeVar, cast
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from apm_s3._processes import ROOT, clean_environment, isolated_python
-from apm_s3._tasks import run_all
+from apm_s3._tasks import joined, run_all
 
 T = TypeVar("T")
 
@@ -87,8 +87,11 @@ class Gate:
             self._admitted_bytes -= size
 
     @asynccontextmanager
-    async def slot(self, size: int) -> AsyncIterator[None]:
-        """Wait until a processor is free, and memory for `size` bytes of sources."""
+    async def slot(self, size: int) -> AsyncIterator[list[asyncio.Future[Any]]]:
+        """Wait until a processor is free, and memory for `size` bytes of sources.
+
+        Yields a list: they are taken until a thread in it ends, which a cancellation does not stop.
+        """
         if self._waiting or not self._fits(size):
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append((size, turn))
@@ -104,10 +107,14 @@ class Gate:
                 raise
         else:
             self._take(size)
+        threads: list[asyncio.Future[Any]] = []
         try:
-            yield
+            yield threads
         finally:
-            self._give_back(size)
+            if any(not each.done() for each in threads):
+                threads[-1].add_done_callback(lambda _: self._give_back(size))
+            else:
+                self._give_back(size)
 
     def _fits(self, size: int) -> bool:
         return self._slots > 0 and (self._bytes == 0 or self._bytes + size <= MAX_BYTES_AT_ONCE)
@@ -140,13 +147,18 @@ def gate() -> Gate:
 
 
 async def run_beside(work: Callable[[], T], size: int) -> T:
-    """Run `work` and return its result, as soon as a processor is free. Above `THREAD_BYTES`, it must be picklable."""
-    async with gate().slot(size):
+    """Run `work` and return its result, as soon as a processor is free. Above `THREAD_BYTES`, it must be picklable.
+
+    After a cancellation, a process is killed; a thread goes on, and its processor counts as taken until it ends.
+    """
+    async with gate().slot(size) as threads:
         if size > THREAD_BYTES:
             answer = await _in_process(work)
             if answer is not None:
                 return cast("T", await asyncio.to_thread(pickle.loads, answer))
-        return await asyncio.to_thread(work)
+        thread = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
+        threads.append(thread)
+        return await joined(thread)
 
 
 async def run_large(work: Callable[[], T], size: int) -> T:

@@ -16,7 +16,7 @@ from apm_s3._tools import Tool
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._checking import ConfigSource, MatcherMode, read_capped
 from apm_s3.validators._validation.cache import ResultCache, keys_of
-from apm_s3.validators._validation.offload import gate, run_beside, run_shared
+from apm_s3.validators._validation.offload import BOUNDED, gate, run_beside, run_shared
 from apm_s3.validators._validation.validate import (
     MAX_KEPT,
     Level,
@@ -31,7 +31,7 @@ from apm_s3.validators._validation.validate import (
 )
 
 _INLINE_BYTES = 16 * 1024
-"""Size up to which an asynchronous call validates in the event loop, in a few milliseconds."""
+"""Size up to which an asynchronous call validates in the event loop, usually in a few milliseconds."""
 
 _CONCEALER = "apm_s3.validators._secrets.known"
 
@@ -117,6 +117,9 @@ def _prepare(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
 def _is_light(tool: str, source: ConfigSource | None) -> bool:
     # The first use of a tool loads its tables, and the size of a mapping is unknown until it is walked.
     if source is None or isinstance(source, Mapping | FilePath):
+        return False
+    # A service cannot choose its callers: 600 bytes of aliases, for example, take half a second.
+    if BOUNDED.get():
         return False
     if not {module_name(tool), _CONCEALER} <= sys.modules.keys():
         return False
