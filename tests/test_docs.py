@@ -11,10 +11,9 @@ import pytest
 
 import apm_s3.settings
 from apm_s3 import S3Settings
-from apm_s3.configs._protocol.documents.encoding import decode_current
-from apm_s3.configs._protocol.documents.log import chain_breaks, read_entry
 from apm_s3.validators._reading import nodes
 from tests.seams.content import MAX_BUNDLE, MAX_FILE, MAX_FILES, MAX_NAME_BYTES
+from tests.seams.store import chain_breaks, decode_current, read_entry
 from tests.seams.wire import MAX_PART, MAX_PARTS
 
 ROOT = Path(__file__).parents[1]

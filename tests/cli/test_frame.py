@@ -20,7 +20,6 @@ from rich.text import Text
 
 from apm_s3 import errors, validate_config
 from apm_s3.cli import open_standard_streams
-from apm_s3.configs._protocol.documents.keys import environment_of
 from apm_s3.models import BucketInfo
 from apm_s3.sync import SyncAction, SyncPlan
 from tests.cli.kit import Interactive, Ran, Shell, pseudo_terminal
@@ -54,6 +53,7 @@ from tests.seams.cli import (
     tell,
     write_text,
 )
+from tests.seams.store import environment_of
 from tests.servers import require
 
 SCREEN = 26

@@ -9,10 +9,9 @@ import pytest
 
 from apm_s3 import S3Manager
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.s3_objects import S3Objects
 from apm_s3.testing import MemoryObjects
 from tests.managers import make_manager
+from tests.seams.store import ObjectStore, S3Objects
 from tests.servers import Server
 
 

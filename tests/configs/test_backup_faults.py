@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from apm_s3.configs import ConfigStore
-from apm_s3.errors import ApmS3Error, CommitUnknown, ConnectionLost, RequestTimedOut
+from apm_s3.errors import AccessDenied, ApmS3Error, CommitUnknown, ConnectionLost, RequestTimedOut
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
@@ -80,7 +80,9 @@ class FaultyObjects(MemoryObjects):
                 operation="x", status=503, s3_code="ServiceUnavailable", bucket=self.bucket, key=key
             )
         if self.fault == "refused":
-            raise error_of_response(operation="x", status=403, s3_code="AccessDenied", bucket=self.bucket, key=key)
+            raise AccessDenied(
+                "refused", operation="x", status=403, s3_code="AccessDenied", bucket=self.bucket, key=key
+            )
         if self.fault in ("lost", "partly"):
             raise ConnectionLost("lost", bucket=self.bucket, key=key)
         if self.fault == "late":

@@ -11,9 +11,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from apm_s3.configs import Backup, BackupFile, BackupTool, ConfigStore
-from apm_s3.configs._backups.manifest import plan_prune
-from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.s3_objects import S3Objects
 from apm_s3.errors import (
     BackupInvalid,
     ConfigNotFound,
@@ -28,6 +25,7 @@ from apm_s3.testing import MemoryObjects
 from tests.configs.conftest import opened
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
 from tests.conftest import make_clients
+from tests.seams.store import ObjectStore, S3Objects, plan_prune
 
 BUNDLE = {"prometheus.yml": PROMETHEUS, "rules/api.yml": RULES}
 DAY = timedelta(days=1)

@@ -28,7 +28,6 @@ from tests.cancellation import cancelled_everywhere
 from tests.configs.conftest import opened
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
 from tests.configs.simulation.loop import VirtualLoop
-from tests.seams.wire import error_of_response
 from tests.servers import Server
 
 CURRENT = "configs/production/current.json"
@@ -232,7 +231,7 @@ async def _cut_short(store: ConfigStore, memory: MemoryObjects) -> None:
 
     async def dying(key: str, body: bytes, **options: Any) -> FileInfo:
         if key == CURRENT and options.get("if_match"):
-            raise error_of_response(operation="put", status=403, s3_code="AccessDenied", bucket="memory", key=key)
+            raise AccessDenied("refused", operation="put", status=403, s3_code="AccessDenied", bucket="memory", key=key)
         return await put(key, body, **options)
 
     memory.put = dying

@@ -8,17 +8,18 @@ from datetime import UTC, datetime
 import pytest
 
 from apm_s3.configs import EnvironmentSettings, Freeze, Origin, Release, ReleaseRef
-from apm_s3.configs._models.current import Current, ToolState
-from apm_s3.configs._protocol.commit.changes import (
+from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, InvalidOption, InvalidRequest, RevisionConflict
+from tests.seams.store import (
+    Current,
     MarkGood,
     NewReleases,
     RemoveEnvironment,
     SetFreeze,
     SetSettings,
+    ToolState,
     check_base,
     check_expected,
 )
-from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, InvalidOption, InvalidRequest, RevisionConflict
 
 FREEZE = Freeze("incident", "ada", datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
 

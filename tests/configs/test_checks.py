@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._writes import checks
 from apm_s3.errors import ConfigInvalid
 from apm_s3.testing import MemoryObjects
+from tests.seams.store import forget_what_was_logged
 
 RULES = "groups: [{name: a, rules: [{record: x, expr: up}]}]\n"
 
@@ -54,7 +54,7 @@ async def test_validation_reports_the_secrets_that_an_upload_would_warn_about(st
 async def test_skipped_checks_are_listed_in_the_warnings_and_logged_once(
     store: ConfigStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "_logged", set())
+    forget_what_was_logged(monkeypatch)
     variable = "${JAEGER}\n"
 
     releases = [

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import pytest
 
 from apm_s3.configs import ConfigStore, EnvironmentSettings
-from apm_s3.configs._protocol.s3_objects import S3Objects
 from apm_s3.errors import AccessDenied, ApmS3Error, ConnectionLost, ObjectChanged, RevisionConflict, StoreDamaged
 from apm_s3.models import FileInfo, FileVersion
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.seams.cache import Cache, StoreCache
 from tests.seams.cli import Status, tell
+from tests.seams.store import S3Objects
 
 ENV = "production"
 CURRENT = f"configs/{ENV}/current.json"

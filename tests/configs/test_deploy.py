@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.errors import (
     ConfigNotFound,
     DeployRefused,
@@ -17,6 +16,7 @@ from apm_s3.errors import (
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
 from tests.managers import make_manager
+from tests.seams.store import ObjectStore
 from tests.servers import Server
 
 

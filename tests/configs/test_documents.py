@@ -5,12 +5,20 @@ from datetime import UTC, datetime
 import pytest
 
 from apm_s3.configs import Damage, Deployed, FileEntry, Freeze, Origin, Release, ReleaseRef
-from apm_s3.configs._models.current import Current, ToolState
-from apm_s3.configs._models.log import Log, LogRef
-from apm_s3.configs._protocol.documents import fields, keys
-from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release, encode_current, encode_release
-from apm_s3.configs._protocol.documents.fields import FORMAT
 from apm_s3.errors import FormatTooNew, InvalidKey, StoreDamaged
+from tests.seams.store import (
+    FORMAT,
+    Current,
+    Log,
+    LogRef,
+    ToolState,
+    decode_current,
+    decode_release,
+    encode_current,
+    encode_release,
+    keys,
+    know_features,
+)
 
 WRITE = "production." + "cc" * 10
 FOLDER = "configs/production/loki/releases/"
@@ -94,7 +102,7 @@ def test_a_required_feature_that_is_not_supported_is_refused() -> None:
 
 
 def test_a_supported_feature_is_written_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fields, "FEATURES", frozenset({"sealed"}))
+    know_features(monkeypatch, "sealed")
     document = {**json.loads(encode_current(CURRENT)), "features": {"sealed": "0.7.0"}}
 
     current = decode_current(json.dumps(document).encode(), environment="production", where="here")

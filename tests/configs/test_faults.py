@@ -13,7 +13,7 @@ from apm_s3.configs import CommitOutcome, ConfigStore
 from apm_s3.errors import CommitUnknown, ConnectionLost
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
 from tests.configs.simulation.loop import VirtualLoop
-from tests.configs.simulation.world import _no_validation
+from tests.configs.simulation.world import no_validation
 from tests.configs.test_backup_faults import FAULTS, FaultyObjects, attempt, state
 
 DAY = 24 * 3600
@@ -75,7 +75,7 @@ NEW: dict[Callable[[ConfigStore], Coroutine[Any, Any, None]], dict[str, dict[str
 
 def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a scene in virtual time, without validation: the texts are valid."""
-    with _no_validation(random.Random(1)):
+    with no_validation(random.Random(1)):
         VirtualLoop().run(scene())
 
 

@@ -14,6 +14,7 @@ from apm_s3.configs import ConfigStore
 from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigError, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
+from tests.seams.store import limit_bundles
 
 CURRENT = "configs/production/current.json"
 Document = dict[str, Any]
@@ -309,7 +310,7 @@ async def test_a_forged_manifest_is_refused(
 async def test_a_bundle_that_could_not_be_read_back_is_not_stored(
     store: ConfigStore, memory: MemoryObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apm_s3.configs._protocol.publish.MAX_BUNDLE", 10)
+    limit_bundles(monkeypatch, 10)
 
     with pytest.raises(ApmS3Error, match="exceed the limit of 10"):
         await store.upload("loki", "production", LOKI)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.live import MARK
-from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
+from tests.seams.store import MARK, ObjectStore
 
 RULES = {f"rules/{number}.yaml": f"groups: []\n# {number}\n" for number in range(5)}
 COPY = "live/production/loki/rules/0.yaml"

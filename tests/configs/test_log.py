@@ -15,13 +15,23 @@ from typing import Any
 import pytest
 
 from apm_s3.configs import ConfigStore, LogEntry
-from apm_s3.configs._protocol.documents import log as log_module
-from apm_s3.configs._protocol.documents.keys import MAX_SEQUENCE, log_part
-from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.errors import InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from apm_s3.validators import MAIN_FILES
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
+from tests.seams.store import (
+    MAX_ENTRIES,
+    MAX_SEQUENCE,
+    MAY_STORE,
+    MUST_STORE,
+    LogRef,
+    ObjectStore,
+    chain_breaks,
+    decode_part,
+    encode_part,
+    entry_hash,
+    log_part,
+)
 
 CURRENT = "configs/production/current.json"
 START = 1_767_225_600.0
@@ -192,8 +202,8 @@ async def test_changes_without_a_release_store_the_log_only_occasionally(
     parts = sum("/log/" in key for key in memory.objects)
 
     assert memory.counts["PUT"] == 500 + parts
-    assert parts <= 500 / (log_module.MUST_STORE - 1) + 1
-    assert len(document(memory)["log"]["entries"]) <= log_module.MUST_STORE
+    assert parts <= 500 / (MUST_STORE - 1) + 1
+    assert len(document(memory)["log"]["entries"]) <= MUST_STORE
     assert len(await on_memory.log("production")) == 502
     assert (await on_memory.fsck("production")).ok
 
@@ -453,7 +463,7 @@ async def test_reading_the_whole_log_takes_one_request_for_about_thirty_entries(
 
     assert len(entries) == 401
     assert memory.counts["LIST"] == 1
-    assert memory.counts["GET"] <= 401 // log_module.MAY_STORE + 2
+    assert memory.counts["GET"] <= 401 // MAY_STORE + 2
 
 
 async def test_the_reference_document_of_five_tools_and_64_busy_writers_stays_below_24_kilobytes() -> None:
@@ -511,14 +521,14 @@ async def test_a_document_with_more_entries_than_any_writer_leaves_is_damage(
 
     def repeat(forged: dict[str, Any]) -> None:
         last = forged["log"]["entries"][-1]
-        first = last["seq"] - log_module.MAX_ENTRIES
+        first = last["seq"] - MAX_ENTRIES
         forged["log"]["entries"] = [{**last, "seq": number} for number in range(first, last["seq"] + 1)]
         forged["sequence"] = last["seq"]
 
-    await bump(on_memory, log_module.MAX_ENTRIES)
+    await bump(on_memory, MAX_ENTRIES)
     await forge(memory, repeat)
 
-    with pytest.raises(StoreDamaged, match=f"has {log_module.MAX_ENTRIES + 1} entries in its log"):
+    with pytest.raises(StoreDamaged, match=f"has {MAX_ENTRIES + 1} entries in its log"):
         await on_memory.download("loki", "production")
 
 
@@ -539,11 +549,11 @@ async def test_nothing_is_committed_beyond_the_highest_sequence(on_memory: Confi
 
 def test_a_gap_between_entries_is_found_unless_a_repair_left_it() -> None:
     older = {"seq": 1, "action": "upload"}
-    newer = {"seq": 3, "action": "upload", "prev": log_module.entry_hash(older)}
+    newer = {"seq": 3, "action": "upload", "prev": entry_hash(older)}
 
-    assert log_module.chain_breaks([older, newer]) == ["entry 3 follows entry 1: some are missing"]
-    assert log_module.chain_breaks([older, {**newer, "action": "repair"}]) == []
-    assert log_module.chain_breaks([older, {**newer, "seq": 2}]) == []
+    assert chain_breaks([older, newer]) == ["entry 3 follows entry 1: some are missing"]
+    assert chain_breaks([older, {**newer, "action": "repair"}]) == []
+    assert chain_breaks([older, {**newer, "seq": 2}]) == []
 
 
 @pytest.mark.parametrize(
@@ -563,12 +573,12 @@ def test_a_part_under_the_key_of_another_is_damage(
     def key(sequence: int) -> str:
         return log_part("production", sequence, write_id)
 
-    earlier = None if before is None else log_module.LogRef(0, before, key(before), "0" * 64)
+    earlier = None if before is None else LogRef(0, before, key(before), "0" * 64)
     entries = [{"seq": sequence, "id": write_id, "action": "upload", "prev": None} for sequence in (4, 5)]
-    body = log_module.encode_part(environment, earlier, entries)
+    body = encode_part(environment, earlier, entries)
 
     with pytest.raises(StoreDamaged, match=problem):
-        log_module.decode_part(body, key=key(last), environment="production", where="part")
+        decode_part(body, key=key(last), environment="production", where="part")
 
 
 async def test_a_part_of_the_log_is_kept_while_its_last_entry_is_young(

@@ -13,7 +13,6 @@ from apm_s3.options import BucketOptions, ObjectLock, Versioning
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.managers import make_manager
-from tests.seams.wire import error_of_response
 from tests.servers import Server
 
 DAY = 86_400
@@ -25,7 +24,7 @@ class LockedObjects(MemoryObjects):
     locked: str | None = ""
 
     async def delete(self, keys: Sequence[str]) -> None:
-        denied = error_of_response(operation="delete", status=403, s3_code="AccessDenied", bucket=self.bucket)
+        denied = AccessDenied("refused", operation="delete", status=403, s3_code="AccessDenied", bucket=self.bucket)
         if self.locked is None:
             raise denied
         kept = [key for key in keys if self.locked in key]
@@ -141,7 +140,9 @@ async def test_a_drill_reports_what_it_leaves(caplog: pytest.LogCaptureFixture) 
 async def test_denied_reads_remain_errors() -> None:
     class Denied(MemoryObjects):
         async def read(self, key: str, **options: object) -> object:  # type: ignore[override]
-            raise error_of_response(operation="read", status=403, s3_code="AccessDenied", bucket=self.bucket, key=key)
+            raise AccessDenied(
+                "refused", operation="read", status=403, s3_code="AccessDenied", bucket=self.bucket, key=key
+            )
 
     with pytest.raises(AccessDenied):
         await ConfigStore(Denied()).collect_garbage("production", keep_revisions=2)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from apm_s3._plans import canonical_hash
 from apm_s3.configs import ConfigStore, DeployPlan, EnvironmentSettings, PlanDocument, RestorePlan
 from apm_s3.errors import DeployRefused, FormatTooNew, InvalidOption, PlanOutdated
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS, RULES
+from tests.seams.store import canonical_hash
 
 OVERLAY = "variables: [TOKEN]\nfiles:\n  prometheus.yml:\n    global: {external_labels: {site: '${TOKEN}'}}\n"
 

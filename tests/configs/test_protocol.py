@@ -10,9 +10,6 @@ from typing import Any
 import pytest
 
 from apm_s3.configs import CommitOutcome, ConfigStore
-from apm_s3.configs._protocol.commit import probe
-from apm_s3.configs._protocol.commit.calls import CLEAN_UP
-from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.errors import (
     AccessDenied,
     ConditionalWritesUnsupported,
@@ -25,7 +22,7 @@ from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.configs.simulation.loop import VirtualLoop
-from tests.seams.wire import error_of_response
+from tests.seams.store import CLEAN_UP, ObjectStore, has_probed, waits_for_its_probe
 
 CURRENT = "configs/production/current.json"
 
@@ -65,7 +62,7 @@ async def test_the_probe_is_made_once_and_leaves_nothing(bucket_objects: ObjectS
     await store.finish()
 
     assert [info.key async for info in bucket_objects.list("configs/production/probe")] == []
-    assert store._committer._probe._passed
+    assert has_probed(store)
 
 
 class Held(MemoryObjects):
@@ -128,9 +125,7 @@ def test_a_refusal_does_not_wait_forever_for_a_probe(held: str, timeout: float |
     assert VirtualLoop().run(refused()) == waited
 
 
-@pytest.mark.parametrize(
-    ("held", "waited"), [(("put",), 0.0), (("delete",), probe.CLEAN_UP), (("put", "delete"), probe.CLEAN_UP)]
-)
+@pytest.mark.parametrize(("held", "waited"), [(("put",), 0.0), (("delete",), CLEAN_UP), (("put", "delete"), CLEAN_UP)])
 def test_closing_does_not_wait_for_a_probe_that_hangs(held: tuple[str, ...], waited: float) -> None:
     async def interrupted() -> float:
         objects = Held(*held)
@@ -154,7 +149,7 @@ async def test_closing_lets_a_write_go_on_that_waits_for_its_probe() -> None:
     await objects.reached.wait()
     for _ in range(100):
         await asyncio.sleep(0)
-    assert store._probe._waiting["production"]
+    assert waits_for_its_probe(store)
 
     closing = asyncio.create_task(store.finish())
     await asyncio.sleep(0)
@@ -187,7 +182,7 @@ async def test_a_refused_commit_is_a_definite_error(memory: MemoryObjects) -> No
 
     async def denying(key: str, body: bytes, **options: Any) -> FileInfo:
         if options.get("if_match") and key == CURRENT:
-            raise error_of_response(operation="put", status=403, s3_code="AccessDenied", bucket="memory", key=key)
+            raise AccessDenied("refused", operation="put", status=403, s3_code="AccessDenied", bucket="memory", key=key)
         return await put(key, body, **options)
 
     memory.put = denying

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 
 from apm_s3.configs import CommitOutcome, ConfigStore, EnvironmentSettings, Release
-from apm_s3.configs._models.current import Current
-from apm_s3.configs._protocol.documents.encoding import encode_current
-from apm_s3.configs._protocol.live import MARK
 from apm_s3.errors import ConfigNotFound, ConnectionLost, EnvironmentFrozen, FormatTooNew, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS, RULES
+from tests.seams.store import MARK, Current, encode_current
 
 CURRENT = "configs/production/current.json"
 

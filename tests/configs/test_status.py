@@ -3,10 +3,10 @@ from datetime import timedelta
 import pytest
 
 from apm_s3.configs import ConfigStore, ToolStatus
-from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.errors import ConfigNotFound
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
+from tests.seams.store import ObjectStore
 
 
 async def _of(store: ConfigStore, tool: str, environment: str) -> ToolStatus:

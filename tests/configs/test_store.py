@@ -5,7 +5,6 @@ from typing import Any, cast
 import pytest
 
 from apm_s3.configs import ConfigStore, EnvironmentSettings, changed_files
-from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.errors import (
     BucketNotFound,
     ConfigInvalid,
@@ -27,6 +26,7 @@ from tests.configs.samples import (
     THIRD_PROMETHEUS,
 )
 from tests.managers import make_manager
+from tests.seams.store import ObjectStore
 from tests.servers import Server
 
 

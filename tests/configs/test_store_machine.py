@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, InvalidOption, RevisionConflict
 from apm_s3.testing import MemoryObjects
-from tests.configs.simulation.world import _no_validation
+from tests.configs.simulation.world import no_validation
 from tests.profiles import examples
 
 Files = dict[str, str]
@@ -37,7 +37,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.good: dict[tuple[str, str], int] = {}
         self.frozen: set[str] = set()
         self.runner = asyncio.Runner()
-        self.validation = _no_validation(random.Random(1))
+        self.validation = no_validation(random.Random(1))
         self.validation.__enter__()
 
     def teardown(self) -> None:

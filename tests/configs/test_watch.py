@@ -8,7 +8,6 @@ from apm_s3.errors import AccessDenied, ConnectionLost, InvalidRequest
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import GRAFANA, LOKI, OTHER_LOKI
 from tests.configs.simulation.loop import VirtualLoop
-from tests.seams.wire import error_of_response
 
 
 class Watched(MemoryObjects):
@@ -128,7 +127,7 @@ def test_a_watch_survives_an_outage() -> None:
 def test_a_watch_whose_first_request_is_refused_is_an_error() -> None:
     async def scene() -> None:
         objects, store = await _store()
-        objects.error = error_of_response(operation="read", status=403, s3_code="AccessDenied")
+        objects.error = AccessDenied("refused", operation="read", status=403, s3_code="AccessDenied")
         with pytest.raises(AccessDenied):
             async for _ in store.watch("production"):
                 raise AssertionError

@@ -12,10 +12,10 @@ from typing import Any
 
 from apm_s3 import S3Manager
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.s3_objects import S3Objects
 from apm_s3.errors import DeployRefused, RevisionConflict
 from tests.configs.samples import GRAFANA, LOKI, PROMETHEUS
 from tests.managers import make_manager
+from tests.seams.store import S3Objects
 from tests.servers import Server
 
 WRITERS = 10

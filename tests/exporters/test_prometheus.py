@@ -17,12 +17,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from apm_s3 import ConfigStore, S3Manager, S3Settings, validate_config
 from apm_s3.errors import ErrorCode, InvalidOption, ObjectNotFound
 from apm_s3.events import OperationEvent, Outcome
-from apm_s3.exporters.prometheus import PrometheusExporter, _StoreFigures, alert_rules, dashboard
+from apm_s3.exporters.prometheus import PrometheusExporter, alert_rules, dashboard
 from apm_s3.settings import CacheSettings, RetrySettings
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI
 from tests.exporters.prometheus_server import PrometheusServer, prometheus_server, until
 from tests.memory_transport import MemoryManager
+from tests.seams.store import StoreFigures
 from tests.seams.wire import error_of_response
 from tests.servers import require
 
@@ -77,7 +78,7 @@ def fail(s3: S3Manager, times: int = 1) -> None:
 @contextlib.asynccontextmanager
 async def watching(
     exporter: PrometheusExporter, store: ConfigStore, **arguments: object
-) -> AsyncIterator[_StoreFigures]:
+) -> AsyncIterator[StoreFigures]:
     """Watch a store, once its first figures are there."""
     task = asyncio.create_task(exporter.watch(store, **arguments))
     figures = None

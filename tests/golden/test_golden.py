@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.documents.fields import FORMAT
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, THIRD_PROMETHEUS
 from tests.golden import FOLDER, load
 from tests.golden.write import LONG_RULES, START
+from tests.seams.store import FORMAT
 
 FORMATS = sorted(path.stem for path in FOLDER.glob("format-*.json"))
 LATER = START + 30 * 86_400

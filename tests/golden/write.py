@@ -11,11 +11,11 @@ from typing import Any
 from unittest import mock
 
 from apm_s3.configs import ConfigStore, EnvironmentSettings
-from apm_s3.configs._protocol.documents import keys
 from apm_s3.errors import AccessDenied
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import GRAFANA, LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES, THIRD_PROMETHEUS
 from tests.golden import FOLDER, dump
+from tests.seams.store import write_ids_from
 
 START = 1_767_225_600.0
 """2026-01-01."""
@@ -81,8 +81,7 @@ def _without_commits(objects: MemoryObjects) -> Any:
 
 def main() -> None:
     name = sys.argv[1]
-    rng = random.Random(name)
-    with mock.patch.object(keys, "new_write_id", lambda environment: f"{environment}.{rng.getrandbits(80):020x}"):
+    with write_ids_from(random.Random(name)):
         objects = asyncio.run(write())
     (FOLDER / f"{name}.json").write_text(dump(objects), encoding="utf-8")
 

@@ -9,13 +9,8 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
-from unittest import mock
 
 from apm_s3.configs import ConfigStore, Release
-from apm_s3.configs._backups import restore
-from apm_s3.configs._protocol.documents import keys
-from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release
-from apm_s3.configs._writes.checks import Checks
 from apm_s3.errors import (
     BackupInvalid,
     CommitUnknown,
@@ -26,7 +21,8 @@ from apm_s3.errors import (
 )
 from tests.configs.simulation.bucket import Client, Faults, FaultyBucket
 from tests.configs.simulation.loop import VirtualLoop
-from tests.configs.simulation.world import ENV, TOOLS, Violation, _no_validation
+from tests.configs.simulation.world import ENV, TOOLS, Violation, no_validation
+from tests.seams.store import decode_current_once, decode_release_once, keys
 
 _EXPECTED = (S3Error, TransportError, ConfigNotFound, CommitUnknown, RevisionConflict, BackupInvalid)
 
@@ -48,11 +44,7 @@ class BackupWorld:
 
     def run(self) -> None:
         """Play it, and check what must hold."""
-
-        async def pass_all(*_: Any, **__: Any) -> Checks:
-            return Checks()
-
-        with _no_validation(self.rng), mock.patch.object(restore, "check_bundle", pass_all):
+        with no_validation(self.rng):
             self.loop.run(self._play())
 
     async def _play(self) -> None:
@@ -144,12 +136,12 @@ class BackupWorld:
     def _observe_commit(self, body: bytes) -> None:
         before = self.states[-1] if self.states else {}
         state = {}
-        for tool, each in decode_current(body, environment=ENV, where="").tools.items():
+        for tool, each in decode_current_once(body, environment=ENV, where="").tools.items():
             if tool in before and before[tool].ref == each.release:
                 state[tool] = before[tool]
                 continue
             stored = self.server.objects[each.release.key]
-            state[tool] = decode_release(stored.body, key=each.release.key, where="")
+            state[tool] = decode_release_once(stored.body, key=each.release.key, where="")
             if state[tool].origin.action == "restore":
                 self._check_restore(state[tool], before.get(tool))
         self.states.append(state)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from apm_s3.configs._protocol.documents import log
 from apm_s3.errors import FormatTooNew
 from apm_s3.models import FileInfo
 from tests.configs.simulation.bucket import Client
+from tests.seams.store import entries_kept
 
 
 class OldClient(Client):
@@ -46,4 +46,4 @@ def as_format_1(body: bytes) -> bytes:
     document = json.loads(body)
     ids = [*document.pop("writers", ()), *(entry["id"] for entry in document.pop("log")["entries"])]
     document.pop("needs")
-    return json.dumps({**document, "format": 1, "writers": ids[-log.RING :]}, separators=(",", ":")).encode()
+    return json.dumps({**document, "format": 1, "writers": ids[-entries_kept() :]}, separators=(",", ":")).encode()

@@ -7,24 +7,12 @@ import gc
 import json
 import random
 from collections.abc import Coroutine
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 from unittest import mock
 
-from apm_s3 import _cache
 from apm_s3.configs import CommitOutcome, ConfigStore, EnvironmentSettings, Release
-from apm_s3.configs._care.garbage import GRACE
-from apm_s3.configs._deploy import carry_out, planning
-from apm_s3.configs._models.current import Current, ToolState
-from apm_s3.configs._protocol import publish
-from apm_s3.configs._protocol.commit import write
-from apm_s3.configs._protocol.documents import keys, log
-from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release
-from apm_s3.configs._protocol.reading import reader as reader_module
-from apm_s3.configs._writes import uploads, writer
-from apm_s3.configs._writes.checks import Checks
 from apm_s3.errors import (
     CommitUnknown,
     ConfigNotFound,
@@ -36,13 +24,24 @@ from apm_s3.errors import (
     S3Error,
     TransportError,
 )
-from apm_s3.reports import ValidationReport
 from apm_s3.validators import MAIN_FILES
 from tests.configs.simulation.bucket import Client, Faults, FaultyBucket
 from tests.configs.simulation.fleet import LaterClient, OldClient
 from tests.configs.simulation.loop import VirtualLoop
 from tests.configs.simulation.memories import STALENESS, Backend, Forgetting, Recollection
 from tests.configs.simulation.record import Witness
+from tests.seams.cache import never_clean
+from tests.seams.store import (
+    GRACE,
+    Current,
+    ToolState,
+    decode_current_once,
+    decode_release_once,
+    keys,
+    short_logs,
+    without_validation,
+    write_ids_from,
+)
 
 ENV = "production"
 SOURCE = "staging"
@@ -121,7 +120,7 @@ class World:
 
     def run(self) -> None:
         """Play it, and check what must hold."""
-        with _no_validation(self.rng), _log_of(self.short):
+        with no_validation(self.rng), short_logs() if self.short else nullcontext():
             self.loop.run(self._play())
         self._judge()
 
@@ -486,7 +485,7 @@ class World:
                 self.tasks.append(self.loop.create_task(self._suspend_and_ask(self.stored[-1])))
         elif key.endswith("/current.json"):
             self.witness.look(json.loads(body))
-            current = _decode_current(body, environment=ENV, where=self.where(key))
+            current = decode_current_once(body, environment=ENV, where=self.where(key))
             self.written.add(current.writers[-1])
             self._observe_commit(current)
         elif key.startswith("live/"):
@@ -526,7 +525,7 @@ class World:
         stored = self.server.objects.get(state.release.key)
         if stored is None:
             raise Violation(f"{state.release.key} was committed, but is not there")
-        release = _decode_release(stored.body, key=state.release.key, where=self.where(state.release.key))
+        release = decode_release_once(stored.body, key=state.release.key, where=self.where(state.release.key))
         if release.ref != state.release:
             raise Violation(f"{state.release.key} is not the one that was committed")
         entry = release.files[MAIN_FILES[tool]]
@@ -597,52 +596,11 @@ class World:
 
 
 @contextmanager
-def _log_of(short: bool) -> Any:
-    """Logs of 64 entries, or of a few: no interleaving writes hundreds of commits."""
-    if not short:
-        yield
-        return
-    with (
-        mock.patch.object(log, "RING", 4),
-        mock.patch.object(publish, "MAY_STORE", 2),
-        mock.patch.object(write, "MUST_STORE", 6),
-    ):
-        yield
-
-
-@contextmanager
-def _no_validation(rng: random.Random) -> Any:
+def no_validation(rng: random.Random) -> Any:
     """The content is not what is simulated; ids and pauses come from the seed."""
-
-    async def pass_all(*_: Any, **__: Any) -> Checks:
-        return Checks()
-
-    async def no_reports(*_: Any, **__: Any) -> list[ValidationReport]:
-        return []
-
-    async def report(tool: str, *_: Any) -> ValidationReport:
-        return ValidationReport(tool, "bundle", None)
-
-    with (
-        mock.patch.object(uploads, "report_files", no_reports),
-        mock.patch.object(uploads, "report_bundle", report),
-        mock.patch.object(uploads, "keep_checks", pass_all),
-        mock.patch.object(writer, "check_bundle", pass_all),
-        mock.patch.object(carry_out, "keep_checks", pass_all),
-        mock.patch.object(planning, "report_bundle", report),
-        mock.patch.object(keys, "new_write_id", lambda environment: f"{environment}.{rng.getrandbits(80):020x}"),
-        mock.patch.object(random, "uniform", rng.uniform),
-        # Documents are decoded again and again here; the same bytes always give the same.
-        mock.patch.object(reader_module, "decode_current", _decode_current),
-        mock.patch.object(reader_module, "decode_release", _decode_release),
-        # Nothing is cleaned up within a play: each clean-up would be an event more.
-        mock.patch.object(_cache, "CLEANUP_INTERVAL", 1e9),
-    ):
+    # A clean-up of caches within a play would be an event more.
+    with without_validation(), write_ids_from(rng), mock.patch.object(random, "uniform", rng.uniform), never_clean():
         yield
-
-
-_decode_current = lru_cache(maxsize=512)(decode_current)
-_decode_release = lru_cache(maxsize=512)(decode_release)
 
 
 def play(seed: int) -> World:

@@ -1,0 +1,139 @@
+"""Inside a store: the bucket as it sees it, its documents and their keys, and limits of the commit protocol."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from apm_s3._plans import canonical_hash
+from apm_s3.configs import ConfigStore
+from apm_s3.configs._backups import restore as _restore
+from apm_s3.configs._backups.manifest import plan_prune
+from apm_s3.configs._care.garbage import GRACE
+from apm_s3.configs._deploy import carry_out as _carry_out
+from apm_s3.configs._deploy import planning as _planning
+from apm_s3.configs._models.current import Current, ToolState
+from apm_s3.configs._models.log import Log, LogRef
+from apm_s3.configs._protocol import publish as _publish
+from apm_s3.configs._protocol.commit import write as _write
+from apm_s3.configs._protocol.commit.calls import CLEAN_UP
+from apm_s3.configs._protocol.commit.changes import (
+    MarkGood,
+    NewReleases,
+    RemoveEnvironment,
+    SetFreeze,
+    SetSettings,
+    check_base,
+    check_expected,
+)
+from apm_s3.configs._protocol.documents import fields as _fields
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents import log as _log
+from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release, encode_current, encode_release
+from apm_s3.configs._protocol.documents.fields import FORMAT
+from apm_s3.configs._protocol.documents.keys import MAX_SEQUENCE, environment_of, log_part
+from apm_s3.configs._protocol.documents.log import (
+    MAX_ENTRIES,
+    MAY_STORE,
+    MUST_STORE,
+    chain_breaks,
+    decode_part,
+    encode_part,
+    entry_hash,
+    read_entry,
+)
+from apm_s3.configs._protocol.live import MARK
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.reading import reader as _reader
+from apm_s3.configs._protocol.s3_objects import S3Objects
+from apm_s3.configs._writes import checks as _checks
+from apm_s3.configs._writes import uploads as _uploads
+from apm_s3.configs._writes import writer as _writer
+from apm_s3.configs._writes.checks import Checks as _Checks
+from apm_s3.exporters.prometheus import _StoreFigures as StoreFigures
+from apm_s3.reports import ValidationReport
+
+
+def has_probed(store: ConfigStore) -> bool:
+    """Return whether the store knows that its endpoint keeps conditions."""
+    return store._committer._probe._passed
+
+
+def waits_for_its_probe(store: ConfigStore) -> bool:
+    """Return whether a write to production waits until it is known what the endpoint keeps."""
+    return bool(store._probe._waiting["production"])
+
+
+def limit_bundles(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Store no bundle of more than `size` bytes."""
+    monkeypatch.setattr(_publish, "MAX_BUNDLE", size)
+
+
+def know_features(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Be a version that knows these features of documents."""
+    monkeypatch.setattr(_fields, "FEATURES", frozenset(names))
+
+
+def forget_what_was_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log skipped checks again that were logged before."""
+    monkeypatch.setattr(_checks, "_logged", set())
+
+
+def write_ids_from(rng: random.Random) -> Any:
+    """Take the random part of write ids from `rng`, inside the block."""
+    return mock.patch.object(keys, "new_write_id", lambda environment: f"{environment}.{rng.getrandbits(80):020x}")
+
+
+@contextmanager
+def short_logs() -> Iterator[None]:
+    """Keep only a few entries in the reference document: no interleaving writes hundreds of commits."""
+    with (
+        mock.patch.object(_log, "RING", 4),
+        mock.patch.object(_publish, "MAY_STORE", 2),
+        mock.patch.object(_write, "MUST_STORE", 6),
+    ):
+        yield
+
+
+def entries_kept() -> int:
+    """Return how many entries of the log the reference document keeps."""
+    return _log.RING
+
+
+@contextmanager
+def without_validation() -> Iterator[None]:
+    """Take any content for valid, and decode the same bytes once."""
+
+    async def pass_all(*_: Any, **__: Any) -> _Checks:
+        return _Checks()
+
+    async def no_reports(*_: Any, **__: Any) -> list[ValidationReport]:
+        return []
+
+    async def report(tool: str, *_: Any) -> ValidationReport:
+        return ValidationReport(tool, "bundle", None)
+
+    with ExitStack() as stack:
+        for module, name, instead in (
+            (_uploads, "report_files", no_reports),
+            (_uploads, "report_bundle", report),
+            (_uploads, "keep_checks", pass_all),
+            (_writer, "check_bundle", pass_all),
+            (_carry_out, "keep_checks", pass_all),
+            (_planning, "report_bundle", report),
+            (_restore, "check_bundle", pass_all),
+            (_reader, "decode_current", decode_current_once),
+            (_reader, "decode_release", decode_release_once),
+        ):
+            stack.enter_context(mock.patch.object(module, name, instead))
+        yield
+
+
+decode_current_once = lru_cache(maxsize=512)(decode_current)
+decode_release_once = lru_cache(maxsize=512)(decode_release)
