@@ -22,7 +22,7 @@ from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.configs.simulation.loop import VirtualLoop
-from tests.seams.store import CLEAN_UP, ObjectStore, has_probed, waits_for_its_probe
+from tests.seams.store import CLEAN_UP, PROBE_CLEAN_UP, ObjectStore, has_probed, waits_for_its_probe
 
 CURRENT = "configs/production/current.json"
 
@@ -125,7 +125,9 @@ def test_a_refusal_does_not_wait_forever_for_a_probe(held: str, timeout: float |
     assert VirtualLoop().run(refused()) == waited
 
 
-@pytest.mark.parametrize(("held", "waited"), [(("put",), 0.0), (("delete",), CLEAN_UP), (("put", "delete"), CLEAN_UP)])
+@pytest.mark.parametrize(
+    ("held", "waited"), [(("put",), 0.0), (("delete",), PROBE_CLEAN_UP), (("put", "delete"), PROBE_CLEAN_UP)]
+)
 def test_closing_does_not_wait_for_a_probe_that_hangs(held: tuple[str, ...], waited: float) -> None:
     async def interrupted() -> float:
         objects = Held(*held)

@@ -32,6 +32,7 @@ from apm_s3.configs._protocol.commit.changes import (
     check_base,
     check_expected,
 )
+from apm_s3.configs._protocol.commit.probe import CLEAN_UP as PROBE_CLEAN_UP
 from apm_s3.configs._protocol.documents import fields as _fields
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents import log as _log
