@@ -19,7 +19,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 CLEAN_UP = 10.0
-"""Maximum seconds that a failed write waits for its clean-up."""
+"""Maximum seconds that a write without a commit waits for its clean-up."""
 
 
 def check_write_id(write_id: str | None, environment: str) -> None:
@@ -45,7 +45,7 @@ class Call:
         timeout: seconds for the whole call; None means `default`, plus a second per 64 KiB passed to `allow`.
         write_id: the caller's id; None means a new one for every try.
         clean_up: waits, for the given seconds, for work that was started alongside the write; called if the write
-            fails.
+            fails, or ends without a commit.
 
     Attributes:
         deadline: by the event loop's clock.
@@ -98,7 +98,7 @@ class Call:
             ) from exc
         if isinstance(error, ApmS3Error) and not self.sent:
             error.changed_nothing = True
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) or (error is None and not self.sent):
             await self._clean_up(min(self.left, CLEAN_UP))
 
     def allow(self, size: int) -> None:
