@@ -29,6 +29,7 @@ from apm_s3.settings import CacheSettings, S3Settings
 
 if TYPE_CHECKING:
     from apm_s3._cache import SharedLevel
+    from apm_s3._s3.bulk.endpoint import S3Endpoint
     from apm_s3._s3.transports.base import ObjectTransport
     from apm_s3._tools import Tool
     from apm_s3._tracing import Tracer
@@ -116,6 +117,12 @@ class S3Manager(Buckets, Bulk):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def _endpoint(self) -> S3Endpoint:
+        """Return what migrations need beside the public methods."""
+        from apm_s3._s3.bulk.endpoint import S3Endpoint  # noqa: PLC0415 - few programs migrate
+
+        return S3Endpoint(self._engine())
 
     async def open(self) -> Self:
         """Open the manager; harmless if it is already open.

@@ -68,7 +68,7 @@ class UploadMover:
 
     async def _holds(self, path: Below, stored: FileInfo) -> bool:
         size = stored.size
-        part = self.target.engine.settings.transfer.part_size
+        part = self.target.endpoint.part_size
         if await asyncio.to_thread(has_content, path, size, stored.etag, part):
             return True
         return await self._same_bytes(path, stored.key)
@@ -82,7 +82,7 @@ class UploadMover:
         if size is None or size < 0:
             theirs = await self.target.head(self.target.key(row.target_key))
             size, etag = theirs.size, theirs.etag
-        part = self.target.engine.settings.transfer.part_size
+        part = self.target.endpoint.part_size
         path = Below(self.root, row.key)
         return size == row.size and await asyncio.to_thread(has_content, path, size, etag, part)
 
@@ -118,12 +118,10 @@ class FetchMover:
         await self.bandwidth.take(row.size)
         key, path, s3 = self.source.key(row.key), Below(self.root, row.target_key), self.source.s3
         options = ReadOptions(if_match=row.etag, version_id=row.version or None)
-        engine, bucket = self.source.engine, self.source.place.bucket
+        bucket = self.source.place.bucket
         try:
             if row.size <= MIB:
-                info, data = await engine.runner.run(
-                    "read_file", bucket, key, lambda: engine.transport.read(bucket, key, options)
-                )
+                info, data = await self.source.endpoint.read(bucket, key, options)
                 how = _checked(info, data) or await self._read_again(key, row, hashlib.sha256(data).hexdigest())
                 await asyncio.to_thread(_write, path, data, info)
                 return Moved(info.size, info.etag, None, how, len(data))
@@ -135,7 +133,7 @@ class FetchMover:
         return Moved(info.size, info.etag, None, how, info.size)
 
     async def _verified(self, row: Row, info: FileInfo, key: str, path: Below) -> str:
-        part = self.source.engine.settings.transfer.part_size
+        part = self.source.endpoint.part_size
         if info.checksums:
             # `download_to` has compared the content with the checksum.
             return "checksum"
@@ -157,7 +155,7 @@ class FetchMover:
             return False
         if is_same_time(told.st_mtime, row.modified):
             return True
-        part = self.source.engine.settings.transfer.part_size
+        part = self.source.endpoint.part_size
         return await asyncio.to_thread(has_content, path, row.size, row.etag, part)
 
     async def check(self, row: Row) -> str | None:

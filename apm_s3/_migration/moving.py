@@ -20,9 +20,6 @@ from apm_s3._backoff import AdaptiveLimit
 from apm_s3._migration.journal import TRUSTED, Row
 from apm_s3._migration.models import MigrationOptions, Sameness, compare, group_of, is_md5
 from apm_s3._migration.sides import Side, differences, kept_options
-from apm_s3._s3.objects.copies import copy_in_parts
-from apm_s3._s3.objects.multipart import open_upload
-from apm_s3._s3.objects.sources import guarded
 from apm_s3._s3.objects.streams import Download
 from apm_s3._s3.retry import RECOVERABLE
 from apm_s3._tasks import run_all
@@ -256,7 +253,7 @@ class SourceContent:
         return await self._download(self._options if whole else replace(self._options, range=(start, stop)))
 
     async def _download(self, options: ReadOptions) -> Download:
-        return await Download(self._side.engine, self._side.place.bucket, self._key, options, verify=False)
+        return await self._side.endpoint.open(self._side.place.bucket, self._key, options)
 
 
 def check_stored(target: Side, rules: MigrationOptions, ours: FileInfo, theirs: FileInfo) -> None:
@@ -510,7 +507,7 @@ class CopyMover(S3Mover):
     ) -> FileInfo:
         """Copy, and check what S3 does not copy by itself then: metadata and tags."""
         target = self.target
-        await copy_in_parts(target.engine, ours, target.place.bucket, to, options, parts)
+        await target.endpoint.copy_in_parts(ours, target.place.bucket, to, options, parts)
         theirs = await target.head(to)
         check_stored(target, self.rules, ours, theirs)
         await check_tags(target, self.rules, await self._tags(ours, row.version), theirs)
@@ -573,7 +570,7 @@ class StreamMover(S3Mover):
         return await self._verified(row, key, to, *sent)
 
     async def _in_one_put(self, row: Row, key: str, to: str, reading: ReadOptions) -> tuple[FileInfo, UploadOptions]:
-        engine, bucket = self.target.engine, self.target.place.bucket
+        endpoint, bucket = self.target.endpoint, self.target.place.bucket
         content = SourceContent(self.source, key, reading)
         whole = row.size <= MIB
         # Whole content is received in pieces, then joined: for a moment it is in memory twice.
@@ -589,33 +586,27 @@ class StreamMover(S3Mover):
 
             async def put() -> FileInfo:
                 if data is not None:
-                    return await engine.transport.put(bucket, to, data, options)
+                    return await endpoint.put_once(bucket, to, data, options)
                 if not digests or self.refusals >= _REFUSALS:
-                    return await engine.transport.put(bucket, to, content.body(0, row.size), options)
+                    return await endpoint.put_once(bucket, to, content.body(0, row.size), options)
                 if self.trusting:
                     self.unsigned.add(row.id)
                 try:
-                    return await engine.transport.put(bucket, to, content.body(0, row.size, digests), options)
+                    return await endpoint.put_once(bucket, to, content.body(0, row.size, digests), options)
                 except _REFUSED as error:
                     if content.failure is not None or isinstance(error, RECOVERABLE):
                         raise
                     self.refusals += 1
-                    stored = await engine.transport.put(bucket, to, content.body(0, row.size), options)
+                    stored = await endpoint.put_once(bucket, to, content.body(0, row.size), options)
                     if not isinstance(error, DigestRejected):
                         # It is not about this content: the server, or a policy, refuses how it was authenticated.
                         self.refusals = _REFUSALS
                     return stored
 
-            await engine.runner.run(
-                "upload_file",
-                bucket,
-                to,
-                guarded(content, put),
-                # Content whose digests are refused is sent twice.
-                timeout=engine.settings.timeouts.for_bytes(2 * row.size if digests else row.size),
-                bytes_sent=row.size,
-                storage_class=options.storage_class,
-            )
+            # Content whose digests are refused is sent twice.
+            longest = 2 * row.size if digests else row.size
+            storage_class = options.storage_class
+            await endpoint.put(bucket, to, content, put, size=row.size, longest=longest, storage_class=storage_class)
         return download.info, options
 
     async def _in_parts(self, row: Row, key: str, to: str, reading: ReadOptions) -> tuple[FileInfo, UploadOptions]:
@@ -623,30 +614,30 @@ class StreamMover(S3Mover):
         info = await self.source.head(key, row.version)
         if info.etag != row.etag:
             raise _changed(row)
-        engine = self.target.engine
+        endpoint = self.target.endpoint
         parts = await self.source.layout(key, info, row.version) if not is_md5(row.etag) else None
         if parts is None:
             if row.size <= _UNPARTED:
                 return await self._in_one_put(row, key, to, reading)
-            parts = plan_parts(info.size, engine.settings.transfer.part_size)
+            parts = plan_parts(info.size, endpoint.part_size)
         options = await self._upload_options(row, info)
         content = SourceContent(self.source, key, reading)
         left, sent = iter(parts), list[PartInfo]()
-        async with open_upload(engine, self.target.place.bucket, to, options) as upload:
+        async with endpoint.open_upload(self.target.place.bucket, to, options) as upload:
 
             async def work() -> None:
                 for part in left:
                     async with self.memory.hold(await self._passing(part.size)):
                         sent.append(await upload.send(part, content))
 
-            await run_all(work() for _ in range(min(engine.settings.transfer.parallel_parts, len(parts))))
+            await run_all(work() for _ in range(min(endpoint.parallel_parts, len(parts))))
             await upload.complete(sent)
         return info, options
 
     async def _passing(self, size: int) -> int:
         """Return the bytes of memory that `size` bytes of content take on their way."""
         # aiobotocore receives a whole body in pieces, then joins them.
-        streams = await self.target.engine.transport.streams(self.target.place.bucket)
+        streams = await self.target.endpoint.streams(self.target.place.bucket)
         return PASSING if streams else 2 * size
 
     async def _upload_options(self, row: Row, info: FileInfo) -> UploadOptions:

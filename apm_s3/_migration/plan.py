@@ -92,7 +92,7 @@ class Task:
     def sides(self) -> Iterator[Side]:
         """Iterate over the sides in S3, one for each manager."""
         sides = [side for side in (self.source_side, self.target_side) if side is not None]
-        yield from {id(side.engine): side for side in sides}.values()
+        yield from {id(side.s3): side for side in sides}.values()
 
     def identity(self) -> dict[str, str]:
         """Return the facts that identify this migration's journal."""

@@ -199,7 +199,7 @@ class Run:
             ApmS3Error, OSError: a side cannot be listed.
         """
         ticker = asyncio.create_task(self._tick(), name="apm_s3 migration progress")
-        sides = [side.engine.runner.slow_downs for side in self._task.sides]
+        sides = [side.endpoint.slow_downs for side in self._task.sides]
         for slow_downs in sides:
             slow_downs.append(self._slowed)
         try:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from apm_s3._manager import S3Manager
 from apm_s3._naming import EXPRESS
 from apm_s3._s3.bulk.trees import S3Place
-from apm_s3._s3.engine import Engine
-from apm_s3._s3.objects.sources import stored_with
+from apm_s3._s3.objects.multipart import MultipartUpload
+from apm_s3._s3.objects.sources import RandomSource, stored_with
+from apm_s3._s3.objects.streams import Download
 from apm_s3._wire.parts import Part
 from apm_s3._wire.times import http_time
 from apm_s3.errors import NotConfigured, NotFound, RequestRejected, S3Error, UnsupportedByServer
-from apm_s3.models import FileInfo
-from apm_s3.options import ReadOptions
+from apm_s3.models import FileInfo, Stream
+from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 
 T = TypeVar("T")
 
@@ -25,6 +27,75 @@ _TAG_COUNT = "x-amz-tagging-count"
 _COUNT_TAGS = ("seaweedfs", "minio")
 """Servers, by their Server header, that report the number of tags in every response, as S3 does."""
 _LOCK = "get_object_lock_configuration"
+
+
+class Endpoint(Protocol):
+    """What a migration needs of an open manager beside its public methods. Every method raises `S3Error`.
+
+    Attributes:
+        part_size, parallel_parts: those of the manager's settings.
+        slow_downs: asked about each throttled request: bucket, key and the time at which it was sent. One that returns
+            True slows down by itself, and the manager does not.
+    """
+
+    part_size: int
+    parallel_parts: int
+    slow_downs: list[Callable[[str | None, str | None, float], bool]]
+
+    async def identify(self) -> tuple[str, bool]:
+        """Return the URL, and whether the server is S3 itself."""
+
+    async def server_name(self, bucket: str) -> str:
+        """Return the server's name for itself."""
+
+    async def has_object_lock(self, bucket: str) -> bool:
+        """Return whether the bucket has object lock."""
+
+    async def setting(self, method: str, bucket: str) -> Mapping[str, Any]:
+        """Return the response to boto3's `method` for a bucket."""
+
+    async def first_part(self, bucket: str, key: str, version: str) -> int:
+        """Return the size of an object's first part."""
+
+    async def streams(self, bucket: str) -> bool:
+        """Return whether a body is sent while it is read; otherwise, it is held in memory."""
+
+    async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
+        """Read a whole object."""
+
+    async def open(self, bucket: str, key: str, options: ReadOptions) -> Download:
+        """Begin to read an object, without verifying checksums."""
+
+    async def put_once(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
+        """Send an object in one request, without a retry: for the `attempt` of `put`."""
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        content: RandomSource,
+        attempt: Callable[[], Awaitable[FileInfo]],
+        *,
+        size: int,
+        longest: int,
+        storage_class: str | None,
+    ) -> FileInfo:
+        """Run `attempt`, which sends `content`, with retries; an error of the content replaces that of the request.
+
+        Args:
+            size: bytes of the object.
+            longest: bytes that an attempt sends at most, which its deadline allows for.
+        """
+
+    def open_upload(
+        self, bucket: str, key: str, options: UploadOptions
+    ) -> AbstractAsyncContextManager[MultipartUpload]:
+        """Open a multipart upload that is aborted on anything but success, cancellation included."""
+
+    async def copy_in_parts(
+        self, source: FileInfo, bucket: str, key: str, options: CopyOptions, parts: Sequence[Part] | None
+    ) -> FileInfo:
+        """Copy an object of any size with its metadata and tags: in these parts, or those of the settings."""
 
 
 @dataclass(slots=True)
@@ -41,7 +112,7 @@ class Side:
 
     s3: S3Manager
     place: S3Place
-    engine: Engine
+    endpoint: Endpoint
     is_aws: bool
     url: str
     counts_tags: bool
@@ -89,30 +160,21 @@ class Side:
 
     async def layout(self, key: str, info: FileInfo, version: str = "") -> tuple[Part, ...] | None:
         """Return the parts that an object was uploaded in, if all but the last have one size; None if unknown."""
-        asked: dict[str, Any] = {"VersionId": version} if version else {}
         try:
-            response = await self.engine.runner.run(
-                "head_file",
-                self.place.bucket,
-                key,
-                lambda: self.engine.control.call(
-                    "head_object", Bucket=self.place.bucket, Key=key, PartNumber=1, **asked
-                ),
-            )
+            first = await self.endpoint.first_part(self.place.bucket, key, version)
         except (RequestRejected, UnsupportedByServer):
             return None
-        return parts_of(info.size, info.etag, int(response.get("ContentLength") or 0))
+        return parts_of(info.size, info.etag, first)
 
     async def setting(self, method: str, name: str) -> Any:
         """Return a bucket setting; empty if it is not set or may not be read (see `unreadable`)."""
-        bucket = self.place.bucket
-        response = await self.setting_of(method, lambda: self.engine.control.call(method, Bucket=bucket))
+        response = await self.setting_of(method, self.endpoint.setting(method, self.place.bucket))
         return (response or {}).get(name) or {}
 
-    async def setting_of(self, method: str, attempt: Callable[[], Awaitable[T]]) -> T | None:
-        """Return what `attempt` reads; None if it is not set or may not be read."""
+    async def setting_of(self, method: str, read: Awaitable[T]) -> T | None:
+        """Return what `read` reads; None if it is not set or may not be read."""
         try:
-            return await self.engine.runner.run(method, self.place.bucket, None, attempt)
+            return await read
         except (NotConfigured, UnsupportedByServer):
             return None
         except NotFound:
@@ -128,23 +190,15 @@ async def open_side(s3: S3Manager, place: S3Place) -> Side:
     Raises:
         BucketNotFound: there is no such bucket.
     """
-    engine: Engine = s3._engine()  # noqa: SLF001 - migrations move objects by the verbs' own parts
-    endpoint = await engine.control.endpoint()
-    side = Side(s3, place, engine, endpoint.is_aws, endpoint.url, counts_tags=endpoint.is_aws)
-    if not endpoint.is_aws:
-        side.counts_tags = (await _product(engine, place.bucket)).startswith(_COUNT_TAGS)
-    side.locks = bool(await side.setting_of(_LOCK, lambda: engine.transport.object_lock(place.bucket)))
+    endpoint: Endpoint = s3._endpoint()  # noqa: SLF001 - a door for this module
+    url, is_aws = await endpoint.identify()
+    side = Side(s3, place, endpoint, is_aws, url, counts_tags=is_aws)
+    if not is_aws:
+        # Later calls report its error better.
+        with suppress(S3Error):
+            side.counts_tags = (await endpoint.server_name(place.bucket)).lower().startswith(_COUNT_TAGS)
+    side.locks = bool(await side.setting_of(_LOCK, endpoint.has_object_lock(place.bucket)))
     return side
-
-
-async def _product(engine: Engine, bucket: str) -> str:
-    """Return the server's name for itself; empty if the request fails, as later calls report that error better."""
-    try:
-        # Not by aiobotocore, which takes half a second to load.
-        name = await engine.runner.run("head_bucket", bucket, None, lambda: engine.transport.server_name(bucket))
-    except S3Error:
-        return ""
-    return name.lower()
 
 
 def parts_of(size: int, etag: str | None, first: int) -> tuple[Part, ...] | None:

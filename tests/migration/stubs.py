@@ -60,13 +60,12 @@ class Moving:
 
 
 def side(s3: object, bucket: str) -> Any:
-    runner = SimpleNamespace(slow_downs=[])
     place = S3Place(bucket, "")
     return SimpleNamespace(
         s3=s3,
         place=place,
         ordered=bucket != "target",
-        engine=SimpleNamespace(runner=runner),
+        endpoint=SimpleNamespace(slow_downs=[]),
         is_aws=True,
     )
 
