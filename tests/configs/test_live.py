@@ -5,25 +5,12 @@ from __future__ import annotations
 import pytest
 
 from apm_s3.configs import ConfigStore
-from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
-from tests.seams.store import MARK, ObjectStore
+from tests.seams.store import MARK, Counting, ObjectStore
 
 RULES = {f"rules/{number}.yaml": f"groups: []\n# {number}\n" for number in range(5)}
 COPY = "live/production/loki/rules/0.yaml"
-
-
-class Counting(MemoryObjects):
-    """Notes which copies are asked for one by one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[str] = []
-
-    async def head(self, key: str) -> FileInfo:
-        self.asked.append(key)
-        return await super().head(key)
 
 
 async def test_live_copies_that_this_store_wrote_or_read_are_not_requested_again() -> None:
@@ -31,12 +18,12 @@ async def test_live_copies_that_this_store_wrote_or_read_are_not_requested_again
     store = ConfigStore(objects)
     await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
     await store.upload("loki", "production", OTHER_LOKI)
-    assert objects.asked == []
+    assert objects.keys("head") == []
 
     for text in (LOKI, OTHER_LOKI):
         await ConfigStore(objects).upload("loki", "production", text)
-        assert len(objects.asked) == len(RULES)
-        objects.asked.clear()
+        assert objects.count("head") == len(RULES)
+        objects.requests.clear()
 
 
 async def test_a_live_copy_from_another_writer_is_requested_once() -> None:
@@ -44,12 +31,12 @@ async def test_a_live_copy_from_another_writer_is_requested_once() -> None:
     store = ConfigStore(objects)
     await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
     await ConfigStore(objects).upload("loki", "production", "groups: []\n# other\n", name="rules/0.yaml")
-    objects.asked.clear()
+    objects.requests.clear()
 
     for text in (OTHER_LOKI, LOKI, OTHER_LOKI):
         await store.upload("loki", "production", text)
 
-    assert objects.asked == [COPY]
+    assert objects.keys("head") == [COPY]
 
 
 @pytest.mark.parametrize("mark", [{}, {MARK: "00"}], ids=["foreign", "late"])

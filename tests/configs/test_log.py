@@ -24,6 +24,7 @@ from tests.seams.store import (
     MAX_SEQUENCE,
     MAY_STORE,
     MUST_STORE,
+    Counting,
     LogRef,
     ObjectStore,
     chain_breaks,
@@ -35,31 +36,6 @@ from tests.seams.store import (
 
 CURRENT = "configs/production/current.json"
 START = 1_767_225_600.0
-
-
-class Counting(MemoryObjects):
-    """Counts requests: a listing as its pages of 1 000 keys, a deletion as its batches."""
-
-    def __init__(self, *, now: float | None = None) -> None:
-        super().__init__("memory", now=now)
-        self.counts: Counter[str] = Counter()
-
-    async def read(self, key: str, **options: Any) -> Any:
-        self.counts["GET"] += 1
-        return await super().read(key, **options)
-
-    async def put(self, key: str, body: bytes, **options: Any) -> Any:
-        self.counts["PUT"] += 1
-        return await super().put(key, body, **options)
-
-    async def list(self, prefix: str, *, start_after: str | None = None) -> Any:
-        found = 0
-        self.counts["LIST"] += 1
-        async for info in super().list(prefix, start_after=start_after):
-            found += 1
-            if found % 1000 == 0:
-                self.counts["LIST"] += 1
-            yield info
 
 
 @pytest.fixture
@@ -196,12 +172,12 @@ async def test_changes_without_a_release_store_the_log_only_occasionally(
     on_memory: ConfigStore, memory: Counting
 ) -> None:
     await on_memory.upload("loki", "production", LOKI)
-    memory.counts.clear()
+    memory.requests.clear()
     await bump(on_memory, 500)
 
     parts = sum("/log/" in key for key in memory.objects)
 
-    assert memory.counts["PUT"] == 500 + parts
+    assert memory.count("put") == 500 + parts
     assert parts <= 500 / (MUST_STORE - 1) + 1
     assert len(document(memory)["log"]["entries"]) <= MUST_STORE
     assert len(await on_memory.log("production")) == 502
@@ -358,9 +334,9 @@ async def test_storing_the_log_with_the_blobs_costs_no_more_round_trips(
     await on_memory.upload("loki", "production", LOKI)
     puts = []
     for number in range(70):
-        memory.counts.clear()
+        memory.requests.clear()
         await on_memory.upload("loki", "production", LOKI.replace("3100", str(3200 + number)))
-        puts.append(memory.counts["PUT"])
+        puts.append(memory.count("put"))
 
     # Blob, release document, reference document, live copy; and, twice in 70, a part of the log beside the blob.
     assert Counter(puts) == {4: 68, 5: 2}
@@ -377,13 +353,13 @@ async def test_a_log_watcher_gets_everything_since_its_last_entry_in_one_request
     for number in range(60):
         await on_memory.upload("loki", "production", LOKI.replace("3100", str(3100 + number)))
     await on_memory.upload("prometheus", "production", PROMETHEUS)
-    memory.counts.clear()
+    memory.requests.clear()
 
     entries = await take(on_memory.watch_log("production", since=10, interval=1000), 51)
 
     assert [entry.sequence for entry in entries] == list(range(11, 62))
     assert entries[-1].tools == {"prometheus": (0, 1)}
-    assert memory.counts == {"GET": 1}
+    assert memory.requests == [("read", CURRENT)]
 
 
 async def test_a_log_watcher_that_was_away_for_long_misses_nothing(on_memory: ConfigStore, memory: Counting) -> None:
@@ -444,26 +420,26 @@ async def test_the_requests_of_daily_calls_do_not_grow_with_the_number_of_commit
         memory, store = await grown(commits)
         counts = {}
         for name, call in calls.items():
-            memory.counts.clear()
+            memory.requests.clear()
             await call(store)
-            counts[name] = dict(memory.counts)
+            counts[name] = Counter(verb for verb, _ in memory.requests)
         counted.append(counts)
 
     assert counted[0] == counted[1]
-    assert counted[0]["log"] == {"GET": 1}
-    assert counted[0]["history"] == {"GET": 51, "LIST": 1}
-    assert counted[0]["mark_good"]["PUT"] == 1
+    assert counted[0]["log"] == {"read": 1}
+    assert counted[0]["history"] == {"read": 51, "list": 1}
+    assert counted[0]["mark_good"]["put"] == 1
 
 
 async def test_reading_the_whole_log_takes_one_request_for_about_thirty_entries() -> None:
     memory, store = await grown(400)
-    memory.counts.clear()
+    memory.requests.clear()
 
     entries = await store.log("production")
 
     assert len(entries) == 401
-    assert memory.counts["LIST"] == 1
-    assert memory.counts["GET"] <= 401 // MAY_STORE + 2
+    assert memory.count("list") == 1
+    assert memory.count("read") <= 401 // MAY_STORE + 2
 
 
 async def test_the_reference_document_of_five_tools_and_64_busy_writers_stays_below_24_kilobytes() -> None:

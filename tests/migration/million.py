@@ -42,7 +42,7 @@ class Pages:
         return low
 
 
-class Counting:
+class Nowhere:
     """Moves nothing, and lists at the end what was there."""
 
     def __init__(self, pages: Pages) -> None:
@@ -65,7 +65,7 @@ def memory(name: str) -> float:
 async def main(count: int) -> None:
     task, _ = stub_task([])
     pages = Pages(count)
-    mover = Counting(pages)
+    mover = Nowhere(pages)
     task.source_side.s3, task.target_side.s3, task.mover = pages, mover, mover  # type: ignore[assignment, union-attr]
     before, began = memory("VmRSS"), time.perf_counter()
     async with Journal(None, task.identity()) as journal:

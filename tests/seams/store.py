@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any
@@ -57,8 +58,12 @@ from apm_s3.configs._writes import checks as _checks
 from apm_s3.configs._writes import uploads as _uploads
 from apm_s3.configs._writes import writer as _writer
 from apm_s3.configs._writes.checks import Checks as _Checks
+from apm_s3.errors import ApmS3Error, PreconditionFailed
 from apm_s3.exporters.prometheus import _StoreFigures as StoreFigures
+from apm_s3.models import FileInfo
 from apm_s3.reports import ValidationReport
+from apm_s3.testing import MemoryObjects
+from apm_s3.testing._memory import Verb
 
 
 def has_probed(store: ConfigStore) -> bool:
@@ -138,3 +143,45 @@ def without_validation() -> Iterator[None]:
 
 decode_current_once = lru_cache(maxsize=512)(decode_current)
 decode_release_once = lru_cache(maxsize=512)(decode_release)
+
+
+class Counting(MemoryObjects):
+    """A bucket in memory that notes the requests which reach it.
+
+    Attributes:
+        requests: the verb and the key of each, in order; a listing is there for each of its pages of 1 000 keys.
+        refused: the keys of writes whose condition did not hold.
+    """
+
+    def __init__(self, *, now: float | None = None) -> None:
+        super().__init__(now=now)
+        self.requests: list[tuple[Verb, str]] = []
+        self.refused: list[str] = []
+
+    def count(self, verb: Verb) -> int:
+        """Return how many requests of one kind came."""
+        return len(self.keys(verb))
+
+    def keys(self, verb: Verb) -> list[str]:
+        """Return the keys of the requests of one kind."""
+        return [key for each, key in self.requests if each == verb]
+
+    def _arrive(self, verb: Verb, key: str) -> ApmS3Error | None:
+        self.requests.append((verb, key))
+        return super()._arrive(verb, key)
+
+    async def put(self, key: str, body: bytes, **options: Any) -> FileInfo:
+        await asyncio.sleep(0)
+        try:
+            return await super().put(key, body, **options)
+        except PreconditionFailed:
+            self.refused.append(key)
+            raise
+
+    async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
+        found = 0
+        async for info in super().list(prefix, start_after=start_after):
+            found += 1
+            if found % 1000 == 0:
+                self.requests.append(("list", prefix))
+            yield info
