@@ -159,6 +159,7 @@ RULES = {
         ("role: b", [("enum", "'b' was added in 2.0, but the target version is 1.9")]),
         ("roles: [a, c]", [("enum", "unknown roles 'c'; allowed values: a, b")]),
         ("count: 0", [("out-of-range", "count must be above 0")]),
+        ("size: 2", []),
         ("size: 1", [("out-of-range", "size must be at least 2")]),
         ("jobs: [{}, ~]", [("null-section", "empty or null job")]),
         ("old: 1", []),
@@ -178,6 +179,18 @@ def test_what_a_table_says_of_its_fields_is_checked(text, found):
     Schema(RULES).decode("t.Root", root, context)
 
     assert [(issue.rule, issue.message) for issue in context.issues] == found
+
+
+@pytest.mark.parametrize(
+    ("target", "rules"), [((1, 9), ["enum"]), ((2, 0), ["unknown-field"]), (None, ["unknown-field"])]
+)
+def test_a_value_is_added_and_a_field_removed_by_a_release(target, rules):
+    context = Context(target)
+    root = read_document("name: a\ntwo: b\nrole: b\nold: 1", "yaml", library="v2").root
+
+    Schema(RULES).decode("t.Root", root, context)
+
+    assert [issue.rule for issue in context.issues] == rules
 
 
 def test_a_removed_field_is_not_suggested_for_a_misspelt_one():

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from apm_s3.validators import validate_bundle, validate_config
+from tests.validators.good import ALERTING, SOURCES
 
 INI = """\
 instance_name = one
@@ -21,74 +22,6 @@ enabled = true
 anything = true
 [plugin.some-app]
 any_key = 1
-"""
-
-SOURCES = """\
-apiVersion: 1
-datasources:
-  - name: Prometheus
-    type: prometheus
-    uid: prom
-    access: proxy
-    url: http://prometheus:9090
-    isDefault: true
-    orgId: 1
-    jsonData: {httpMethod: POST}
-    secureJsonData: {httpHeaderValue1: $TOKEN}
-  - name: Loki
-    type: loki
-    uid: loki
-    isDefault: $LOKI_DEFAULT
-"""
-
-ALERTING = """\
-apiVersion: 1
-groups:
-  - orgId: 1
-    name: api
-    folder: alerts
-    interval: 60s
-    rules:
-      - uid: api-down
-        title: API down
-        condition: A
-        for: 5m
-        noDataState: Alerting
-        execErrState: Error
-        labels: {team: sre}
-        data:
-          - refId: A
-            datasourceUid: prom
-            model: {expr: up == 0}
-contactPoints:
-  - orgId: 1
-    name: ops
-    receivers:
-      - uid: ops-mail
-        type: email
-        settings: {addresses: ops@example.com}
-policies:
-  - receiver: ops
-    group_wait: 30s
-templates:
-  - name: title
-    template: '{{ define "title" }}x{{ end }}'
-muteTimes:
-  - name: nights
-deleteRules:
-  - uid: gone
-"""
-
-PROVIDERS = """\
-apiVersion: 1
-providers:
-  - name: files
-    type: file
-    updateIntervalSeconds: 30
-    options: {path: /var/lib/grafana/dashboards}
-apps:
-  - type: some-app
-    disabled: false
 """
 
 DASHBOARD = {
@@ -131,47 +64,9 @@ def test_a_mapping_is_accepted_as_an_ini_file() -> None:
     assert not validate_config("grafana", {"server": ["http_port"]}, kind="ini").ok
 
 
-@pytest.mark.parametrize("text", [SOURCES, ALERTING, PROVIDERS, "", "- name: x\n  options: {path: /d}\n"])
+@pytest.mark.parametrize("text", ["", "- name: x\n  options: {path: /d}\n"])
 def test_provisioning_is_accepted(text: str) -> None:
     assert found(text, "provisioning") == []
-
-
-@pytest.mark.parametrize(
-    ("text", "old", "new", "path", "rule"),
-    [
-        (SOURCES, "orgId: 1", "orgId: one", "datasources[0].orgId", "wrong-type"),
-        (SOURCES, "isDefault: true", "isDefault: maybe", "datasources[0].isDefault", "wrong-type"),
-        (SOURCES, "{httpMethod: POST}", "POST", "datasources[0].jsonData", "wrong-type"),
-        (SOURCES, "apiVersion: 1", "apiVersion: one", "apiVersion", "wrong-type"),
-        (SOURCES, "  - name: Loki", "  - Loki\n  - name: Loki", "datasources[1]", "wrong-type"),
-        (PROVIDERS, "type: file", "type: http", "providers[0].type", "provider-type"),
-        (PROVIDERS, "{path: /var/lib/grafana/dashboards}", "{}", "providers[0].options.path", "required"),
-        (PROVIDERS, "type: some-app", "name: x", "apps[0].type", "required"),
-        (ALERTING, "    name: api\n", "", "groups[0].name", "required"),
-        (ALERTING, "    folder: alerts\n", "", "groups[0].folder", "required"),
-        (ALERTING, "interval: 60s", "interval: soon", "groups[0].interval", "duration"),
-        (ALERTING, "interval: 60s", "interval:", "groups[0].interval", "required"),
-        (ALERTING, "uid: api-down", "uid: api down", "groups[0].rules[0].uid", "uid"),
-        (ALERTING, "title: API down", "title: ' '", "groups[0].rules[0].title", "required"),
-        (ALERTING, "        condition: A\n", "", "groups[0].rules[0].condition", "required"),
-        (ALERTING, "for: 5m", "for: later", "groups[0].rules[0].for", "duration"),
-        (ALERTING, "noDataState: Alerting", "noDataState: Fine", "groups[0].rules[0].noDataState", "choice"),
-        (ALERTING, "execErrState: Error", "execErrState: Bad", "groups[0].rules[0].execErrState", "choice"),
-        (ALERTING, "uid: ops-mail", "uid: '  '", "contactPoints[0].receivers[0].uid", "required"),
-        (ALERTING, "uid: ops-mail", "id: x", "contactPoints[0].receivers[0].uid", "required"),
-        (ALERTING, "        type: email\n", "", "contactPoints[0].receivers[0].type", "required"),
-        (ALERTING, "settings: {addresses: ops@example.com}", "settings:", "contactPoints[0].receivers[0].settings",
-         "required"),
-        (ALERTING, "    name: ops\n", "", "contactPoints[0].name", "required"),
-        (ALERTING, "group_wait: 30s", "group_wait: x", "policies[0].group_wait", "duration"),
-        (ALERTING, "  - name: nights", "  - orgId: 1", "muteTimes[0].name", "required"),
-        (ALERTING, "    template: '{{ define \"title\" }}x{{ end }}'\n", "", "templates[0].template", "required"),
-        (ALERTING, "  - uid: gone", "  - orgId: 1", "deleteRules[0].uid", "required"),
-    ],
-)  # fmt: skip
-def test_each_violated_provisioning_rule_is_refused(text: str, old: str, new: str, path: str, rule: str) -> None:
-    assert old in text
-    assert ("error", path, rule) in found(text.replace(old, new, 1), "provisioning")
 
 
 def test_settings_that_grafana_ignores_get_warnings() -> None:

@@ -5,168 +5,27 @@ from __future__ import annotations
 import pytest
 
 from apm_s3.validators import validate_config
-
-GOOD = """\
-service:
-  extensions: [jaeger_storage, jaeger_query, remote_sampling, healthcheckv2]
-  pipelines:
-    traces:
-      receivers: [otlp, jaeger]
-      processors: [batch]
-      exporters: [jaeger_storage_exporter, spanmetrics]
-    metrics/spanmetrics:
-      receivers: [spanmetrics]
-      exporters: [prometheus]
-  telemetry:
-    resource:
-      service.name: jaeger
-    logs:
-      level: info
-extensions:
-  healthcheckv2:
-    use_v2: true
-    http:
-  jaeger_query:
-    base_path: /jaeger
-    storage:
-      traces: primary
-      traces_archive: archive
-      metrics: spm
-  jaeger_storage:
-    backends:
-      primary:
-        memory:
-          max_traces: 100000
-      archive:
-        elasticsearch:
-          server_urls: ["${env:ES_URL:-http://localhost:9200}"]
-    metric_backends:
-      spm:
-        prometheus:
-          endpoint: http://prometheus:9090
-  remote_sampling:
-    adaptive:
-      sampling_store: primary
-    http:
-receivers:
-  otlp:
-    protocols:
-      grpc:
-  jaeger:
-    protocols:
-      grpc:
-processors:
-  batch:
-exporters:
-  jaeger_storage_exporter:
-    trace_storage: primary
-  prometheus:
-    endpoint: 0.0.0.0:8889
-connectors:
-  spanmetrics:
-"""
-
-
-def errors(text: str, kind: str = "config", name: str | None = None) -> list[tuple[str, str]]:
-    report = validate_config("jaeger", text, kind=kind, name=name)
-    return [(issue.path, issue.rule) for issue in report.errors]
-
-
-def test_a_complete_configuration_is_accepted() -> None:
-    report = validate_config("jaeger", GOOD)
-    assert report.kind == "config"
-    assert report.issues == ()
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "path", "rule"),
-    [
-        ("connectors:\n", "connector:\n", "connector", "unknown-field"),
-        ("  batch:\nexporters", "  batch/:\nexporters", 'processors["batch/"]', "component-id"),
-        ("  otlp:\n", "  otpl:\n", "receivers.otpl", "component-type"),
-        ("  jaeger_query:\n    base", "  jaeger_mcp:\n  jaeger_query:\n    base", "extensions.jaeger_mcp", "component-type"),
-        ("exporters: [prometheus]", "exporters: [prom]", 'service.pipelines["metrics/spanmetrics"].exporters[0]',
-         "undefined-reference"),
-        ("healthcheckv2]", "pprof]", "service.extensions[3]", "undefined-reference"),
-        ("processors: [batch]", "processors: [batch, batch]", "service.pipelines.traces.processors[1]", "duplicate"),
-        ("processors: [batch]", "processors: batch", "service.pipelines.traces.processors", "wrong-type"),
-        ("receivers: [otlp, jaeger]", "receivers: []", "service.pipelines.traces.receivers", "required"),
-        ("exporters: [prometheus]", "exporters:", 'service.pipelines["metrics/spanmetrics"].exporters', "required"),
-        ("metrics/spanmetrics:", "spans:", "service.pipelines.spans", "pipeline-id"),
-        ("exporters: [jaeger_storage_exporter, spanmetrics]", "exporters: [jaeger_storage_exporter]",
-         'service.pipelines["metrics/spanmetrics"].receivers[0]', "connector-unused"),
-        ("receivers: [spanmetrics]", "receivers: [otlp]", "service.pipelines.traces.exporters[1]", "connector-unused"),
-        ("receivers: [otlp, jaeger]", "receivers: [otlp, spanmetrics]", "service.pipelines.traces.exporters[1]",
-         "connector-cycle"),
-        ("    logs:\n      level", "    log:\n      level", "service.telemetry.log", "unknown-field"),
-        ("base_path: /jaeger", "base_path: jaeger", "extensions.jaeger_query.base_path", "base-path"),
-        ("base_path: /jaeger", "base_path: /a/../b", "extensions.jaeger_query.base_path", "base-path"),
-        ("      traces: primary\n", "", "extensions.jaeger_query.storage.traces", "required"),
-        ("      traces: primary\n", "      traces: other\n", "extensions.jaeger_query.storage.traces",
-         "undefined-reference"),
-        ("metrics: spm", "metrics: primary", "extensions.jaeger_query.storage.metrics", "undefined-reference"),
-        ("    trace_storage: primary", "    trace_storage: none", "exporters.jaeger_storage_exporter.trace_storage",
-         "undefined-reference"),
-        ("    trace_storage: primary", "", "exporters.jaeger_storage_exporter.trace_storage", "required"),
-        ("base_path: /jaeger", "trace_storage_archive: x", "extensions.jaeger_query.trace_storage_archive",
-         "unknown-field"),
-        ("max_traces: 100000", "max_spans: 1", "extensions.jaeger_storage.backends.primary.memory.max_spans",
-         "unknown-field"),
-        ("        memory:\n", "        memroy:\n", "extensions.jaeger_storage.backends.primary.memroy", "unknown-field"),
-        ("          max_traces: 100000\n", "          max_traces: 1\n        badger:\n          ephemeral: true\n",
-         "extensions.jaeger_storage.backends.primary", "exactly-one"),
-        ("sampling_store: primary", "sampling_store: nowhere", "extensions.remote_sampling.adaptive.sampling_store",
-         "undefined-reference"),
-        ("    adaptive:\n", "    file:\n      path: x\n    adaptive:\n", "extensions.remote_sampling", "exactly-one"),
-    ],
-)  # fmt: skip
-def test_each_violated_rule_is_refused_at_its_position(old: str, new: str, path: str, rule: str) -> None:
-    assert old in GOOD
-    assert (path, rule) in errors(GOOD.replace(old, new, 1))
+from tests.validators.good import JAEGER, SAMPLING, errors
 
 
 def test_missing_sections_are_reported_by_name() -> None:
-    found = errors("processors: {batch: }\n")
+    found = errors("jaeger", "processors: {batch: }\n")
     assert {path for path, rule in found if rule == "required"} == {"receivers", "exporters", "service"}
 
 
 def test_storage_without_a_backend_is_refused() -> None:
-    text = GOOD[: GOOD.index("    backends:")] + GOOD[GOOD.index("    metric_backends:") :]
-    assert ("extensions.jaeger_storage.backends", "required") in errors(text)
+    text = JAEGER[: JAEGER.index("    backends:")] + JAEGER[JAEGER.index("    metric_backends:") :]
+    assert ("extensions.jaeger_storage.backends", "required") in errors("jaeger", text)
 
 
 def test_a_typo_gets_a_hint() -> None:
-    report = validate_config("jaeger", GOOD.replace("receivers: [otlp, jaeger]", "receivers: [otpl, jaeger]"))
+    report = validate_config("jaeger", JAEGER.replace("receivers: [otlp, jaeger]", "receivers: [otpl, jaeger]"))
     assert [issue.hint for issue in report.errors] == ["did you mean otlp?"]
 
 
 def test_values_with_variables_are_not_checked() -> None:
-    assert errors(GOOD.replace("traces: primary", "traces: ${env:STORE}")) == []
-    assert errors(GOOD.replace("[otlp, jaeger]", "${env:RECEIVERS}")) == []
-
-
-SAMPLING = """{"default_strategy": {"type": "probabilistic", "param": 0.5},
- "service_strategies": [{"service": "api", "type": "ratelimiting", "param": 2,
-   "operation_strategies": [{"operation": "GET /", "type": "probabilistic", "param": 1}]}]}"""
-
-
-def test_sampling_strategies_are_recognised_and_accepted() -> None:
-    report = validate_config("jaeger", SAMPLING)
-    assert (report.kind, report.issues) == ("sampling", ())
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "path"),
-    [
-        ("0.5", '"0.5"', "default_strategy.param"),
-        ('"probabilistic", "param": 0.5', '1, "param": 0.5', "default_strategy.type"),
-        ('"api"', "[]", "service_strategies[0].service"),
-        ('[{"service"', '{"x": [{"service"', "service_strategies"),
-    ],
-)
-def test_json_of_the_wrong_type_is_refused(old: str, new: str, path: str) -> None:
-    text = SAMPLING.replace(old, new, 1) + ("}" if new.startswith("{") else "")
-    assert (path, "wrong-type") in errors(text, "sampling")
+    assert errors("jaeger", JAEGER.replace("traces: primary", "traces: ${env:STORE}")) == []
+    assert errors("jaeger", JAEGER.replace("[otlp, jaeger]", "${env:RECEIVERS}")) == []
 
 
 @pytest.mark.parametrize(
@@ -189,11 +48,11 @@ def test_problems_that_jaeger_only_logs_get_warnings(old: str, new: str, rule: s
 
 
 def test_the_ui_configuration_is_an_object_or_a_function() -> None:
-    assert errors('{"archiveEnabled": true}', "ui", "ui.json") == []
-    assert errors("[1]", "ui", "ui.json") == [("", "wrong-type")]
-    assert errors('{"x" = 1}', "ui", "ui.json") != []
-    assert errors("// ui\nfunction UIConfig() {\n  return {};\n}\n", "ui", "ui.js") == []
-    assert errors("export default {}", "ui", "ui.js") == [("", "ui-function")]
+    assert errors("jaeger", '{"archiveEnabled": true}', kind="ui", name="ui.json") == []
+    assert errors("jaeger", "[1]", kind="ui", name="ui.json") == [("", "wrong-type")]
+    assert errors("jaeger", '{"x" = 1}', kind="ui", name="ui.json") != []
+    assert errors("jaeger", "// ui\nfunction UIConfig() {\n  return {};\n}\n", kind="ui", name="ui.js") == []
+    assert errors("jaeger", "export default {}", kind="ui", name="ui.js") == [("", "ui-function")]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +70,7 @@ def test_the_ui_configuration_is_an_object_or_a_function() -> None:
     ],
 )
 def test_a_value_from_a_variable_does_not_count_as_missing(text: str) -> None:
-    assert errors(text) == []
+    assert errors("jaeger", text) == []
 
 
 @pytest.mark.parametrize(
@@ -232,6 +91,6 @@ def test_a_value_from_a_variable_does_not_count_as_missing(text: str) -> None:
     ],
 )
 def test_requirements_of_agents_and_interceptors_are_checked(fields: str, found: list[tuple[str, str]]) -> None:
-    text = GOOD.replace("    base_path: /jaeger\n", f"    base_path: /jaeger\n    {fields}\n")
+    text = JAEGER.replace("    base_path: /jaeger\n", f"    base_path: /jaeger\n    {fields}\n")
 
-    assert errors(text) == [(f"extensions.jaeger_query.{path}", rule) for path, rule in found]
+    assert errors("jaeger", text) == [(f"extensions.jaeger_query.{path}", rule) for path, rule in found]
