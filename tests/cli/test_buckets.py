@@ -18,27 +18,45 @@ def bucket(shell: Shell) -> str:
     return shell.environ["APM_S3_BUCKET"] + "-new"
 
 
-def test_a_bucket_for_configurations_is_planned_created_shown_and_deleted(shell: Shell, bucket: str) -> None:
-    purpose = ["--purpose", "configs", "-e", "staging", "--tag", "team=apm"]
+PURPOSE = ["--purpose", "configs", "-e", "staging", "--tag", "team=apm"]
 
-    plan = shell.json("bucket", "plan", bucket, *purpose, "--exit-code", status=6)
+
+@pytest.fixture
+def created(shell: Shell, bucket: str) -> str:
+    """A bucket for configurations of staging."""
+    shell.ok("bucket", "create", bucket, *PURPOSE)
+    return bucket
+
+
+def test_a_bucket_for_configurations_is_planned_and_created(shell: Shell, bucket: str) -> None:
+    plan = shell.json("bucket", "plan", bucket, *PURPOSE, "--exit-code", status=6)
     assert (plan["create"], plan["empty"], plan["done"]) == (True, False, False)
-    created = shell.terminal("bucket", "create", bucket, *purpose)
-    assert created.status == 0, created.plain
-    assert f"Created bucket '{bucket}' with" in created.plain
-    assert f"\x1b[32m+\x1b[0m bucket {bucket}" in created.screen
-    shown = shell.json("bucket", "show", bucket)
-    assert shown["settings"]["tags"]["values"]["team"] == "apm"
-    assert shown["settings"]["versioning"]["enabled"] is True
-    assert "versioning" in shell.terminal("bucket", "show", bucket).plain
-    assert shell.json("bucket", "plan", bucket, *purpose, "--exit-code")["empty"] is True
-    assert bucket in [each["name"] for each in shell.json("bucket", "ls", bucket)["buckets"]]
-    assert "blocked" in shell.terminal("bucket", "ls", bucket, "--details").plain
-    removed = shell.terminal("bucket", "rm", bucket, typed="y\n")
-    assert (removed.status, f"deleted bucket '{bucket}'" in removed.plain) == (0, True)
-    missing = shell("bucket", "show", bucket)
-    assert missing.status == 1
-    assert "hint: see apm-s3 bucket ls, or create it" in missing.stderr
+
+    made = shell.terminal("bucket", "create", bucket, *PURPOSE)
+    assert made.status == 0, made.plain
+    assert f"Created bucket '{bucket}' with" in made.plain
+    assert f"\x1b[32m+\x1b[0m bucket {bucket}" in made.screen
+    assert shell.json("bucket", "plan", bucket, *PURPOSE, "--exit-code")["empty"] is True
+
+
+def test_the_settings_of_a_bucket_are_shown(shell: Shell, created: str) -> None:
+    settings = shell.json("bucket", "show", created)["settings"]
+
+    assert (settings["tags"]["values"]["team"], settings["versioning"]["enabled"]) == ("apm", True)
+    assert "versioning" in shell.terminal("bucket", "show", created).plain
+
+
+def test_buckets_are_listed(shell: Shell, created: str) -> None:
+    assert created in [each["name"] for each in shell.json("bucket", "ls", created)["buckets"]]
+    assert "blocked" in shell.terminal("bucket", "ls", created, "--details").plain
+
+
+def test_a_bucket_is_deleted_after_a_question(shell: Shell, created: str) -> None:
+    removed = shell.terminal("bucket", "rm", created, typed="y\n")
+    missing = shell("bucket", "show", created)
+
+    assert (removed.status, f"deleted bucket '{created}'" in removed.plain) == (0, True)
+    assert (missing.status, "hint: see apm-s3 bucket ls, or create it" in missing.stderr) == (1, True)
 
 
 def test_a_bucket_is_changed_only_by_the_plan_that_was_reviewed(shell: Shell, bucket: str) -> None:

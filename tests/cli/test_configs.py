@@ -19,25 +19,53 @@ def staging(shell: Shell) -> Shell:
     return shell
 
 
-def test_configurations_are_listed_shown_and_told_in_history_log_and_status(staging: Shell) -> None:
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("ls --all", "Version 3"),
+        ("show prometheus --list", "prometheus.yml"),
+        ("history prometheus", "Version 1"),
+        ("log --since 2", "prometheus 2→3"),
+        ("status", "revision 1"),
+    ],
+)
+def test_a_terminal_shows_what_an_environment_has(command: str, told: str, staging: Shell) -> None:
+    assert told in staging.terminal("config", *command.split()).plain
+
+
+def test_the_latest_releases_are_listed(staging: Shell) -> None:
     (release,) = staging.json("config", "ls")["releases"]
+
     assert (release["tool"], release["revision"], release["author"]) == ("prometheus", 3, "ada")
-    assert "Version 3" in staging.terminal("config", "ls", "--all").plain
+
+
+def test_the_text_of_any_revision_is_shown(staging: Shell) -> None:
     assert staging.ok("config", "show", "prometheus") == PROMETHEUS[2]
-    assert staging.terminal("config", "show", "prometheus", "-r", "1").plain == PROMETHEUS[0]
     assert staging.json("config", "show", "prometheus", "-r", "2")["text"] == PROMETHEUS[1]
-    assert "prometheus.yml" in staging.terminal("config", "show", "prometheus", "--list").plain
+    assert staging.terminal("config", "show", "prometheus", "-r", "1").plain == PROMETHEUS[0]
+
+
+def test_the_files_of_a_release_are_listed(staging: Shell) -> None:
     assert list(staging.json("config", "show", "prometheus", "--list")["release"]["files"]) == ["prometheus.yml"]
+
+
+def test_the_history_is_told_from_its_end(staging: Shell) -> None:
     history = staging.json("config", "history", "prometheus", "-n", "2")["releases"]
+
     assert [each["revision"] for each in history] == [3, 2]
-    assert "Version 1" in staging.terminal("config", "history", "prometheus").plain
+
+
+def test_the_log_is_told_from_its_end_or_since_a_moment(staging: Shell) -> None:
     entries = staging.json("config", "log", "--tool", "prometheus")["entries"]
+
     assert [each["action"] for each in entries] == ["mark_good", "upload", "upload", "upload"]
-    assert "prometheus 2→3" in staging.terminal("config", "log", "--since", "2").plain
     assert staging.json("config", "log", "--since", "2999-01-01")["entries"] == []
+
+
+def test_the_status_has_the_revision_and_the_good_one(staging: Shell) -> None:
     (status,) = staging.json("config", "status", "--exit-code")["tools"]
+
     assert (status["revision"], status["good_revision"], status["drifted"]) == (3, 1, None)
-    assert "revision 1" in staging.terminal("config", "status").plain
 
 
 def test_an_empty_store_says_how_to_begin(shell: Shell) -> None:
@@ -45,22 +73,33 @@ def test_an_empty_store_says_how_to_begin(shell: Shell) -> None:
     assert (ran.status, "apm-s3 config push stores one" in ran.stderr) == (0, True)
 
 
-def test_a_rollback_is_planned_and_done_and_its_outcome_is_known(staging: Shell) -> None:
-    assert "Would return prometheus in staging to revision 1" in staging.ok(
-        "config", "rollback", "prometheus", "--dry-run"
-    )
-    release = staging.json("config", "rollback", "prometheus", "--author", "me", "-m", "Back")
+def test_a_rollback_returns_to_the_good_revision(staging: Shell) -> None:
+    command = ["config", "rollback", "prometheus"]
+
+    assert "Would return prometheus in staging to revision 1" in staging.ok(*command, "--dry-run")
+    release = staging.json(*command, "--author", "me", "-m", "Back")
     assert (release["revision"], release["author"], release["origin"]["revision"]) == (4, "me", 1)
+
+
+def test_a_rollback_returns_to_the_revision_that_is_named(staging: Shell) -> None:
     told = staging.terminal("config", "rollback", "prometheus", "--to", "2", "-m", "Forth")
-    assert "prometheus in staging is at revision 5, with the files of revision 2" in told.plain
-    outcome = staging.json("config", "outcome", release["write_id"])
-    assert outcome["outcome"] == "won"
-    assert "won: it was committed" in staging.terminal("config", "outcome", release["write_id"]).plain
-    never = ConfigStore.new_write_id("staging")
-    assert staging("config", "outcome", never).status == 5
-    conflict = staging("config", "rollback", "prometheus", "--to", "2", "--expect-revision", "1")
-    assert (conflict.status, "hint: get the current revision" in conflict.stderr) == (4, True)
+
+    assert "prometheus in staging is at revision 4, with the files of revision 2" in told.plain
     assert staging("config", "rollback", "prometheus", "--to", "99").status == 1
+
+
+def test_a_rollback_of_another_revision_than_expected_has_status_4(staging: Shell) -> None:
+    conflict = staging("config", "rollback", "prometheus", "--to", "2", "--expect-revision", "1")
+
+    assert (conflict.status, "hint: get the current revision" in conflict.stderr) == (4, True)
+
+
+def test_the_outcome_of_a_commit_is_known_by_its_write_id(staging: Shell) -> None:
+    write_id = staging.json("config", "rollback", "prometheus")["write_id"]
+
+    assert staging.json("config", "outcome", write_id)["outcome"] == "won"
+    assert "won: it was committed" in staging.terminal("config", "outcome", write_id).plain
+    assert staging("config", "outcome", ConfigStore.new_write_id("staging")).status == 5
 
 
 def test_a_rollback_to_an_invalid_revision_is_refused_unless_it_is_forced(staging: Shell) -> None:

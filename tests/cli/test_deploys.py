@@ -59,35 +59,66 @@ def staging(shell: Shell) -> Shell:
     return shell
 
 
-def test_a_directory_is_pushed_compared_and_pulled(staging: Shell) -> None:
+def test_a_push_is_planned_and_done(staging: Shell) -> None:
     would = staging.terminal("config", "push", "prometheus", "--dry-run").plain
     assert "Would change prometheus in staging: 1 to add, 0 to change, 0 to remove" in would
     assert "+ prometheus.yml" in would
+
     first = staging.json("config", "push", "prometheus", "--author", "ada", "-m", "Begin")
     assert (first["revision"], first["author"], first["message"]) == (1, "ada", "Begin")
 
+
+@pytest.fixture
+def changed(staging: Shell) -> Shell:
+    """`staging`, whose bundle was pushed, and then changed in its directory."""
+    staging.ok("config", "push", "prometheus")
     put(staging.directory / "prometheus", {"prometheus.yml": BETTER, "rules/a.yml": "groups: []\n"})
-    shown = staging.terminal("config", "diff", "prometheus")
+    return staging
+
+
+def test_a_diff_shows_what_a_push_would_change(changed: Shell) -> None:
+    shown = changed.terminal("config", "diff", "prometheus")
+
     assert "\x1b[32m+- job_name: api" in shown.screen
     assert "~ prometheus.yml" in shown.plain
     assert "+ rules/a.yml" in shown.plain
-    changed = staging("config", "diff", "prometheus", "--exit-code", "-o", "json")
-    assert changed.status == 6
-    assert [each["kind"] for each in json.loads(changed.stdout)["files"]] == ["changed", "added"]
-    pushed = staging.terminal("config", "push", "prometheus", "-m", "More")
-    assert "prometheus in staging is at revision 2" in pushed.plain
-    assert staging("config", "diff", "prometheus", "--exit-code").status == 0
-    assert "no differences" in staging.ok("config", "diff", "prometheus")
-    assert staging("config", "diff", "--tool", "prometheus", "--from", "1", "--to", "2", "--exit-code").status == 6
 
-    pulled = staging.json("config", "pull", "copy", "--tool", "prometheus", "-r", "1")
-    assert (pulled["revision"], files_in(staging.directory / "copy")) == (1, {"prometheus.yml": GOOD})
-    assert staging("config", "pull", "copy", "--tool", "prometheus").status == 2
-    assert "+ rules/a.yml" in staging.ok("config", "pull", "copy", "--tool", "prometheus", "--dry-run")
-    refused = staging.terminal("config", "pull", "copy", "--tool", "prometheus", "--replace", typed="n\n")
-    assert (refused.status, files_in(staging.directory / "copy")) == (1, {"prometheus.yml": GOOD})
-    staging.ok("config", "pull", "copy", "--tool", "prometheus", "--replace", "--yes")
-    assert files_in(staging.directory / "copy") == files_in(staging.directory / "prometheus")
+
+def test_a_diff_with_differences_has_status_6(changed: Shell) -> None:
+    differing = changed("config", "diff", "prometheus", "--exit-code", "-o", "json")
+
+    assert differing.status == 6
+    assert [each["kind"] for each in json.loads(differing.stdout)["files"]] == ["changed", "added"]
+
+
+def test_after_a_push_there_are_no_differences_but_to_earlier_revisions(changed: Shell) -> None:
+    pushed = changed.terminal("config", "push", "prometheus", "-m", "More")
+
+    assert "prometheus in staging is at revision 2" in pushed.plain
+    assert changed("config", "diff", "prometheus", "--exit-code").status == 0
+    assert "no differences" in changed.ok("config", "diff", "prometheus")
+    assert changed("config", "diff", "--tool", "prometheus", "--from", "1", "--to", "2", "--exit-code").status == 6
+
+
+def test_a_revision_is_pulled_into_a_new_directory(changed: Shell) -> None:
+    changed.ok("config", "push", "prometheus", "-m", "More")
+
+    pulled = changed.json("config", "pull", "copy", "--tool", "prometheus", "-r", "1")
+
+    assert (pulled["revision"], files_in(changed.directory / "copy")) == (1, {"prometheus.yml": GOOD})
+
+
+def test_a_pull_replaces_a_directory_only_if_it_may(changed: Shell) -> None:
+    changed.ok("config", "push", "prometheus", "-m", "More")
+    changed.ok("config", "pull", "copy", "--tool", "prometheus", "-r", "1")
+    command = ["config", "pull", "copy", "--tool", "prometheus"]
+
+    assert changed(*command).status == 2
+    assert "+ rules/a.yml" in changed.ok(*command, "--dry-run")
+    assert changed.terminal(*command, "--replace", typed="n\n").status == 1
+    assert files_in(changed.directory / "copy") == {"prometheus.yml": GOOD}
+    changed.ok(*command, "--replace", "--yes")
+    assert files_in(changed.directory / "copy") == files_in(changed.directory / "prometheus")
 
 
 def test_an_invalid_bundle_is_not_pushed(staging: Shell) -> None:
@@ -194,21 +225,31 @@ def promoted(staging: Shell) -> Shell:
     return staging
 
 
-def test_a_plan_is_a_file_that_is_reviewed_and_carried_out(promoted: Shell) -> None:
-    shown = promoted.terminal("config", "plan", "staging", "qa", "--out", "deploy.plan").plain
+def test_a_plan_shows_what_a_deploy_would_change(promoted: Shell) -> None:
+    shown = promoted.terminal("config", "plan", "staging", "qa").plain
+
     assert "Plan: 1 tool from staging to qa; files: 0 to add, 1 to change, 0 to remove" in shown
     assert "~ prometheus: revision 1 -> 2, from revision 2" in shown
     assert "+- job_name: api" in shown
-    reviewed = json.loads((promoted.directory / "deploy.plan").read_text())
-    assert (reviewed["kind"], reviewed["target"]["environment"]) == ("apm-s3/deploy-plan", "qa")
-    planned = promoted("config", "plan", "staging", "qa", "--exit-code", "-o", "json")
-    assert (planned.status, json.loads(planned.stdout)["plan"]["hash"]) == (6, reviewed["hash"])
 
-    tried = promoted.json("config", "deploy", "deploy.plan", "--dry-run")
-    assert tried["plan"]["hash"] == reviewed["hash"]
-    assert promoted("config", "deploy", "deploy.plan").status == 2
-    assert promoted.terminal("config", "deploy", "deploy.plan", "-m", "go", typed="n\n").status == 1
-    done = promoted.terminal("config", "deploy", "deploy.plan", "-m", "go", typed="y\n").plain
+
+def test_a_plan_is_a_file_with_the_hash_of_what_is_planned(promoted: Shell) -> None:
+    promoted.ok("config", "plan", "staging", "qa", "--out", "deploy.plan")
+    reviewed = json.loads((promoted.directory / "deploy.plan").read_text())
+    planned = promoted("config", "plan", "staging", "qa", "--exit-code", "-o", "json")
+
+    assert (reviewed["kind"], reviewed["target"]["environment"]) == ("apm-s3/deploy-plan", "qa")
+    assert (planned.status, json.loads(planned.stdout)["plan"]["hash"]) == (6, reviewed["hash"])
+    assert promoted.json("config", "deploy", "deploy.plan", "--dry-run")["plan"]["hash"] == reviewed["hash"]
+
+
+def test_a_plan_is_carried_out_after_a_question(promoted: Shell) -> None:
+    promoted.ok("config", "plan", "staging", "qa", "--out", "deploy.plan")
+    command = ["config", "deploy", "deploy.plan"]
+
+    assert promoted(*command).status == 2
+    assert promoted.terminal(*command, "-m", "go", typed="n\n").status == 1
+    done = promoted.terminal(*command, "-m", "go", typed="y\n").plain
     assert "deployed staging to qa: prometheus is at revision 2" in done
     assert promoted("config", "plan", "staging", "qa", "--exit-code").status == 0
 
@@ -347,52 +388,78 @@ def test_a_prefix_in_s3_is_imported(shell: Shell) -> None:
 # Backups and care
 
 
-def test_a_backup_is_made_listed_verified_drilled_and_restored(shell: Shell, memory: FaultyS3) -> None:
+ELSEWHERE = ["--backup-bucket", "apm-backups"]
+
+
+@pytest.fixture
+def third(shell: Shell, memory: FaultyS3) -> Shell:
+    """A shell on an environment "staging" at its third revision, and a bucket for backups."""
     on_store(shell, three_revisions)
     shell.environ["APM_S3_ENVIRONMENT"] = "staging"
     memory.s3.buckets["apm-backups"] = {}
-    there = ["--backup-bucket", "apm-backups"]
+    return shell
 
-    assert "+ staging/prometheus: revision 3" in shell.ok("config", "backup", "--dry-run")
-    (made,) = shell.json("config", "backup", *there, "-m", "Tonight")["backups"]
-    assert made["key"][:19] in shell.terminal("config", "backup", *there, columns=200).plain
-    assert shell.json("config", "backups")["backups"] == []
-    listed = shell.terminal("config", "backups", *there, columns=200).plain
-    assert made["key"] in listed.replace("\n", "")
-    assert "is intact: 1 file" in shell.terminal("config", "verify", made["key"], *there).plain
-    assert shell.json("config", "verify", made["key"], *there)["ok"] is True
-    assert shell.json("config", "drill", made["key"], *there)["ok"] is True
-    assert "Would restore and remove" in shell.ok("config", "drill", made["key"], "--dry-run", *there)
-    assert "every byte of prometheus came back" in shell.terminal("config", "drill", made["key"], *there).plain
 
-    memory.s3.buckets[shell.environ["APM_S3_BUCKET"]].clear()
-    would = shell.terminal("config", "restore", made["key"], "--dry-run", *there).plain
-    assert "files: 1 to add, 0 to change, 0 to remove" in would
-    assert shell("config", "restore", made["key"], *there).status == 2
-    back = shell.terminal("config", "restore", made["key"], *there, "-m", "Lost", typed="y\n").plain
+@pytest.fixture
+def backup(third: Shell) -> str:
+    """The key of a backup of it in that bucket."""
+    key: str = third.json("config", "backup", *ELSEWHERE)["backups"][0]["key"]
+    return key
+
+
+def test_a_backup_is_planned_made_and_listed_where_it_is(third: Shell) -> None:
+    assert "+ staging/prometheus: revision 3" in third.ok("config", "backup", "--dry-run")
+    made = third.json("config", "backup", *ELSEWHERE, "-m", "Tonight")["backups"][0]["key"]
+
+    assert third.json("config", "backups")["backups"] == []
+    assert made in third.terminal("config", "backups", *ELSEWHERE, columns=200).plain.replace("\n", "")
+    assert made[:19] in third.terminal("config", "backup", *ELSEWHERE, columns=200).plain
+
+
+def test_a_backup_is_verified(third: Shell, backup: str) -> None:
+    assert "is intact: 1 file" in third.terminal("config", "verify", backup, *ELSEWHERE).plain
+    assert third.json("config", "verify", backup, *ELSEWHERE)["ok"] is True
+
+
+def test_a_drill_restores_a_backup_aside(third: Shell, backup: str) -> None:
+    assert "Would restore and remove" in third.ok("config", "drill", backup, "--dry-run", *ELSEWHERE)
+    assert third.json("config", "drill", backup, *ELSEWHERE)["ok"] is True
+    assert "every byte of prometheus came back" in third.terminal("config", "drill", backup, *ELSEWHERE).plain
+
+
+def test_a_lost_environment_is_restored_after_a_question(third: Shell, backup: str, memory: FaultyS3) -> None:
+    memory.s3.buckets[third.environ["APM_S3_BUCKET"]].clear()
+    command = ["config", "restore", backup, *ELSEWHERE]
+
+    assert "files: 1 to add, 0 to change, 0 to remove" in third.terminal(*command, "--dry-run").plain
+    assert third(*command).status == 2
+    back = third.terminal(*command, "-m", "Lost", typed="y\n").plain
     assert "restored staging: prometheus is at revision 1" in back
-    assert shell.ok("config", "show", "prometheus") == "# third\nscrape_configs: []\n"
+    assert third.ok("config", "show", "prometheus") == "# third\nscrape_configs: []\n"
 
 
-def test_damage_is_found_and_repaired_and_old_revisions_are_collected(shell: Shell, memory: FaultyS3) -> None:
-    on_store(shell, three_revisions)
-    shell.environ["APM_S3_ENVIRONMENT"] = "staging"
-    bucket = memory.s3.buckets[shell.environ["APM_S3_BUCKET"]]
-    assert "all intact" in shell.terminal("config", "fsck").plain
-    assert shell.json("config", "fsck")["ok"] is True
+def test_an_intact_environment_is_said_to_be_so(third: Shell) -> None:
+    assert "all intact" in third.terminal("config", "fsck").plain
+    assert third.json("config", "fsck")["ok"] is True
 
-    del bucket["live/staging/prometheus/prometheus.yml"]
-    broken = shell("config", "fsck", "-o", "json")
+
+def test_damage_is_found_and_repaired(third: Shell, memory: FaultyS3) -> None:
+    del memory.s3.buckets[third.environ["APM_S3_BUCKET"]]["live/staging/prometheus/prometheus.yml"]
+
+    broken = third("config", "fsck", "-o", "json")
     assert (broken.status, json.loads(broken.stdout)["findings"][0]["severity"]) == (1, "behind")
-    assert "live/staging/prometheus/prometheus.yml" in shell.ok("config", "repair", "--dry-run")
-    assert "repaired staging" in shell.terminal("config", "repair").plain
-    assert shell.json("config", "repair")["ok"] is True
+    assert "live/staging/prometheus/prometheus.yml" in third.ok("config", "repair", "--dry-run")
+    assert "repaired staging" in third.terminal("config", "repair").plain
+    assert third.json("config", "repair")["ok"] is True
 
-    planned = shell.json("config", "gc", "--keep-revisions", "1", "--older-than", "24h", "--dry-run")
-    assert planned["dry_run"] is True
-    assert shell("config", "gc", "--keep-revisions", "1").status == 2
-    assert "deleted" in shell.terminal("config", "gc", "--keep-revisions", "1", typed="y\n").plain
-    assert shell("config", "gc", "--older-than", "soon", "--dry-run").status == 2
+
+def test_old_revisions_are_collected_after_a_question(third: Shell) -> None:
+    command = ["config", "gc", "--keep-revisions", "1"]
+
+    assert third.json(*command, "--older-than", "24h", "--dry-run")["dry_run"] is True
+    assert third(*command).status == 2
+    assert "deleted" in third.terminal(*command, typed="y\n").plain
+    assert third("config", "gc", "--older-than", "soon", "--dry-run").status == 2
 
 
 # Ctrl-C

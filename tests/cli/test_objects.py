@@ -15,26 +15,51 @@ def place(shell: Shell) -> str:
     return f"s3://{shell.environ['APM_S3_BUCKET']}"
 
 
-def test_an_object_is_put_listed_printed_got_and_deleted(shell: Shell, place: str) -> None:
+@pytest.fixture
+def filled(shell: Shell, place: str) -> str:
+    """`place` with the objects "b" and "team/a.txt", and the file they were made from in the directory."""
+    (shell.directory / "a.txt").write_bytes(b"hello\n")
+    for target in ("b", "team/"):
+        shell.ok("object", "put", "a.txt", f"{place}/{target}")
+    return place
+
+
+def test_an_object_is_put_under_a_key_or_into_a_folder(shell: Shell, place: str) -> None:
     (shell.directory / "a.txt").write_bytes(b"hello\n")
 
     put = shell.terminal("object", "put", "a.txt", f"{place}/team/", "--metadata", "by=me")
+
     assert (put.status, f"put {place}/team/a.txt (6 bytes)" in put.plain) == (0, True)
     assert shell.json("object", "put", "a.txt", f"{place}/b")["key"] == "b"
-    listed = shell.json("object", "ls", place)
+
+
+def test_objects_are_listed_by_folder_or_all(shell: Shell, filled: str) -> None:
+    listed = shell.json("object", "ls", filled)
+
     assert ([each["key"] for each in listed["objects"]], listed["folders"]) == (["b"], ["team/"])
-    assert "team/a.txt" in shell.terminal("object", "ls", f"{place}/team", "--recursive").plain
-    assert shell.ok("object", "cat", f"{place}/team/a.txt") == "hello\n"
-    assert shell.terminal("object", "cat", f"{place}/team/a.txt").plain == "hello\n"
-    assert shell.json("object", "cat", f"{place}/team/a.txt")["text"] == "hello\n"
-    got = shell.terminal("object", "get", f"{place}/team/a.txt", "copy.txt")
+    assert "team/a.txt" in shell.terminal("object", "ls", f"{filled}/team", "--recursive").plain
+
+
+def test_an_object_is_printed(shell: Shell, filled: str) -> None:
+    command = ["object", "cat", f"{filled}/team/a.txt"]
+
+    assert shell.ok(*command) == shell.terminal(*command).plain == shell.json(*command)["text"] == "hello\n"
+
+
+def test_an_object_is_got_into_a_file(shell: Shell, filled: str) -> None:
+    got = shell.terminal("object", "get", f"{filled}/team/a.txt", "copy.txt")
+
     assert (got.status, "got copy.txt (6 bytes)" in got.plain) == (0, True)
     assert (shell.directory / "copy.txt").read_bytes() == b"hello\n"
-    assert shell.json("object", "get", f"{place}/b")["path"] == "b"
-    removed = shell.terminal("object", "rm", f"{place}/b", typed="y\n")
-    assert (removed.status, f"deleted {place}/b" in removed.plain) == (0, True)
-    assert shell("object", "cat", f"{place}/b").status == 1
-    assert shell.json("object", "rm", f"{place}/team/", "--recursive", "--yes")["deleted"] == 1
+    assert shell.json("object", "get", f"{filled}/b")["path"] == "b"
+
+
+def test_objects_are_deleted_after_a_question(shell: Shell, filled: str) -> None:
+    removed = shell.terminal("object", "rm", f"{filled}/b", typed="y\n")
+
+    assert (removed.status, f"deleted {filled}/b" in removed.plain) == (0, True)
+    assert shell("object", "cat", f"{filled}/b").status == 1
+    assert shell.json("object", "rm", f"{filled}/team/", "--recursive", "--yes")["deleted"] == 1
 
 
 def test_binary_content_is_printed_byte_for_byte_and_as_base64_in_json(shell: Shell, place: str) -> None:
