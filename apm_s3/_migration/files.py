@@ -97,12 +97,8 @@ class UploadMover:
             return True
         return False
 
-    async def delete(self, keys: list[str]) -> list[tuple[str, Exception]]:
-        report = await self.target.s3.delete_files(self.target.place.bucket, [self.target.key(key) for key in keys])
-        cut = len(self.target.place.prefix)
-        return [
-            (one.key[cut:], IntegrityError(f"it was not deleted: {one.s3_code} {one.message}")) for one in report.failed
-        ]
+    async def delete(self, keys: list[str]) -> int:
+        return await self.target.delete(keys)
 
 
 @dataclass(slots=True)
@@ -169,11 +165,11 @@ class FetchMover:
         return None if ours == theirs else "the content differs"
 
     async def gone(self, row: Row) -> bool:
-        return not await self.source.s3.file_exists(self.source.place.bucket, self.source.key(row.key))
+        return await self.source.lacks(self.source.key(row.key), row.version)
 
-    async def delete(self, keys: list[str]) -> list[tuple[str, Exception]]:
+    async def delete(self, keys: list[str]) -> int:
         outcomes = await asyncio.to_thread(remove_files, self.root, keys)
-        return [(key, error) for key, error in outcomes if error is not None]
+        return sum(error is not None for _, error in outcomes)
 
 
 def _read(path: Below, row: Row) -> tuple[bytes, str]:

@@ -29,7 +29,6 @@ from apm_s3.errors import (
     AccessDenied,
     DigestRejected,
     IntegrityError,
-    NotFound,
     ObjectChanged,
     PreconditionFailed,
     RequestRejected,
@@ -359,8 +358,8 @@ class Mover(Protocol):
     async def gone(self, row: Row) -> bool:
         """Return whether the object is gone from the source."""
 
-    async def delete(self, keys: list[str]) -> list[tuple[str, Exception]]:
-        """Delete relative keys from the target and return the failures."""
+    async def delete(self, keys: list[str]) -> int:
+        """Delete relative keys from the target and return how many failed."""
 
 
 @dataclass(slots=True)
@@ -418,22 +417,14 @@ class S3Mover(ABC):
             return exc.problem
         return None
 
-    async def delete(self, keys: list[str]) -> list[tuple[str, Exception]]:
-        report = await self.target.s3.delete_files(self.target.place.bucket, [self.target.key(key) for key in keys])
-        cut = len(self.target.place.prefix)
-        return [
-            (one.key[cut:], IntegrityError(f"it was not deleted: {one.s3_code} {one.message}")) for one in report.failed
-        ]
+    async def delete(self, keys: list[str]) -> int:
+        return await self.target.delete(keys)
 
     async def _tags(self, info: FileInfo, version: str) -> dict[str, str]:
         return {} if "tags" in self.rules.accept else dict(await self.source.tags(info, version))
 
     async def gone(self, row: Row) -> bool:
-        try:
-            await self.source.head(self.source.key(row.key), row.version)
-        except NotFound:
-            return True
-        return False
+        return await self.source.lacks(self.source.key(row.key), row.version)
 
     @property
     def _creates(self) -> bool:

@@ -98,7 +98,7 @@ class Ending:
             raise empty_source(MigrationRefused, "migrate", source, target, late=late)
         while keys := await journal.do(lambda store: store.extra_keys(_AT_ONCE)):
             chosen = [key for key in keys if keeps(key)]
-            failed = len(await task.mover.delete(chosen)) if chosen else 0
+            failed = await task.mover.delete(chosen) if chosen else 0
             self.deleted += len(chosen) - failed
             self.kept += failed
             await journal.do(lambda store, keys=keys: store.drop_target(keys))  # type: ignore[misc]

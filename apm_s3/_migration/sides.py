@@ -139,6 +139,19 @@ class Side:
         """Send HEAD for a full key."""
         return await self.s3.head_file(self.place.bucket, key, ReadOptions(version_id=version or None), refresh=True)
 
+    async def lacks(self, key: str, version: str = "") -> bool:
+        """Return whether there is no object of this full key."""
+        try:
+            await self.head(key, version)
+        except NotFound:
+            return True
+        return False
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        """Delete relative keys, and return how many could not be deleted."""
+        report = await self.s3.delete_files(self.place.bucket, [self.key(key) for key in keys])
+        return len(report.failed)
+
     async def tags(self, info: FileInfo, version: str = "") -> Mapping[str, str]:
         """Return the tags of an object, with a request only if it may have some."""
         count = info.headers.get(_TAG_COUNT)

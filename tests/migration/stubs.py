@@ -44,8 +44,8 @@ class Moving:
     async def gone(self, row: Row) -> bool:
         return False
 
-    async def delete(self, keys: list[str]) -> list[tuple[str, Exception]]:
-        return []
+    async def delete(self, keys: list[str]) -> int:
+        return 0
 
     async def list_files(self, bucket: str, prefix: str = "", **options: Any) -> ListPage:
         """The target's listing: what has come, in pages."""
