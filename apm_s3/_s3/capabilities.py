@@ -46,7 +46,7 @@ class Conditions:
     def __init__(self) -> None:
         self.honoured: dict[tuple[str, str], bool] = {}
         """Whether a request (S3's name) honours a condition ("If-Match")."""
-        self.asking = asyncio.Lock()
+        self.asking: asyncio.Lock = asyncio.Lock()
         """Held while a server is asked, so that concurrent calls ask once."""
         self._quoted: dict[str, bool] = {}
         self._proven: set[tuple[str, str]] = set()

@@ -74,7 +74,7 @@ class Reader:
     """
 
     def __init__(self, objects: ObjectStore, cache: StoreCache | None = None) -> None:
-        self.etags_tell = True
+        self.etags_tell: bool = True
         self._objects = objects
         self._cache = cache
 
