@@ -117,14 +117,7 @@ class Struct:
         return key
 
     def error(
-        self,
-        context: Context,
-        where: Where,
-        rule: str,
-        message: str,
-        hint: str | None = None,
-        *,
-        at_key: bool = False,
+        self, context: Context, where: Where, rule: str, message: str, hint: str | None = None, *, at_key: bool = False
     ) -> None:
         """Report an error at the value of a field, or at the struct if the field is absent.
 
@@ -241,11 +234,7 @@ def check_no_nulls(owner: Struct, field: str, what: str, context: Context) -> No
 
 
 def at_most_one(
-    struct: Struct,
-    context: Context,
-    names: Collection[str],
-    rule: str = "exclusive-fields",
-    message: str | None = None,
+    struct: Struct, context: Context, names: Collection[str], rule: str = "exclusive-fields", message: str | None = None
 ) -> bool:
     """Report if more than one of `names` is set, and return whether this is the case."""
     used = [name for name in names if not struct.empty(name) and name not in struct.failed]

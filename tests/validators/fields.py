@@ -3,23 +3,31 @@
 import json
 import re
 
+from tools.field_tables.__main__ import DATA
+from tools.field_tables.tables import kinds
+
 NOT_ENTERED = ("model/relabel.Regexp", "common/config.URL", "config/common.Regexp", "alertmanager/config.HostPort")
 
 
-def documents(schema, root):
+def table_of(tool):
+    """The types of the newest release of `tool`, with the kinds of their fields."""
+    return kinds(json.loads((DATA / f"{tool}.json").read_text("utf-8"))["types"])
+
+
+def documents(tool, root):
     """By type and field, the shortest way to it from the `root`."""
     found = {}
-    for kind, name, document in _walk(schema, root, lambda inner: inner, ()):
+    for kind, name, document in _walk(table_of(tool), root, lambda inner: inner, ()):
         found.setdefault((kind, name), json.dumps(document))
     return found
 
 
-def _walk(schema, kind, wrap, above):
-    for name, inner in schema.table[kind].items():
+def _walk(table, kind, wrap, above):
+    for name, inner in table[kind].items():
         yield kind, name, wrap({name: None})
         below = inner.removeprefix("[]").removeprefix("{}")
-        if schema.table.get(below) and below not in above and below not in NOT_ENTERED:
-            yield from _walk(schema, below, _wrapper(wrap, name, inner), (*above, kind))
+        if table.get(below) and below not in above and below not in NOT_ENTERED:
+            yield from _walk(table, below, _wrapper(wrap, name, inner), (*above, kind))
 
 
 def _wrapper(wrap, name, kind):

@@ -1,8 +1,12 @@
 """Configurations built from the table of Prometheus's fields: each field in turn gets values of the wrong kind."""
 
+import json
 import random
 
-from apm_s3.validators._tools.prometheus.schema import CONFIG, config_schema
+from tools.field_tables.__main__ import DATA
+
+CONFIG = "prometheus/config.Config"
+TYPES = json.loads((DATA / "prometheus.json").read_text("utf-8"))["types"]
 
 JUNK = (None, [None], [], {}, "", 0, "x", [{}], [[]], {"a": None}, True, -1, "5m", "http://a:80", ["a"], "1KB", ":")
 UUID = "00000000-0000-0000-0000-000000000000"
@@ -60,19 +64,23 @@ def configurations(seed, count, release, without):
 
 
 def _walk(kind, wrap, release, without, above):
-    schema = config_schema()
     if kind in above or len(above) > 5:
         return
-    for name, inner in schema.table[kind].items():
-        rules = schema.rules[kind].get(name)
-        if without.search(name) or (rules is not None and rules.absence(release)):
+    for name, entry in TYPES[kind].items():
+        rules = {"kind": entry} if isinstance(entry, str) else entry
+        inner = rules["kind"]
+        if without.search(name) or _version(rules.get("since", "0")) > release or "until" in rules:
             continue
         base = _minimal(kind)
         for value in JUNK:
             yield wrap({**base, name: value})
         below = inner.removeprefix("[]").removeprefix("{}")
-        if below in schema.table and below not in _SCALARS:
+        if below in TYPES and below not in _SCALARS:
             yield from _walk(below, _wrapper(wrap, base, name, inner), release, without, (*above, kind))
+
+
+def _version(text):
+    return tuple(map(int, text.split(".")))
 
 
 def _wrapper(wrap, base, name, kind):

@@ -8,14 +8,15 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.validators import validate_bundle, validate_bundle_async, validate_config
-from apm_s3.validators._checking import MatcherMode
 
+MatcherMode = Literal["fallback", "classic", "utf8-strict"]
 MODES: tuple[MatcherMode, ...] = ("fallback", "classic", "utf8-strict")
 EITHER = [
     'a="b"', "a=b", "{a=b,c!=d}", "{a=b,}", "{}", "", 'a =~ "x.*"', "a=b,c=d", 'a="b,c"', 'a="\\"x\\""',

@@ -121,10 +121,7 @@ RANGE_OPS = frozenset(
     )
 )
 VECTOR_OPS = frozenset(
-    (
-        *("sum", "avg", "max", "min", "count", "stddev", "stdvar", "bottomk", "topk", "approx_topk", "sort"),
-        "sort_desc",
-    )
+    (*("sum", "avg", "max", "min", "count", "stddev", "stdvar", "bottomk", "topk", "approx_topk", "sort"), "sort_desc")
 )
 CONVERSIONS = ("bytes", "duration", "duration_seconds")
 PARSERS = ("json", "logfmt", "regexp", "unpack", "pattern")

@@ -324,13 +324,7 @@ QUICK_LENGTH = 256
 _MAX_PATHS = 2 * (QUICK_LENGTH + 1) ** 2
 _MAX_DEPTH = 20
 _ONE_CHARACTER = (Op.CLASS, Op.ANY, Op.ANY_NOT_NEWLINE)
-_PLAIN = {
-    Op.EMPTY: "",
-    Op.ANY: "(?s:.)",
-    Op.ANY_NOT_NEWLINE: "[^\\n]",
-    Op.BEGIN_TEXT: "\\A",
-    Op.END_TEXT: "\\Z",
-}
+_PLAIN = {Op.EMPTY: "", Op.ANY: "(?s:.)", Op.ANY_NOT_NEWLINE: "[^\\n]", Op.BEGIN_TEXT: "\\A", Op.END_TEXT: "\\Z"}
 
 
 def translated(root: Node) -> re.Pattern[str] | None:

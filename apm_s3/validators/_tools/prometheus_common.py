@@ -116,10 +116,7 @@ def check_http_headers(client: Struct, context: Context) -> None:
             client.error(context, ("http_headers", name), "reserved-header", f"header {name!r} cannot be set here")
 
 
-SCALARS: Mapping[str, Parser] = {
-    "common/model.Duration": parse_duration,
-    "common/config.URL": parse_common_url,
-}
+SCALARS: Mapping[str, Parser] = {"common/model.Duration": parse_duration, "common/config.URL": parse_common_url}
 HOOKS: Mapping[str, tuple[Hook, ...]] = {
     "common/config.TLSConfig": (check_tls,),
     "common/config.OAuth2": (check_proxy,),

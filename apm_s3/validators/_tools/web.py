@@ -46,11 +46,7 @@ def _schema(tool: str) -> Schema:
     return Schema(
         table,
         codecs={"time.Duration": nanoseconds_codec(scalar_codec(parse_go_duration))},
-        hooks={
-            _CONFIG: (_check_users,),
-            "web.TLSConfig": (_check_tls,),
-            "web.HTTPConfig": (_check_headers,),
-        },
+        hooks={_CONFIG: (_check_users,), "web.TLSConfig": (_check_tls,), "web.HTTPConfig": (_check_headers,)},
     )
 
 

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from apm_s3.validators._query import logql, promql
-from apm_s3.validators._query.kit import QueryProblem
+from apm_s3.errors import QueryInvalid
 from tests.validators.query.expressions import JUNK, NUMBERS, STRINGS, expressions
+from tests.validators.query.trees import logql, promql
 
 LOGQL = (
     *(
@@ -53,8 +53,8 @@ def texts(seed, count):
 def outcome(parse, text, release):
     try:
         tree = parse(text, release)
-    except QueryProblem as exc:
-        return exc.start, exc.end, exc.message
+    except QueryInvalid as exc:
+        return exc.offset, exc.end, str(exc)
     return tree.start, tree.end, "good"
 
 
@@ -67,10 +67,10 @@ def logql_texts(seed, count):
 
 def check(seed, count):
     for index, text in enumerate(texts(seed, count)):
-        check_outcome(text, *outcome(promql.parse, text, RELEASES[index % len(RELEASES)]))
-        check_outcome(text, *outcome(lambda text, _: logql.parse(text), text, None))
+        check_outcome(text, *outcome(promql, text, RELEASES[index % len(RELEASES)]))
+        check_outcome(text, *outcome(logql, text, None))
     for text in logql_texts(seed, count):
-        check_outcome(text, *outcome(lambda text, _: logql.parse(text), text, None))
+        check_outcome(text, *outcome(logql, text, None))
 
 
 def check_outcome(text, start, end, message):

@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
-from apm_s3.validators._query.kit import QueryProblem
-from apm_s3.validators._query.promql import parse
+from apm_s3.errors import QueryInvalid
 from tests.validators.query.expressions import expressions, soups
 from tests.validators.query.promtool import verdicts
+from tests.validators.query.trees import promql
 
 REASONS = {
     "promtool 2.53 takes a letter in brackets for a colon, and reads x[5m d] as x[5m:]; newer ones refuse it": re.compile(
@@ -28,9 +28,9 @@ def release():
 
 def problem(text, release):
     try:
-        parse(text, release)
-    except QueryProblem as exc:
-        return exc.message if 0 <= exc.start <= exc.end <= len(text) else None
+        promql(text, release)
+    except QueryInvalid as exc:
+        return str(exc) if 0 <= exc.offset <= exc.end <= len(text) else None
     return None
 
 

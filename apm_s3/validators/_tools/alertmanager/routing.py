@@ -33,11 +33,7 @@ _CLASSIC = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|=|!=|!~)\s*((?s:.*?)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _UNQUOTED = re.compile(r"[^\s{}!=~,\\\"'`]+")
 _LONGEST = 64 * 1024
-_WANTED = (
-    ("text", "a label name"),
-    ("operator", "an operator: =, !=, =~ or !~"),
-    ("text", "a value"),
-)
+_WANTED = (("text", "a label name"), ("operator", "an operator: =, !=, =~ or !~"), ("text", "a value"))
 
 
 @dataclass(frozen=True, slots=True)

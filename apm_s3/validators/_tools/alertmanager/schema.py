@@ -9,13 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import (
-    Schema,
-    list_codec,
-    load_table,
-    nanoseconds_codec,
-    scalar_codec,
-)
+from apm_s3.validators._decoding import Schema, list_codec, load_table, nanoseconds_codec, scalar_codec
 from apm_s3.validators._grammars.values import parse_go_duration, parse_regex
 from apm_s3.validators._structs import Struct
 from apm_s3.validators._tools import prometheus_common

@@ -34,11 +34,7 @@ def check_targets(job: Struct, settings: Struct | None, broken: set[int], contex
 
 
 def check_groups_of_job(
-    job: Struct,
-    settings: Struct | None,
-    groups: list[Struct],
-    context: Context,
-    broken: Collection[int] = (),
+    job: Struct, settings: Struct | None, groups: list[Struct], context: Context, broken: Collection[int] = ()
 ) -> None:
     """Report the targets in `groups` that Prometheus would not scrape for `job`."""
     rules = _usable_rules(job, broken)
