@@ -59,7 +59,7 @@ from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._reads.views import Views, compare
 from apm_s3.configs._reads.watches import Watches
-from apm_s3.configs._writes.requests import EnvironmentRequest, ToolRequest
+from apm_s3.configs._writes.requests import CurrentRevision, EnvironmentRequest, ToolRequest
 from apm_s3.configs._writes.uploads import Given, UploadTerms
 from apm_s3.configs._writes.writer import Writer
 from apm_s3.errors import ApmS3Error, InvalidOption, StoreDamaged
@@ -343,6 +343,10 @@ class ConfigStore:
             InvalidRequest: unknown tool, or invalid name.
         """
         return await self._writer.validate(tool, Given(source, files, name))
+
+    async def _current(self, tool: Tool, environment: str, names: Collection[str] | None = ()) -> CurrentRevision:
+        """Return the current revision for the `expect_revision` of a change, which then begins with what was read."""
+        return await self._writer.current(tool, environment, names)
 
     async def upload(
         self,

@@ -16,7 +16,7 @@ from fastapi import Query, Request
 from starlette.responses import JSONResponse, Response
 
 from apm_s3._tools import MAIN_FILES, Tool
-from apm_s3.configs import Bundle, ConfigFile, ConfigStore, Release
+from apm_s3.configs import Bundle, ConfigFile, Release
 from apm_s3.configs._content.overlays import is_internal
 from apm_s3.configs._content.sources import MAX_FILE
 from apm_s3.configs._models.releases import masking_inputs
@@ -24,7 +24,7 @@ from apm_s3.errors import ConfigInvalid, ConfigNotFound
 from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall, Permission
 from apm_s3.fastapi._bodies import BundleBody, FilesBody
-from apm_s3.fastapi._masking import Inputs, mask_file, mask_files, masked_etag, parsed, refuse_masked
+from apm_s3.fastapi._masking import mask_file, mask_files, masked_etag, parsed, refuse_masked
 from apm_s3.fastapi._models import ReleaseModel, ReportModel, bundle_etag
 from apm_s3.fastapi._parameters import (
     PRIVATE,
@@ -43,6 +43,7 @@ from apm_s3.fastapi._parameters import (
     file_etag,
     not_modified,
     raw_body,
+    read_current,
     revision_header,
 )
 from apm_s3.fastapi._problems import ProblemError
@@ -155,9 +156,10 @@ async def put_file(
     """
     if skip_unchanged or write_id is not None:
         await call.require_to_compare(environment, tool)
-    old = await _current_file(call.configs, tool, environment, name)
-    tags = () if old is None else await _etags_for(call, old)
-    expected = await expect_file(conditions, call.configs, tool, environment, name, tags, write_id)
+    current = await read_current(call.configs, tool, environment, [name])
+    old = current.file(name)
+    tags = () if old is None else await _etags_for(call, old, current.release)
+    expected = expect_file(conditions, current, name, tags, write_id)
     body = await request.body()
     if not body and "content-length" not in request.headers:
         # A client that forgot the body would empty the file.
@@ -171,18 +173,18 @@ async def put_file(
         name=name,
         author=call.author,
         message=message,
-        expect_revision=expected.revision,
+        expect_revision=expected,
         force=force,
         skip_unchanged=skip_unchanged,
         create=create,
         timeout=call.timeout,
         write_id=write_id,
     )
-    created = old is None and release.revision != expected.revision
+    created = old is None and release.revision != expected
     sees = await call.sees_secrets(environment, tool)
     made = ConfigFile(name, body, release.revision, tool, environment)
     # It is committed, so the response must not be a refusal, even if the caller may not read the content.
-    etags = await _etags_for(call, made, masking_inputs(release, name))
+    etags = await _etags_for(call, made, release)
     headers = {**revision_header(release), **({"ETag": etags[0]} if etags else {})}
     return release_response(ReleaseModel.of(release, secrets=sees), created=created, headers=headers)
 
@@ -210,9 +212,10 @@ async def delete_file(
     write_id: WriteIdQuery = None,
 ) -> Response:
     """Remove one file from the bundle, which is validated without it."""
-    old = await _current_file(call.configs, tool, environment, name)
-    tags = () if old is None else await _etags_for(call, old)
-    expected = await expect_file(conditions, call.configs, tool, environment, name, tags, write_id)
+    current = await read_current(call.configs, tool, environment, [name])
+    old = current.file(name)
+    tags = () if old is None else await _etags_for(call, old, current.release)
+    expected = expect_file(conditions, current, name, tags, write_id)
     if old is None and write_id is None:
         raise ProblemError(404, "config-not-found", f"{tool} in {environment} has no file '{name}'.")
     release = await call.configs.upload(
@@ -221,7 +224,7 @@ async def delete_file(
         remove=[name],
         author=call.author,
         message=message,
-        expect_revision=expected.revision,
+        expect_revision=expected,
         force=force,
         timeout=call.timeout,
         write_id=write_id,
@@ -254,19 +257,12 @@ def release_response(model: ReleaseModel, *, created: bool = False, headers: dic
     )
 
 
-async def _current_file(configs: ConfigStore, tool: Tool, environment: str, name: str) -> ConfigFile | None:
-    try:
-        return await configs.download(tool, environment, name, refresh=True)
-    except ConfigNotFound:
-        return None
-
-
-async def _etags_for(call: HttpCall, file: ConfigFile, inputs: Inputs | None = None) -> tuple[str, ...]:
+async def _etags_for(call: HttpCall, file: ConfigFile, release: Release | None) -> tuple[str, ...]:
     """Return the ETags under which the caller may know a file."""
     if await call.sees_secrets(file.environment, file.tool):
         return (file_etag(file), file_etag(file, _PARSED))
     try:
-        masked = await mask_file(call, file, inputs)
+        masked = await mask_file(call, file, () if release is None else masking_inputs(release, file.name))
     except ProblemError:
         return ()
     return (masked_etag(file.revision, masked), masked_etag(file.revision, masked, _PARSED))
@@ -334,10 +330,10 @@ async def put_bundle(
     """Replace the whole bundle. `If-Match` has the ETag of the release; a new configuration needs none."""
     if given.write_id is not None:
         await call.require_to_compare(environment, tool)
-    expected = await expect_bundle(conditions, call.configs, tool, environment, given.write_id)
-    old = await _current_files(call, tool, environment)
+    current = await read_current(call.configs, tool, environment, None)
+    expected = expect_bundle(conditions, current, given.write_id)
     for name, text in given.files.items():
-        refuse_masked(name, _encoded(name, text), old.get(name, b""))
+        refuse_masked(name, _encoded(name, text), current.files.get(name, b""))
     release = await upload(
         call,
         tool,
@@ -345,14 +341,14 @@ async def put_bundle(
         files={name: _encoded(name, text) for name, text in given.files.items()},
         author=call.author,
         message=given.message,
-        expect_revision=expected.revision,
+        expect_revision=expected,
         force=given.force,
         create=create,
         timeout=call.timeout,
         write_id=given.write_id,
     )
     model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
-    created = expected.release is None or expected.release.removed
+    created = current.release is None or current.release.removed
     return release_response(model, created=created, headers={**revision_header(release), "ETag": model.etag})
 
 
@@ -361,14 +357,6 @@ def _encoded(name: str, text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as exc:
         raise ProblemError(422, "request-invalid", f"'{name:.80}' contains a lone surrogate.") from exc
-
-
-async def _current_files(call: HttpCall, tool: Any, environment: str) -> dict[str, bytes]:
-    try:
-        bundle = await call.configs.download_bundle(tool, environment, refresh=True)
-    except ConfigNotFound:
-        return {}
-    return {name: file.raw for name, file in bundle.files.items()}
 
 
 async def validate_bundle(
@@ -391,13 +379,14 @@ async def remove_bundle(
     write_id: WriteIdQuery = None,
 ) -> Response:
     """Remove the configuration, with a revision without files. Its history is kept."""
-    expected = await expect_bundle(conditions, call.configs, tool, environment, write_id)
+    current = await read_current(call.configs, tool, environment)
+    expected = expect_bundle(conditions, current, write_id)
     release = await call.configs.remove(
         tool,
         environment,
         author=call.author,
         message=message,
-        expect_revision=expected.revision,
+        expect_revision=expected,
         timeout=call.timeout,
         write_id=write_id,
     )

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from apm_s3.configs import Bundle, ConfigFile
@@ -57,13 +58,19 @@ class _Masked:
 _masked = _Masked()
 
 
-async def mask_file(call: HttpCall, file: ConfigFile, inputs: Inputs | None = None) -> bytes:
+async def mask_file(
+    call: HttpCall,
+    file: ConfigFile,
+    inputs: Inputs | None = None,
+    held: Mapping[str, ConfigFile] = MappingProxyType({}),
+) -> bytes:
     """Return the content of a file with its secrets masked.
 
     What is a secret in one of the files that an overlay made it from is one in the result, whatever surrounds it there.
 
     Args:
         inputs: those files, by default of the release that the file was read of.
+        held: files of this release that need not be read.
 
     Raises:
         ProblemError: it is not text, so that nobody can tell what is a secret.
@@ -79,10 +86,12 @@ async def mask_file(call: HttpCall, file: ConfigFile, inputs: Inputs | None = No
         raise ProblemError(
             403, "not-maskable", f"'{file.name}' is not text: reading it needs the permission to read secrets."
         )
-    others = [
-        await call.configs.download(file.tool, file.environment, name, revision=file.revision) for name, _ in inputs
-    ]
-    raws = {each.name: each.raw for each in others}
+    raws = {}
+    for name, _ in inputs:
+        other = held.get(name)
+        if other is None:
+            other = await call.configs.download(file.tool, file.environment, name, revision=file.revision)
+        raws[name] = other.raw
     masked = (await run_large(partial(_mask, file.name, file.raw, text, raws), len(file.raw))).encode()
     _masked.put(key, masked)
     return masked
@@ -105,7 +114,7 @@ async def mask_files(call: HttpCall, bundle: Bundle) -> dict[str, bytes]:
         ProblemError: one of them is not text.
     """
     return {
-        name: await mask_file(call, file, masking_inputs(bundle.release, name))
+        name: await mask_file(call, file, masking_inputs(bundle.release, name), bundle.files)
         for name, file in bundle.files.items()
         if not is_internal(name)
     }

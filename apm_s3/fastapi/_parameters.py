@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from apm_s3._tools import Tool
 from apm_s3.configs import ConfigFile, ConfigStore, Release
-from apm_s3.errors import ConfigNotFound
+from apm_s3.configs._writes.requests import CurrentRevision
 from apm_s3.fastapi._models import bundle_etag
 from apm_s3.fastapi._problems import ProblemError
 
@@ -155,41 +155,30 @@ def not_modified(known: Sequence[str] | None, etag: str, headers: Mapping[str, s
     return Response(status_code=304, headers={**headers, "ETag": etag})
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a conditional change builds on: the revision, and the current release."""
+async def read_current(
+    configs: ConfigStore, tool: Tool, environment: str, names: Collection[str] | None = ()
+) -> CurrentRevision:
+    """Return the state that the conditions of a change are about, and that the change then begins with.
 
-    revision: int
-    release: Release | None
-
-
-async def current_release(configs: ConfigStore, tool: Tool, environment: str) -> Release | None:
-    """Return the current release, even one without files; None if there has never been one."""
-    try:
-        return (await configs.history(tool, environment, limit=1))[0]
-    except ConfigNotFound:
-        return None
+    Args:
+        names: the files whose contents are needed; None means all.
+    """
+    return await configs._current(tool, environment, names)  # noqa: SLF001 - no program but this service needs it
 
 
-async def expect_bundle(
-    conditions: Conditions, configs: ConfigStore, tool: Tool, environment: str, write_id: str | None
-) -> Expected:
-    """Return what a change of a whole bundle builds on.
+def expect_bundle(conditions: Conditions, current: CurrentRevision, write_id: str | None) -> int:
+    """Return the revision that a change of a whole bundle builds on.
 
     Raises:
         ProblemError: the condition does not hold, or it is missing although there is something to replace.
     """
-    release = await current_release(configs, tool, environment)
-    exists = release is not None and not release.removed
-    tags = () if release is None else (bundle_etag(release),)
-    return _expected(conditions, release, tags, write_id, exists=exists)
+    return _expected(conditions, current, (), write_id, absent=not _exists(current))
 
 
-async def expect_file(
-    conditions: Conditions, configs: ConfigStore, tool: Tool, environment: str, name: str, tags: tuple[str, ...],
-    write_id: str | None,
-) -> Expected:  # fmt: skip
-    """Return what a change of one file builds on.
+def expect_file(
+    conditions: Conditions, current: CurrentRevision, name: str, tags: tuple[str, ...], write_id: str | None
+) -> int:
+    """Return the revision that a change of one file builds on.
 
     Args:
         tags: the ETags of the current file, for all that may read it; empty if there is none.
@@ -197,56 +186,48 @@ async def expect_file(
     Raises:
         ProblemError: see `expect_bundle`.
     """
-    release = await current_release(configs, tool, environment)
-    whole = () if release is None else (bundle_etag(release),)
-    # A new file changes a bundle that somebody else may be changing: only the first one of all needs no condition.
-    exists = release is not None and not release.removed
-    absent = release is None or name not in release.files
-    return _expected(conditions, release, (*tags, *whole), write_id, exists=exists, absent=absent)
+    absent = current.release is None or name not in current.release.files
+    return _expected(conditions, current, tags, write_id, absent=absent)
+
+
+def _exists(current: CurrentRevision) -> bool:
+    return current.release is not None and not current.release.removed
 
 
 def _expected(
-    conditions: Conditions,
-    release: Release | None,
-    tags: tuple[str, ...],
-    write_id: str | None,
-    *,
-    exists: bool,
-    absent: bool | None = None,
-) -> Expected:
+    conditions: Conditions, current: CurrentRevision, tags: tuple[str, ...], write_id: str | None, *, absent: bool
+) -> int:
     # With the id of a write, the store decides: it recognises a write that it has, and otherwise refuses one that
     # builds on an older revision.
-    revision = 0 if release is None else release.revision
-    older = None if write_id is None else Expected(revision - 1, release)
-    match, wanted = conditions.match, conditions.absent
+    older = None if write_id is None else current - 1
+    match = conditions.match
     if match is None:
-        is_absent = not exists if absent is None else absent
-        return _expected_new(wanted, Expected(revision, release), older, exists=exists, absent=is_absent)
-    if exists and (match.any or any(tag in tags for tag in match.strong)):
-        return Expected(revision, release)
+        return _expected_new(conditions.absent, current, older, absent=absent)
+    known = tags if current.release is None else (*tags, bundle_etag(current.release))
+    if _exists(current) and (match.any or any(tag in known for tag in match.strong)):
+        return current
     named = [int(found[1]) for tag in match.strong if (found := _OURS.fullmatch(tag))]
-    if older is not None and named and max(named) < revision:
-        return Expected(max(named), release)
-    raise _failed(revision)
+    if older is not None and named and max(named) < current:
+        return max(named)
+    raise _failed(current)
 
 
-def _expected_new(
-    wanted: ETags | None, current: Expected, older: Expected | None, *, exists: bool, absent: bool
-) -> Expected:
+def _expected_new(wanted: ETags | None, current: CurrentRevision, older: int | None, *, absent: bool) -> int:
     """Return what a change without If-Match builds on."""
     if wanted is not None and not wanted.any:
         raise ProblemError(422, "condition-invalid", "In a change, If-None-Match can only be *.")
-    if absent if wanted is not None else not exists:
+    # A new file changes a bundle that somebody else may be changing: only the first one of all needs no condition.
+    if absent if wanted is not None else not _exists(current):
         return current
     if older is not None:
         return older
     if wanted is not None:
-        raise _failed(current.revision)
+        raise _failed(current)
     raise ProblemError(
         428,
         "condition-required",
         "This changes something that exists: send its ETag in If-Match, or If-None-Match: * to add a file.",
-        current_revision=current.revision,
+        current_revision=current,
     )
 
 

@@ -52,14 +52,18 @@ async def authorize(token: Annotated[HTTPAuthorizationCredentials | None, Depend
 
 
 class CountedObjects(MemoryObjects):
-    """A bucket in memory that counts the requests that reach it."""
+    """A bucket in memory that counts the requests that reach it, and keeps their verbs and keys."""
 
     def __init__(self, bucket: str = "acme-secret-bucket") -> None:
         super().__init__(bucket)
-        self.requests = 0
+        self.arrived: list[tuple[Verb, str]] = []
+
+    @property
+    def requests(self) -> int:
+        return len(self.arrived)
 
     def _arrive(self, verb: Verb, key: str) -> ApmS3Error | None:
-        self.requests += 1
+        self.arrived.append((verb, key))
         return super()._arrive(verb, key)
 
 

@@ -82,6 +82,24 @@ async def test_a_route_needs_its_own_action_and_no_other_is_enough(
             assert (await client.request(**request_for(prefix, endpoint))).status_code not in {401, 403, 405, 500}
 
 
+@ROUTES
+async def test_a_principal_is_asked_once_for_each_permission_of_a_request(
+    prefix: str, endpoint: Endpoint, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Permission] = []
+
+    def allows(permission: Permission) -> bool:
+        asked.append(permission)
+        return endpoint.call.__name__ != "watch"
+
+    monkeypatch.setitem(PRINCIPALS, "asked-token", Principal("ada", allows))
+    async with client_of(app, "asked-token") as client:
+        await client.request(**request_for(prefix, endpoint))
+
+    assert asked
+    assert len(asked) == len(set(asked))
+
+
 async def test_a_token_for_one_tool_reaches_only_that_tool(app: FastAPI) -> None:
     async with client_of(app, "prometheus-token") as client:
         own = await client.get("/api/environments/production/tools/prometheus/files/prometheus.yml")

@@ -174,6 +174,30 @@ async def test_two_conditions_at_once_are_refused(client: httpx.AsyncClient) -> 
     assert (await client.get(URL)).text == PROMETHEUS
 
 
+@pytest.mark.parametrize("token", ["admin-token", "masked-token"])
+async def test_a_change_reads_the_reference_document_once_before_its_commit(
+    token: str, app: FastAPI, objects: CountedObjects
+) -> None:
+    current = "team-a/configs/production/current.json"
+    files = {"prometheus.yml": PROMETHEUS}
+    changes: list[tuple[str, str, dict[str, Any]]] = [
+        ("PUT", URL, {"content": OTHER_PROMETHEUS}),
+        ("PUT", RULES_URL, {"content": RULES}),
+        ("DELETE", RULES_URL, {}),
+        ("PUT", f"{TOOL}/bundle", {"json": {"files": files}}),
+        ("DELETE", TOOL, {}),
+    ]
+    async with client_of(app, token) as client:
+        for method, url, given in changes:
+            objects.arrived.clear()
+            answer = await client.request(method, url, headers={"If-Match": "*"}, **given)
+            verbs = [verb for verb, key in objects.arrived if key == current]
+
+            assert answer.is_success, answer.text
+            # The refresh of the live copies reads it afterwards.
+            assert verbs == ["read", "put", "read"], (method, url)
+
+
 @pytest.mark.parametrize("change", ["put a file", "delete a file", "put a bundle", "remove"])
 async def test_a_change_between_the_check_and_the_commit_is_not_overwritten(
     change: str, client: httpx.AsyncClient, store: ConfigStore, monkeypatch: pytest.MonkeyPatch

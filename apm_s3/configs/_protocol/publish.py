@@ -114,6 +114,7 @@ class Publisher:
         call: Call,
         same: Callable[[Release], bool],
         beside: Beside | None = None,
+        first: Snapshot | None = None,
     ) -> list[Release]:
         """Make all drafts current, or none, and update `live/`.
 
@@ -123,6 +124,7 @@ class Publisher:
             expect: the tools to change, and the revision that the caller expects of each (None: any).
             same: returns whether an earlier release with the same write id is the result of this call.
             beside: reads what `make` needs in addition to those releases. It may raise `Gone`, and may be called again.
+            first: the reference document as the caller has just read it with `Committer.peek`.
 
         Raises:
             EnvironmentFrozen, RevisionConflict, StoreDamaged: nothing was changed.
@@ -134,7 +136,7 @@ class Publisher:
         if earlier is not None and earlier.releases:
             return await self._repeat(environment, earlier, expect, call, same)
         try:
-            return await self._publish(environment, make, expect, call, earlier, beside)
+            return await self._publish(environment, make, expect, call, earlier, beside, first)
         except (RevisionConflict, Overtaken) as exc:
             # The conflicting commit may be this same write, committed by another call meanwhile.
             done = await self.repeated(environment, expect, call=call, same=same)
@@ -155,13 +157,14 @@ class Publisher:
         call: Call,
         earlier: EarlierWrite | None,
         beside: Beside | None,
+        first: Snapshot | None,
     ) -> list[Release]:
         async def prepare(begun: Snapshot) -> Prepared:
             if earlier is not None:
                 earlier.check_open(begun)
             return begun, await self._drafts(begun, make, expect, call, beside)
 
-        begun, drafts = await self._reader.settled(environment, prepare, begin=self._committer.look)
+        begun, drafts = await self._reader.settled(environment, prepare, begin=self._committer.look, first=first)
         if drafts and not begun.etag:
             # Only now, so that a refused write does not create an environment.
             begun, drafts = await self._begin_again(begun, drafts, prepare)

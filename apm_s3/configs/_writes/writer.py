@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
+from apm_s3._naming import check_environment, check_file_name
 from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
 from apm_s3.configs._content.directories import read_directory
@@ -39,7 +40,7 @@ from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._reads.views import Views
 from apm_s3.configs._writes.checks import Checks, check_bundle, report_bundle, report_files
-from apm_s3.configs._writes.requests import EnvironmentRequest, ToolRequest
+from apm_s3.configs._writes.requests import CurrentRevision, EnvironmentRequest, ToolRequest
 from apm_s3.configs._writes.uploads import Given, Upload, UploadTerms, left_out
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
@@ -63,6 +64,25 @@ class Writer:
         reports = await report_files(tool, given, whole=what.files is not None)
         report = reports[0] if reports else await report_bundle(tool, given)
         return await run_large(partial(report_secrets, report, given), sum(map(len, given.values())))
+
+    async def current(self, tool: Tool, environment: str, names: Collection[str] | None) -> CurrentRevision:
+        """Return the current revision of a tool, with the contents of some files, or of all if `names` is None.
+
+        Raises:
+            UsageError: this bucket is a replica.
+            StoreDamaged: the release, or one of the files, differs from what was stored.
+        """
+        for name in names or ():
+            check_file_name(name)
+
+        async def read(begun: Snapshot) -> CurrentRevision:
+            release = await self._reader.newest(begun, check_tool(tool))
+            if release is None:
+                return CurrentRevision.of(begun, None, {})
+            wanted = {name: entry for name, entry in release.files.items() if names is None or name in names}
+            return CurrentRevision.of(begun, release, await self._reader.files(release, wanted))
+
+        return await self._reader.settled(check_environment(environment), read, begin=self._committer.peek)
 
     async def upload(self, request: ToolRequest, what: Given, terms: UploadTerms) -> Release:
         request.check(terms.force)
@@ -88,8 +108,9 @@ class Writer:
             return await upload.make(begun, bases)
 
         made = await self._publisher.publish(
-            request.environment, make, expect, call=call, same=upload.is_made_by, beside=upload.look
-        )
+            request.environment, make, expect, call=call, same=upload.is_made_by, beside=upload.look,
+            first=request.begun,
+        )  # fmt: skip
         release = made[0] if made else upload.unchanged
         if release is None:
             raise AssertionError("an upload makes a release, or finds it unchanged")
@@ -147,7 +168,9 @@ class Writer:
         beside: Beside | None = None,
     ) -> Release:
         expect: dict[str, int | None] = {request.tool: request.expect_revision}
-        made = await self._publisher.publish(request.environment, make, expect, call=call, same=same, beside=beside)
+        made = await self._publisher.publish(
+            request.environment, make, expect, call=call, same=same, beside=beside, first=request.begun
+        )
         return made[0]
 
     async def set_settings(self, request: EnvironmentRequest, settings: SettingsChange, *, create: bool) -> None:

@@ -121,6 +121,14 @@ class Committer:
             StoreDamaged: there are releases, but no reference document, or it is damaged.
         """
         self._probe.begin(environment)
+        return await self.peek(environment)
+
+    async def peek(self, environment: str) -> Snapshot:
+        """Read what `look` reads, for a change that may be refused: the endpoint is not probed, so nothing is written.
+
+        Raises:
+            UsageError, StoreDamaged: see `look`.
+        """
         snapshot = await self._reader.current_or_none_yet(environment)
         if not snapshot.etag:
             await self._reader.check_empty(environment)
