@@ -67,8 +67,9 @@ def test_the_top_level_has_only_the_names_that_most_programs_need() -> None:
     assert dir(apm_s3) == sorted(apm_s3.__all__) == sorted(apm_s3._HOMES)
 
 
-def test_the_lazy_public_module_says_where_each_name_is() -> None:
-    assert sorted(module("options")._HOMES) == sorted(module("options").__all__)
+@pytest.mark.parametrize("name", ["models", "options"])
+def test_a_lazy_public_module_says_where_each_name_is(name: str) -> None:
+    assert sorted(module(name)._HOMES) == sorted(module(name).__all__)
 
 
 @pytest.mark.parametrize("name", apm_s3.__all__)

@@ -34,7 +34,8 @@ from apm_s3.errors import (
     RequestRejected,
     UnsupportedByServer,
 )
-from apm_s3.models import FileInfo, PartInfo, Stream
+from apm_s3.models import FileInfo
+from apm_s3.models._objects import PartInfo, Stream
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 
 

@@ -18,7 +18,8 @@ from apm_s3._s3.objects.streams import Download
 from apm_s3._wire.parts import Part
 from apm_s3._wire.times import http_time
 from apm_s3.errors import NotConfigured, NotFound, RequestRejected, S3Error, UnsupportedByServer
-from apm_s3.models import FileInfo, Stream
+from apm_s3.models import FileInfo
+from apm_s3.models._objects import Stream
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 
 T = TypeVar("T")

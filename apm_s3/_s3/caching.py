@@ -10,7 +10,8 @@ from apm_s3.errors import BucketNotFound, ObjectNotFound
 
 if TYPE_CHECKING:
     from apm_s3._s3.transports.base import ObjectTransport
-    from apm_s3.models import BucketDetails, BucketInfo, DeleteOutcome, DeleteReport, FileInfo, PartInfo, Stream
+    from apm_s3.models import BucketDetails, BucketInfo, DeleteOutcome, DeleteReport, FileInfo
+    from apm_s3.models._objects import PartInfo, Stream
     from apm_s3.options import CopyOptions, DeleteOptions, UploadOptions
     from apm_s3.settings import CacheSettings
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_plus
 
 from apm_s3.errors import InvalidRequest
+from apm_s3.models._objects import PartInfo
 
 if TYPE_CHECKING:
     from xml.etree import ElementTree as ET
 
-    from apm_s3.models import DeleteOutcome, DeleteReport, KeyFailure, PartInfo, UploadInfo
-
+    from apm_s3.models import DeleteOutcome, DeleteReport, KeyFailure, UploadInfo
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 # Repetitions are possessive (`*+`), so that no document can cause backtracking.
@@ -132,8 +132,6 @@ def parse_completed(body: bytes) -> Written:
 
 def parse_parts(body: bytes) -> tuple[list[PartInfo], str | None]:
     """Parse a page of ListParts, and the marker of the next page."""
-    from apm_s3.models import PartInfo  # noqa: PLC0415 - only uploads in parts need it
-
     root = document(body, "ListPartsResult", "ListPartsResponse")
     fields = fields_of(root)
     parts = [

@@ -13,7 +13,8 @@ from apm_s3._s3.objects.sources import RandomSource, guarded
 from apm_s3._s3.objects.streams import Download
 from apm_s3._s3.runner import SlowDown
 from apm_s3._wire.parts import Part
-from apm_s3.models import FileInfo, Stream
+from apm_s3.models import FileInfo
+from apm_s3.models._objects import Stream
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 
 

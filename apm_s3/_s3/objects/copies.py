@@ -33,7 +33,8 @@ from apm_s3.errors import (
     S3Error,
     TransportError,
 )
-from apm_s3.models import DeleteOutcome, FileInfo, PartInfo
+from apm_s3.models import DeleteOutcome, FileInfo
+from apm_s3.models._objects import PartInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
 from apm_s3.options._writes import NewNameCopy
 

@@ -20,7 +20,8 @@ from apm_s3._s3.objects.sources import MemorySource, PathSource, RandomSource, S
 from apm_s3._tasks import run_all, shielded
 from apm_s3._wire.parts import MAX_PARTS, Part, composite_etag, plan_parts, stream_part_size
 from apm_s3.errors import ApmS3Error, IntegrityError, ObjectChanged, ObjectTooLarge, S3Error, UploadNotFound
-from apm_s3.models import FileInfo, PartInfo, UploadInfo
+from apm_s3.models import FileInfo, UploadInfo
+from apm_s3.models._objects import PartInfo
 from apm_s3.options import ListOptions, UploadOptions
 
 _ABORT_TIMEOUT = 30.0

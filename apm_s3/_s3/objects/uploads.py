@@ -27,7 +27,8 @@ from apm_s3._tasks import shielded
 from apm_s3._wire.content_types import content_type
 from apm_s3._wire.parts import MAX_PART
 from apm_s3.errors import InvalidOption, S3Error
-from apm_s3.models import FileInfo, Source, Stream
+from apm_s3.models import FileInfo, Source
+from apm_s3.models._objects import Stream
 from apm_s3.options._writes import UPLOAD_DEFAULTS, UploadOptions
 
 

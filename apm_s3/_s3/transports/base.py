@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from apm_s3.errors import ApmS3Error
-    from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, ListPage, PartInfo, Stream, UploadInfo, VersionPage
+    from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, ListPage, UploadInfo, VersionPage
+    from apm_s3.models._objects import PartInfo, Stream
     from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
 

@@ -44,17 +44,8 @@ from apm_s3._s3.transports.expectations import accounted, check_listed, check_st
 from apm_s3._s3.transports.routes import refuse_exposed_token
 from apm_s3._wire.listings import newest_first
 from apm_s3.errors import ApmS3Error, ConnectionLost, NotModified
-from apm_s3.models import (
-    DeleteOutcome,
-    DeleteReport,
-    FileInfo,
-    KeyFailure,
-    ListPage,
-    PartInfo,
-    Stream,
-    UploadInfo,
-    VersionPage,
-)
+from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, UploadInfo, VersionPage
+from apm_s3.models._objects import PartInfo, Stream
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
 if TYPE_CHECKING:

@@ -19,13 +19,15 @@ from apm_s3._wire import checksums, xml
 from apm_s3._wire.sigv4 import encode_query
 from apm_s3.errors import IntegrityError
 from apm_s3.models import FileInfo
+from apm_s3.models._objects import PartInfo
 
 if TYPE_CHECKING:
     from apm_s3._s3.transports.base import ObjectTransport
     from apm_s3._s3.transports.clients import Clients
     from apm_s3._s3.transports.lean.connection import Response
     from apm_s3._s3.transports.routes import Route
-    from apm_s3.models import PartInfo, Stream, UploadInfo
+    from apm_s3.models import UploadInfo
+    from apm_s3.models._objects import PartInfo, Stream
     from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
 T = TypeVar("T")
@@ -72,8 +74,6 @@ class SignedMultipart:
     async def upload_part(
         self, bucket: str, key: str, upload_id: str, number: int, body: bytes | Stream, options: UploadOptions
     ) -> PartInfo:
-        from apm_s3.models import PartInfo  # noqa: PLC0415 - only uploads in parts need it
-
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.upload_part(bucket, key, upload_id, number, body, options)
@@ -98,8 +98,6 @@ class SignedMultipart:
         number: int,
         options: CopyOptions,
     ) -> PartInfo:
-        from apm_s3.models import PartInfo  # noqa: PLC0415 - as in `upload_part`
-
         route = await self._copy_route(source_bucket, bucket, options)
         if route is None:
             return await self._boto.copy_part(

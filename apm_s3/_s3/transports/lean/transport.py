@@ -23,7 +23,8 @@ from apm_s3.options import ReadOptions
 if TYPE_CHECKING:
     from apm_s3._s3.transports.base import Body, RawPage
     from apm_s3._s3.transports.lean.connection import Response
-    from apm_s3.models import DeleteOutcome, DeleteReport, ListPage, Stream, VersionPage
+    from apm_s3.models import DeleteOutcome, DeleteReport, ListPage, VersionPage
+    from apm_s3.models._objects import Stream
     from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, UploadOptions
 
 _UNASKED = ReadOptions()

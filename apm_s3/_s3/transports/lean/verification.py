@@ -20,6 +20,7 @@ from apm_s3._wire import checksums
 from apm_s3._wire.sigv4 import SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, encode_query
 from apm_s3._wire.xml import MalformedDocument, parse_upload_id
 from apm_s3.errors import ApmS3Error, BucketNotFound, DigestRejected, S3Error
+from apm_s3.models._objects import Stream
 
 if TYPE_CHECKING:
     from apm_s3._s3.transports.lean.sender import Sender
@@ -183,8 +184,6 @@ def _wrong_trailer(route: Route) -> Payload:
     used = checksums.start(PART_CHECKSUM)
     used.update(b"something else")
     kind = UNSIGNED_CHUNKS_TRAILER if route.secure else SIGNED_CHUNKS_TRAILER
-    from apm_s3.models import Stream  # noqa: PLC0415 - only the probe of an unknown server needs it
-
     return chunked(Stream(_probe, size=len(_PROBE)), len(_PROBE), kind, used)
 
 
