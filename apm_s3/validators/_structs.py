@@ -160,7 +160,7 @@ class FieldRules:
         values: what the tool accepts; for a list, in each item.
         what: what the values are, for messages; by default the field's name.
         values_since: values that only later releases accept, in lower case, with the release.
-        above, at_least: the limits of a number.
+        above, at_least, at_most: the limits of a number.
         no_nulls: what an item of the list is, for the message if one is null.
     """
 
@@ -175,6 +175,7 @@ class FieldRules:
     values_since: Mapping[str, str] = field(default_factory=dict)
     above: float | None = None
     at_least: float | None = None
+    at_most: float | None = None
     no_nulls: str | None = None
 
     def absence(self, target: Version | None) -> str | None:
@@ -194,8 +195,8 @@ class FieldRules:
     @property
     def is_checked(self) -> bool:
         """Return whether there is more to check than the kind and the release."""
-        limits = (self.required, self.values, self.values_since or None, self.above, self.at_least, self.no_nulls)
-        return any(limit is not None for limit in limits)
+        limits = (self.above, self.at_least, self.at_most)
+        return bool(self.required or self.values or self.values_since or self.no_nulls) or limits != (None, None, None)
 
     def check(self, struct: Struct, name: str, context: Context) -> None:
         """Report what is wrong with the field `name` of `struct`, whose type has been checked."""
@@ -212,6 +213,8 @@ class FieldRules:
             struct.error(context, name, "out-of-range", f"{name} must be above {self.above}")
         if self.at_least is not None and value is not None and value < self.at_least:
             struct.error(context, name, "out-of-range", f"{name} must be at least {self.at_least}")
+        if self.at_most is not None and value is not None and value > self.at_most:
+            struct.error(context, name, "out-of-range", f"{name} must be at most {self.at_most}")
         if self.no_nulls is not None:
             check_no_nulls(struct, name, self.no_nulls, context)
 

@@ -23,12 +23,6 @@ OUTPUTS = ("FileOutputConfig", "KafkaOutputConfig", "StdoutOutputConfig", "Webho
 CONFIG = "alertmanager/config.Config"
 
 
-def _check_tracing(tracing: Struct, context: Context) -> None:
-    check_headers(tracing, context)
-    if tracing.get("compression") not in (None, "", "gzip"):
-        tracing.error(context, "compression", "enum", "unknown compression; use gzip")
-
-
 def _check_output(output: Struct, context: Context) -> None:
     if context.target is not None and not context.is_before((0, 35)) and output.empty("name"):
         output.error(context, "name", "required-field", "an output of the event recorder needs a name since 0.35")
@@ -65,7 +59,7 @@ def config_schema() -> Schema:
             "alertmanager/config.Route": (routing.check_route,),
             "alertmanager/timeinterval.TimeRange": (routing.check_times,),
             **{f"alertmanager/eventrecorder.{name}": (_check_output,) for name in OUTPUTS},
-            "alertmanager/tracing.TracingConfig": (_check_tracing,),
+            "alertmanager/tracing.TracingConfig": (check_headers,),
             "config/common.InhibitRule": (routing.check_inhibit_rule,),
             "prometheus/sigv4.SigV4Config": (check_sigv4,),
         },

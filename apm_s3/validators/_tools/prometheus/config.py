@@ -437,25 +437,6 @@ def check_otlp_with_global(otlp: Struct, settings: Struct | None, context: Conte
         otlp.error(context, "translation_strategy", "cross-section", message)
 
 
-def check_tsdb(tsdb: Struct, context: Context) -> None:
-    """Check the limits of retention, and the chunk encoding."""
-    if (retention := tsdb.struct("retention")) is not None:
-        if (retention.get("size") or 0) < 0:
-            retention.error(context, "size", "out-of-range", "the retention size cannot be negative")
-        if not 0 <= (retention.get("percentage") or 0) <= 100:
-            retention.error(context, "percentage", "out-of-range", "the retention percentage must be from 0 to 100")
-    chunks = tsdb.struct("chunk_encoding")
-    if chunks is not None and chunks.get("floats") not in (None, "", "xor", "xor2"):
-        chunks.error(context, "floats", "enum", "chunk_encoding.floats must be xor or xor2")
-
-
-def check_tracing(tracing: Struct, context: Context) -> None:
-    """Check the rules of TracingConfig.UnmarshalYAML."""
-    check_headers(tracing, context)
-    if tracing.get("compression") not in (None, "", "gzip"):
-        tracing.error(context, "compression", "enum", "unknown compression; use gzip")
-
-
 def check_names(targets: list[Struct], what: str, context: Context) -> None:
     """Check that names are unique."""
     names: set[str] = set()

@@ -54,8 +54,6 @@ def check_groups(file: Struct, context: Context, check_expression: ExpressionChe
     """Check the rules of rulefmt.RuleGroups.Validate."""
     names: set[str] = set()
     for _, group in file.structs("groups"):
-        if group.empty("name"):
-            group.error(context, "name", "required-field", "a group needs a name")
         name = group.get("name")
         if name and name in names:
             group.error(context, "name", "duplicate-name", f"there is more than one group with the name {name[:80]!r}")
@@ -72,9 +70,7 @@ def _check_rule(rule: Struct, context: Context, check_expression: ExpressionChec
     elif rule.empty("record") and rule.empty("alert"):
         rule.error(context, "record", "required-field", "one of record and alert must be set")
     expression = rule.get("expr")
-    if rule.empty("expr"):
-        rule.error(context, "expr", "required-field", "a rule needs an expr")
-    elif isinstance(expression, str):
+    if expression and isinstance(expression, str):
         check_expression(rule, expression, context)
     if record:
         _check_recording(rule, record, context)
