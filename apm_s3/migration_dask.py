@@ -84,7 +84,9 @@ async def migrate_on_dask(
         reports: list[MigrationReport] = []
         for future in futures:
             reports.append(await _result(client, future))
-            _tell(on_progress, merged(reports, time.monotonic() - began), complete=len(reports) == len(futures))
+            _report_progress(
+                on_progress, merged(reports, time.monotonic() - began), complete=len(reports) == len(futures)
+            )
     except BaseException:
         with suppress(Exception):
             await _maybe_awaited(client.cancel(futures))
@@ -92,7 +94,7 @@ async def migrate_on_dask(
     return merged(reports, time.monotonic() - began)
 
 
-def _tell(on_progress: OnMigrationProgress | None, so_far: MigrationReport, *, complete: bool) -> None:
+def _report_progress(on_progress: OnMigrationProgress | None, so_far: MigrationReport, *, complete: bool) -> None:
     if on_progress is None:
         return
     done = so_far.moved + so_far.identical + so_far.vanished

@@ -229,7 +229,7 @@ class Listing:
         start = None if one.after is None else self._prefix + one.after
         while True:
             page = await self._page(start_after=start, token=token)
-            files = self._held(page, last)
+            files = self._checked(page, last)
             keys = [info.key[len(self._prefix) :] for info in files]
             if keys:
                 last = keys[-1]
@@ -267,7 +267,7 @@ class Listing:
             self._bucket, self._prefix, start_after=None if token else start_after, token=token
         )
 
-    def _held(self, page: ListPage, last: str | None) -> list[FileInfo]:
+    def _checked(self, page: ListPage, last: str | None) -> list[FileInfo]:
         """Return the page's objects after checking that they match the request.
 
         Raises:
@@ -356,7 +356,7 @@ class Listing:
 PageTaker = Callable[[Sequence[FileInfo]], Awaitable[None]]
 
 
-class Unkept:
+class NoCheckpoints:
     """Checkpoints of a listing that always begins from the start."""
 
     def __init__(self, take: PageTaker, again: Callable[[], Awaitable[None]]) -> None:
@@ -527,7 +527,7 @@ async def list_target(
         await journal.do(lambda store: store.add_target(rows))
 
     start, stop = bounds
-    checkpoints = Unkept(take, forget)
+    checkpoints = NoCheckpoints(take, forget)
     await Listing(
         side.s3, side.place.bucket, side.place.prefix, checkpoints, ordered=side.ordered, start=start, stop=stop
     ).run()
@@ -556,7 +556,7 @@ async def keep_common(
 
     async def again() -> None: ...
 
-    await Listing(side.s3, side.place.bucket, side.place.prefix, Unkept(take, again), ordered=side.ordered).run()
+    await Listing(side.s3, side.place.bucket, side.place.prefix, NoCheckpoints(take, again), ordered=side.ordered).run()
     return found
 
 

@@ -190,7 +190,7 @@ _SIZES = {"sha256": 32, "sha1": 20, "crc32c": 4, "crc32": 4}
 """Bytes of the checksums that are passed on."""
 
 
-def told_digests(info: FileInfo) -> dict[str, str]:
+def reported_digests(info: FileInfo) -> dict[str, str]:
     """Return what the source says about the content of an object, as `Stream.digests`. Pure."""
     told = {name: info.checksums[name] for name in _SIZES if _is_digest(info.checksums.get(name), _SIZES[name])}
     if info.etag is not None and is_md5(info.etag):
@@ -293,7 +293,7 @@ async def check_tags(
         raise IntegrityError(f"the target has {what}", operation="migrate", bucket=theirs.bucket, key=theirs.key)
 
 
-def told_same(ours: FileInfo, theirs: FileInfo) -> bool | None:
+def same_checksums(ours: FileInfo, theirs: FileInfo) -> bool | None:
     """Compare the whole-object checksums that both servers keep; None if they share no kind of checksum."""
     common = set(ours.checksums) & set(theirs.checksums)
     return None if not common else all(ours.checksums[name] == theirs.checksums[name] for name in common)
@@ -381,7 +381,7 @@ class S3Mover(ABC):
         theirs = await self.target.head(self.target.key(row.target_key))
         ours = await self.source.head(key, version)
         found = compare(ours.size, ours.etag, theirs.size, theirs.etag)
-        if found is not Sameness.IDENTICAL and (ours.size != theirs.size or not told_same(ours, theirs)):
+        if found is not Sameness.IDENTICAL and (ours.size != theirs.size or not same_checksums(ours, theirs)):
             return False
         return (self.rules.compare == "content" and not row.failed) or await self._carries(ours, version, theirs)
 
@@ -482,7 +482,7 @@ class CopyMover(S3Mover):
         """Verify a copy whose ETag differs: by checksums, by copying the source's parts, or by reading both sides."""
         ours, theirs = await self._unchanged(row, key), await self.target.head(to)
         check_stored(self.target, self.rules, ours, theirs)
-        if told_same(ours, theirs) is None and (parts := await self._parts(row, key, ours)):
+        if same_checksums(ours, theirs) is None and (parts := await self._parts(row, key, ours)):
             # It replaces our own copy, so that it must not insist on a new name.
             again = replace(options, if_none_match=None)
             theirs = await self._copied_in_parts(row, ours, to, again, parts)
@@ -508,7 +508,7 @@ class CopyMover(S3Mover):
     async def _compared(self, row: Row, key: str, to: str, ours: FileInfo, theirs: FileInfo) -> Moved:
         if theirs.etag is not None and theirs.etag == ours.etag:
             return Moved(ours.size, ours.etag, theirs.etag, "parts")
-        told = told_same(ours, theirs)
+        told = same_checksums(ours, theirs)
         if told is False or (told is None and not await same_content(self.source, key, row.version, self.target, to)):
             raise _other_content(row)
         return Moved(ours.size, ours.etag, theirs.etag, "checksum" if told else "sha256", 0 if told else 2 * ours.size)
@@ -574,7 +574,7 @@ class StreamMover(S3Mover):
             options = await self._upload_options(row, download.info)
             # No response over plain HTTP is signed, neither the source's nor one that tells what the target verifies.
             passed_on = data is None and (self.target.secure or self.trusting)
-            digests = told_digests(download.info) if passed_on and self.refusals < _REFUSALS else {}
+            digests = reported_digests(download.info) if passed_on and self.refusals < _REFUSALS else {}
 
             async def put() -> FileInfo:
                 if data is not None:
@@ -646,7 +646,7 @@ class StreamMover(S3Mover):
         await check_tags(self.target, self.rules, options.tags, theirs)
         if ours.etag is not None and theirs.etag == ours.etag:
             return Moved(ours.size, ours.etag, theirs.etag, "etag" if is_md5(ours.etag) else "parts", ours.size)
-        told = told_same(ours, theirs)
+        told = same_checksums(ours, theirs)
         if told is False or (told is None and not await same_content(self.source, key, row.version, self.target, to)):
             raise _other_content(row)
         return Moved(ours.size, ours.etag, theirs.etag, "checksum" if told else "sha256", ours.size)

@@ -108,7 +108,7 @@ class Task:
             if side is not None and side.place.bucket == bucket and key.startswith(side.place.prefix):
                 yield key[len(side.place.prefix) :]
 
-    async def look(self, row: Row) -> Row | None:
+    async def current(self, row: Row) -> Row | None:
         """Return the row with the source object's current state; None if the object is gone."""
         if self.source_side is None:
             root = self.source.root if isinstance(self.source, FolderPlace) else Path()

@@ -215,7 +215,7 @@ class Run:
             await self._end.delete_extra()
             await self._journal.do(lambda store: store.set(finished=str(time.time())))
             self._phase = "done"
-            self._tell()
+            self._report_progress()
         finally:
             for slow_downs in sides:
                 slow_downs.remove(self._slowed)
@@ -232,7 +232,7 @@ class Run:
             await self._verify_target(repair=False)
             await self._count()
             self._phase = "done"
-            self._tell()
+            self._report_progress()
         finally:
             await _stopped(ticker)
         return await self.report()
@@ -410,7 +410,7 @@ class Run:
                     return _done(row, State.IDENTICAL, row.size, row.etag, row.their_etag, how)
                 moved = await self._mover.move(row)
             except ObjectChanged as error:
-                changed = await self._task.look(row)
+                changed = await self._task.current(row)
                 if changed is None:
                     return _done(row, State.VANISHED, row.size, row.etag, None, None)
                 failure: Exception = error
@@ -481,9 +481,9 @@ class Run:
         while True:
             await asyncio.sleep(_TICK)
             await self._journal.flush()
-            self._tell()
+            self._report_progress()
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         if self._on_progress is None:
             return
         progress = MigrationProgress(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from apm_s3._manager import S3Manager
 from apm_s3._migration.journal import Journal
-from apm_s3._migration.listing import Bounds, Listing, Unkept
+from apm_s3._migration.listing import Bounds, Listing, NoCheckpoints
 from apm_s3._migration.models import MigrationOptions, MigrationReport
 from apm_s3._migration.plan import Task, open_task
 from apm_s3._migration.run import MOST_SHOWN, Run
@@ -101,7 +101,7 @@ async def _samples(side: Side) -> list[str]:
     async def again() -> None:
         found.clear()
 
-    await Listing(side.s3, side.place.bucket, side.place.prefix, Unkept(take, again), ordered=side.ordered).run()
+    await Listing(side.s3, side.place.bucket, side.place.prefix, NoCheckpoints(take, again), ordered=side.ordered).run()
     return found
 
 

@@ -26,7 +26,7 @@ from tests.faults.lies import told
 from tests.faults.memory_s3 import Request, Response, StoredObject, _etag, error_response
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, Place, files, open_place, write
-from tests.seams.migration import told_digests
+from tests.seams.migration import reported_digests
 from tests.seams.transports import BotoTransport
 from tests.seams.wire import SIGNED_CHUNKS_TRAILER
 
@@ -408,7 +408,7 @@ WORD, HASH = base64.b64encode(bytes(4)).decode(), base64.b64encode(bytes(32)).de
     ],
 )
 def test_only_checksums_of_the_whole_content_are_passed_on(checksums: dict[str, str], passed_on: set[str]) -> None:
-    assert set(told_digests(FileInfo("source", "key", 1, '"e-3"', checksums=checksums))) == passed_on
+    assert set(reported_digests(FileInfo("source", "key", 1, '"e-3"', checksums=checksums))) == passed_on
 
 
 def dropping(place: Place, key: str, header: str) -> None:

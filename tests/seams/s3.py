@@ -16,7 +16,7 @@ from apm_s3._s3.buckets.replication import permissions_policy, trust_policy
 from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
 from apm_s3._s3.buckets.usage import belongs_to
 from apm_s3._s3.buckets.verbs import Buckets
-from apm_s3._s3.bulk import feed as _feed
+from apm_s3._s3.bulk import batch as _batch
 from apm_s3._s3.bulk.sync import Copy, copying
 from apm_s3._s3.bulk.sync import _are_ordered as are_compared_in_order
 from apm_s3._s3.bulk.trees import Entry, Folder, Patterns, Prefix, S3Place, compared, remove_files
@@ -38,7 +38,7 @@ def stop_the_clock_of_retries(monkeypatch: pytest.MonkeyPatch, now: float) -> No
 
 def gather_deletions_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Let a batch wait only `seconds` for more deletions that fit into one request."""
-    monkeypatch.setattr(_feed, "LINGER", seconds)
+    monkeypatch.setattr(_batch, "LINGER", seconds)
 
 
 def buckets_on(transport: ObjectTransport, control: ControlPlane, settings: S3Settings) -> Buckets:
