@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import tracemalloc
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from apm_s3.testing import MemoryObjects
 from tests.seams.content import (
     accept_names_as_before,
     apply_overlay,
+    check_names,
     check_new_file_name,
     pretend_to_be_on_windows,
     write_directory,
@@ -77,6 +80,42 @@ async def test_names_that_differ_only_by_case_or_unicode_form_are_refused(
 async def test_a_file_and_a_folder_whose_names_differ_only_by_case_are_refused(store: ConfigStore) -> None:
     with pytest.raises(InvalidKey):
         await store.upload("prometheus", "staging", files={"prometheus.yml": MAIN, "rules": "x", "Rules/a.yml": "x"})
+
+
+@given(
+    st.sets(st.lists(st.sampled_from(("a", "A", "a!", "b")), min_size=1, max_size=3).map("/".join), max_size=6),
+    st.sets(st.sampled_from(("a", "A/b", "b/a", "a!/b")), max_size=2),
+)
+def test_names_are_refused_exactly_if_a_new_one_conflicts_with_another(new: set[str], stored: set[str]) -> None:
+    kept = {each for each in stored if not any(conflicting(each, other) for other in stored - {each})}
+    every = new | kept
+    conflict = any(conflicting(one, other) for one, other in combinations(every, 2) if {one, other} & new)
+
+    try:
+        check_names(new, kept)
+    except InvalidKey:
+        assert conflict
+    else:
+        assert not conflict
+
+
+def conflicting(one: str, other: str) -> bool:
+    """Whether a path of one name is a path of the other on some systems, but not the same file or folder here."""
+    paths = [{tuple(each.split("/")[:depth]) for depth in range(1, each.count("/") + 2)} for each in (one, other)]
+    alike = any(a != b and "/".join(a).lower() == "/".join(b).lower() for a in paths[0] for b in paths[1])
+    return alike or other.startswith(f"{one}/") or one.startswith(f"{other}/")
+
+
+def test_deep_names_take_no_memory_for_each_of_their_folders() -> None:
+    names = [f"{number}/{'a/' * 200}x" for number in range(500)]
+    tracemalloc.start()
+    try:
+        check_names(names)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 5 * sum(map(len, names))
 
 
 @pytest.mark.parametrize("name", ["aux.yml", "Prometheus.yml", "a:b.yml"])

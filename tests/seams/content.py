@@ -17,7 +17,7 @@ from apm_s3.configs._content.diff_structural import Difference, differences
 from apm_s3.configs._content.diff_text import MAX_LINES
 from apm_s3.configs._content.directories import read_directory, write_directory
 from apm_s3.configs._content.edits import load
-from apm_s3.configs._content.names import MAX_FILES
+from apm_s3.configs._content.names import MAX_FILES, check_names
 from apm_s3.configs._content.overlays import apply_overlay, base_files, check_overlay, is_reserved
 from apm_s3.configs._content.serialise import serialise
 from apm_s3.configs._content.sources import MAX_BUNDLE, MAX_FILE

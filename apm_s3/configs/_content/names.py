@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from apm_s3._naming import check_new_file_name, folded_name
 from apm_s3.errors import InvalidKey, InvalidOption
@@ -23,20 +24,23 @@ def check_names(names: Iterable[str], kept: Iterable[str] = ()) -> None:
     every = new.union(kept)
     if len(every) > MAX_FILES:
         raise InvalidOption(f"{len(every)} files are more than the {MAX_FILES} of a bundle", hint="omit some")
-    paths: dict[str, tuple[str, bool]] = {}
-    # Stored names come first, because conflicts among them are not caused by the new ones.
-    for name in sorted(every, key=lambda each: (each in new, each)):
-        parts = name.split("/")
-        for depth in range(1, len(parts) + 1):
-            path, is_file = "/".join(parts[:depth]), depth == len(parts)
-            before, was_file = paths.setdefault(folded_name(path), (path, is_file))
-            if name in new:
-                _check_beside(path, before, name, clash=is_file is not was_file)
+    # In this order, names in one folder are neighbours. To keep all folders would take millions of them for deep names.
+    ordered = sorted(every, key=lambda name: folded_name(name).replace("/", "\0"))
+    for pair in pairwise(ordered):
+        if not new.isdisjoint(pair):
+            # The new one is told, as the stored one was there before.
+            _check_beside(*sorted(pair, key=lambda name: (name in new, name)))
 
 
-def _check_beside(path: str, before: str, name: str, *, clash: bool) -> None:
-    if path != before:
+def _check_beside(before: str, name: str) -> None:
+    others, parts = before.split("/"), name.split("/")
+    for depth, (other, part) in enumerate(zip(others, parts, strict=False), start=1):
+        if other == part:
+            continue
+        if folded_name(other) != folded_name(part):
+            return
+        path, known = "/".join(parts[:depth]), "/".join(others[:depth])
         hint = "macOS and Windows take both for one: rename one of them"
-        raise InvalidKey(f"'{path}' differs from '{before}' in case or Unicode form only", hint=hint)
-    if clash:
-        raise InvalidKey(f"'{path}' is a file and, for '{name}' or another one, a folder", hint="rename one of them")
+        raise InvalidKey(f"'{path}' differs from '{known}' in case or Unicode form only", hint=hint)
+    path = min(before, name, key=len)
+    raise InvalidKey(f"'{path}' is a file and, for '{name}' or another one, a folder", hint="rename one of them")

@@ -229,10 +229,9 @@ def apply_overlay(
     substituted = {name: _substituted(name, raw, values) for name, raw in files.items()}
     results: dict[str, bytes | None] = {**substituted}
     merger = Merger()
+    _check_new([name for name, patch in patches.items() if patch is not None and name not in results], results)
     for name, patch in patches.items():
         if name not in results:
-            if patch is not None:
-                _check_new(name, results)
             word = "the file to remove does not exist" if patch is None else "the overlay adds this file"
             merger.surprises.append(Surprise(("files", name), word, did_you_mean(name, files)))
         results[name] = None if patch is None else _patched(name, results.get(name), patch, merger)
@@ -302,11 +301,11 @@ def _note(surprise: Surprise) -> Issue:
     return Issue(severity, path, None, None, "overlay", surprise.message, surprise.hint, file=OVERLAY)
 
 
-def _check_new(name: str, others: Iterable[str]) -> None:
+def _check_new(names: Iterable[str], others: Iterable[str]) -> None:
     try:
-        check_names([name], others)
+        check_names(names, others)
     except ApmS3Error as exc:
-        raise _invalid(OVERLAY, render(("files", name)), exc.problem, exc.hint) from exc
+        raise _invalid(OVERLAY, "files", exc.problem, exc.hint) from exc
 
 
 def _sha256(raw: bytes) -> str:
