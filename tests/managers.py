@@ -21,8 +21,3 @@ def make_manager(server: Server | FaultyS3, settings: S3Settings | None = None, 
     arguments.setdefault("credentials", server.credentials)
     arguments.setdefault("session", SESSION)
     return S3Manager(region=server.region, endpoint_url=server.endpoint_url, settings=settings, **arguments)
-
-
-def let_deadlines_pass(s3: S3Manager) -> None:
-    """End all calls of `s3` as if their time were over, at a moment that no busy machine can move."""
-    s3._engine().runner._deadlines.expire_all()

@@ -83,7 +83,7 @@ class MemoryTransport:
     def _error(self, verb: str, key: str, status: int, s3_code: str, message: str = "") -> ApmS3Error:
         return self.bucket.error(verb, key, status, s3_code, message)
 
-    def _store(self, key: str, data: bytes, options: UploadOptions, etag: str) -> FileInfo:
+    def store(self, key: str, data: bytes, options: UploadOptions, etag: str) -> FileInfo:
         return self.bucket.put(
             key,
             data,
@@ -135,7 +135,7 @@ class MemoryTransport:
         async with self._request("put", bucket):
             data = await gathered(body)
             self.tagged[key] = options.tags
-            return self._store(key, data, options, f'"{hashlib.md5(data).hexdigest()}"')
+            return self.store(key, data, options, f'"{hashlib.md5(data).hexdigest()}"')
 
     async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
         async with self._request("delete", bucket):
@@ -170,7 +170,7 @@ class MemoryTransport:
                 if_match=options.if_match,
                 if_none_match=options.if_none_match,
             )
-            return self._store(key, data, wanted, info.etag or "")._replace(size=-1)
+            return self.store(key, data, wanted, info.etag or "")._replace(size=-1)
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
         async with self._request("list_files", bucket):
@@ -239,7 +239,7 @@ class MemoryTransport:
             digests = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
             etag = f'"{hashlib.md5(digests).hexdigest()}-{len(parts)}"'
             conditions: dict[str, Any] = {"if_match": options.if_match, "if_none_match": options.if_none_match}
-            info = self._store(key, data, replace(upload.options, **conditions), etag)
+            info = self.store(key, data, replace(upload.options, **conditions), etag)
             del self.uploads[upload_id]
             return info
 

@@ -11,9 +11,9 @@ import pytest
 
 import apm_s3.settings
 from apm_s3 import S3Settings
-from apm_s3.validators._reading import nodes
 from tests.seams.content import MAX_BUNDLE, MAX_FILE, MAX_FILES, MAX_NAME_BYTES
 from tests.seams.store import chain_breaks, decode_current, read_entry
+from tests.seams.validators import MAX_BYTES, MAX_DEPTH, MAX_EXPANSION, MAX_NODES
 from tests.seams.wire import MAX_PART, MAX_PARTS
 
 ROOT = Path(__file__).parents[1]
@@ -73,8 +73,8 @@ def test_the_page_on_limits_has_those_of_the_code() -> None:
         f"| a file's name in a bundle | a relative path of at most {MAX_NAME_BYTES} bytes,",
         f"| a file in a bundle | {MAX_FILE // mib} MiB |",
         f"| a bundle | {MAX_BUNDLE // mib} MiB, {spaced(MAX_FILES)} files |",
-        f"| a validated document | {nodes.MAX_BYTES // mib} MiB, {nodes.MAX_DEPTH} levels of nesting, ",
-        f" {spaced(nodes.MAX_NODES)} nodes; aliases may add {spaced(nodes.MAX_EXPANSION)} more |",
+        f"| a validated document | {MAX_BYTES // mib} MiB, {MAX_DEPTH} levels of nesting, ",
+        f" {spaced(MAX_NODES)} nodes; aliases may add {spaced(MAX_EXPANSION)} more |",
         f"| an object | S3's limits: {spaced(MAX_PARTS)} parts of at most {MAX_PART // mib // 1024} GiB;",
     ):
         assert row in page

@@ -28,6 +28,7 @@ from tests.cancellation import cancelled_everywhere
 from tests.configs.conftest import opened
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
 from tests.configs.simulation.loop import VirtualLoop
+from tests.seams.store import objects_of
 from tests.servers import Server
 
 CURRENT = "configs/production/current.json"
@@ -101,7 +102,7 @@ async def test_closing_a_manager_waits_for_the_work_after_a_commit(moto: Server,
         await s3.create_bucket(bucket_name)
         store = s3.configs(bucket_name)
         await store.upload("loki", "production", LOKI)
-        gate = Gate(store._objects, lambda key: key == LIVE)
+        gate = Gate(objects_of(store), lambda key: key == LIVE)
         task = asyncio.create_task(store.upload("loki", "production", OTHER_LOKI))
         await gate.reached.wait()
         task.cancel()

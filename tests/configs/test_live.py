@@ -7,7 +7,7 @@ import pytest
 from apm_s3.configs import ConfigStore
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
-from tests.seams.store import MARK, Counting, ObjectStore
+from tests.seams.store import MARK, Counting, ObjectStore, bucket_of
 
 RULES = {f"rules/{number}.yaml": f"groups: []\n# {number}\n" for number in range(5)}
 COPY = "live/production/loki/rules/0.yaml"
@@ -60,6 +60,6 @@ async def test_the_main_file_is_copied_after_the_files_that_it_names() -> None:
     await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
     for copies in ({"loki.yaml": OTHER_LOKI, "rules/0.yaml": "groups: []\n# new\n"}, {"loki.yaml": LOKI}):
         put: list[str] = []
-        objects._state.observers[:] = [lambda key, _, put=put: put.append(key)]
+        bucket_of(objects).observers[:] = [lambda key, _, put=put: put.append(key)]
         await store.upload("loki", "production", files={**RULES, **copies})
         assert [key for key in put if key.startswith("live/")][-1].endswith("/loki.yaml")

@@ -27,6 +27,7 @@ from tests.seams.store import (
     Counting,
     LogRef,
     ObjectStore,
+    bucket_of,
     chain_breaks,
     decode_part,
     encode_part,
@@ -255,7 +256,7 @@ async def test_a_permanently_lost_part_of_the_log_is_reported_and_the_rest_is_ke
     await bump(on_memory, 300)
     key = document(memory)["log"]["stored"]["key"]
     await memory.delete([key])
-    memory._state.history.pop(key)
+    bucket_of(memory).history.pop(key)
 
     report = await on_memory.repair("production")
 
@@ -274,7 +275,7 @@ async def test_the_log_continues_after_the_reference_document_was_lost(
     await bump(on_memory, 200)
     last = document(memory)["sequence"]
     await memory.delete([CURRENT])
-    memory._state.history.pop(CURRENT)
+    bucket_of(memory).history.pop(CURRENT)
 
     report = await on_memory.repair("production", choose={"loki": release.ref.key})
 

@@ -19,6 +19,7 @@ from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.configs.simulation.scenarios import change_a_hundred_times, lose_a_response
 from tests.configs.test_faults import play
+from tests.seams.store import stop_failing
 
 DAY = 24 * 3600
 WRITE = "production." + "ab" * 10
@@ -96,7 +97,7 @@ def test_an_outcome_that_cannot_be_ruled_out_is_pending() -> None:
         _lose_commits(memory)
         assert await ConfigStore(memory).outcome(WRITE) is CommitOutcome.PENDING
 
-        memory._rules.clear()
+        stop_failing(memory)
         assert await ConfigStore(memory).outcome(WRITE) is CommitOutcome.LOST
 
     play(scene)
@@ -128,7 +129,7 @@ async def _lose_an_upload(memory: MemoryObjects) -> None:
     _lose_commits(memory)
     with pytest.raises(CommitUnknown):
         await ConfigStore(memory).upload("loki", "production", OTHER_LOKI, write_id=WRITE)
-    memory._rules.clear()
+    stop_failing(memory)
     memory.now = (memory.now or 0) + 3600
 
 

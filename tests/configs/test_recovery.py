@@ -15,6 +15,7 @@ from apm_s3.configs import ConfigStore
 from apm_s3.errors import UsageError
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES, THIRD_PROMETHEUS
+from tests.seams.store import objects_of
 
 RECOVERY = Path(__file__).parents[2] / "docs" / "recovery.md"
 BUNDLE = {"prometheus.yml": PROMETHEUS, "rules/api.yml": RULES}
@@ -96,7 +97,7 @@ async def test_a_lost_bucket_is_restored_from_backups(world: dict[str, Any]) -> 
 async def test_a_failover_to_a_replica_region_can_be_reversed(world: dict[str, Any]) -> None:
     configs, away = world["configs"], world["away"]
     mirror = MemoryObjects("mirror")
-    for key, (info, body) in configs._objects.objects.items():
+    for key, (info, body) in objects_of(configs).objects.items():
         await mirror.put(key, body, metadata=info.metadata)
     replica, survivor = ConfigStore(mirror), ConfigStore(mirror, failover=True)
     with pytest.raises(UsageError):

@@ -12,7 +12,7 @@ from apm_s3.configs import CommitOutcome, ConfigStore, EnvironmentSettings, Rele
 from apm_s3.errors import ConfigNotFound, ConnectionLost, EnvironmentFrozen, FormatTooNew, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS, RULES
-from tests.seams.store import MARK, Current, encode_current
+from tests.seams.store import MARK, Current, bucket_of, encode_current
 
 CURRENT = "configs/production/current.json"
 
@@ -24,7 +24,7 @@ def store(memory: MemoryObjects) -> ConfigStore:
 
 def _forget_versions(memory: MemoryObjects) -> None:
     """As in a bucket that keeps none."""
-    memory._state.history = {key: [stored] for key, stored in memory.objects.items()}
+    bucket_of(memory).history = {key: [stored] for key, stored in memory.objects.items()}
 
 
 async def lose(memory: MemoryObjects, *keys: str) -> None:

@@ -23,6 +23,7 @@ from tests.faults.server import FaultyS3
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 from tests.managers import make_manager
 from tests.memory_transport import MemoryManager
+from tests.seams.exporters import figures_of
 
 SECRET = "a secret of more than 24 bytes"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -173,7 +174,7 @@ async def test_a_cancelled_watch_of_a_store_leaves_no_figures(moment: Moment) ->
             reached, _, error = await cancelled_at(at, moment, lambda: exporter.watch(store, interval=0.0001))
             assert reached
             assert isinstance(error, asyncio.CancelledError)
-            assert exporter._stores == {}
+            assert figures_of(exporter, store) is None
             assert tasks_of_this_library() == []
 
 

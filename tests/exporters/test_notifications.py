@@ -18,10 +18,10 @@ from aiohttp import web
 from apm_s3 import ConfigStore
 from apm_s3.configs import LogEntry
 from apm_s3.errors import InvalidOption
-from apm_s3.exporters import notifications
 from apm_s3.exporters.notifications import GrafanaAnnotations, Target, Webhook, notify
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, PROMETHEUS
+from tests.seams.exporters import pause_briefly, sign
 
 SECRET = "a secret of more than 24 bytes"
 PASSWORD = "correct-horse-battery-staple"
@@ -78,8 +78,7 @@ def store() -> ConfigStore:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notifications, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(notifications, "_LONGEST_PAUSE", 0.002)
+    pause_briefly(monkeypatch)
 
 
 @contextlib.asynccontextmanager
@@ -158,7 +157,7 @@ def test_nothing_is_valid_with_a_secret_that_a_webhook_refuses(secret: str, key:
 
 def test_a_signature_follows_the_standard() -> None:
     # The example of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md.
-    signature = notifications._sign(
+    signature = sign(
         "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
         "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
         "1649367553",

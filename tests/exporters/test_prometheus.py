@@ -23,7 +23,8 @@ from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI
 from tests.exporters.prometheus_server import PrometheusServer, prometheus_server, until
 from tests.memory_transport import MemoryManager
-from tests.seams.store import StoreFigures
+from tests.seams.exporters import StoreFigures, figures_of
+from tests.seams.s3 import pretend_to_be_slowed_down, spend_all_retries
 from tests.seams.wire import error_of_response
 from tests.servers import require
 
@@ -84,7 +85,7 @@ async def watching(
     figures = None
     while figures is None or not (figures.refreshed_at or figures.failures):
         await asyncio.sleep(0.001)
-        figures = exporter._stores.get((store.bucket, store.prefix))
+        figures = figures_of(exporter, store)
     try:
         yield figures
     finally:
@@ -347,13 +348,13 @@ async def test_a_real_prometheus_scrapes_the_same_figures_and_fires_each_alert(
                 await load
                 fail(s3, 10_000)
                 s3.metrics.succeeded("upload_file", 1e9, 100, 0)
-                s3.pool._slowdowns = 40
+                pretend_to_be_slowed_down(s3, 40)
                 # The store cannot be read any more, since a while.
                 await s3.upload_file("bucket", "configs/staging/current.json", b"not JSON")
                 while not figures.failures:  # noqa: ASYNC110 - the exporter tells nobody
                     await asyncio.sleep(0.001)
                 figures.refreshed_at -= 3600
-                s3._engine().runner.budget.tokens = 0.0
+                spend_all_retries(s3)
                 async with contextlib.AsyncExitStack() as held:
                     for _ in range(CACHED.max_concurrency):
                         await s3.pool.acquire()

@@ -34,6 +34,7 @@ from tests.configs.samples import PROMETHEUS
 from tests.faults.faults import answer, reset_before_headers
 from tests.faults.server import FaultyS3
 from tests.managers import make_manager
+from tests.seams.exporters import pause_briefly
 
 BUCKET = "bucket-one"
 CUSTOMER_KEY = b"PLANTED-CUSTOMER-KEY-of-32-bytes"
@@ -202,7 +203,7 @@ async def configurations(s3: S3Manager, url: str, outputs: Outputs) -> None:
 async def test_no_output_has_a_secret(
     data_path: Any, logged: tuple[io.StringIO, io.StringIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apm_s3.exporters.notifications._FIRST_PAUSE", 0.001)
+    pause_briefly(monkeypatch)
     outputs = Outputs()
     exported, registry, notified = InMemorySpanExporter(), CollectorRegistry(), list[str]()
     provider = TracerProvider(shutdown_on_exit=False)

@@ -26,8 +26,9 @@ from tests.configs.samples import LOKI
 from tests.faults.faults import answer, reset_in_body
 from tests.faults.memory_s3 import Upload
 from tests.faults.server import FaultyS3
-from tests.managers import let_deadlines_pass, make_manager
+from tests.managers import make_manager
 from tests.memory_transport import MemoryManager
+from tests.seams.s3 import let_deadlines_pass
 
 BUCKET = "bucket-one"
 MIB = 1024**2

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from apm_s3.configs import ConfigStore, EnvironmentSettings
 from apm_s3.errors import ConnectionLost
 from apm_s3.fastapi import config_router, get_configs
+from apm_s3.testing import MemoryObjects
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, RULES
 from tests.fastapi.applications import authorize, client_of
 from tests.fastapi.conftest import SECRET
@@ -347,9 +348,11 @@ async def test_another_plan_is_not_deployed(client: httpx.AsyncClient, store: Co
     assert (await store.history("prometheus", "production"))[0].revision == 1
 
 
-async def test_any_worker_carries_out_the_plan_of_another(client: httpx.AsyncClient, store: ConfigStore) -> None:
+async def test_any_worker_carries_out_the_plan_of_another(
+    client: httpx.AsyncClient, store: ConfigStore, objects: MemoryObjects
+) -> None:
     plan = await make_plan(client)
-    other_worker = ConfigStore(store._objects._objects, "team-a/")  # type: ignore[attr-defined]
+    other_worker = ConfigStore(objects, "team-a/")
 
     assert (await other_worker.plan_deploy("staging", "production")).hash == plan["hash"]
 
@@ -413,13 +416,14 @@ async def test_a_backup_is_verified_drilled_and_restored(client: httpx.AsyncClie
     assert "acme-secret-bucket" not in made.text
 
 
-async def test_a_backup_that_is_not_there_or_damaged_is_refused(client: httpx.AsyncClient, store: ConfigStore) -> None:
+async def test_a_backup_that_is_not_there_or_damaged_is_refused(
+    client: httpx.AsyncClient, store: ConfigStore, objects: MemoryObjects
+) -> None:
     made = await store.backup("prometheus", "production")
     name = made.key.rpartition("/")[2]
-    objects = store._objects._objects.objects  # type: ignore[attr-defined]
-    key = next(each for each in objects if each.endswith(f"{name}/prometheus/prometheus.yml"))
-    info, _ = objects[key]
-    objects[key] = (info, b"damaged")
+    key = next(each for each in objects.objects if each.endswith(f"{name}/prometheus/prometheus.yml"))
+    info, _ = objects.objects[key]
+    objects.objects[key] = (info, b"damaged")
 
     damaged = await client.post(f"{PRODUCTION}/backups/{name}/restore", json={})
     absent = await client.post(f"{STAGING}/backups/{name}/restore", json={})

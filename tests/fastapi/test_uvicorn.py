@@ -25,6 +25,7 @@ from tests.faults.faults import answer, reset_before_headers, silent
 from tests.faults.server import Fault, FaultyS3, Rule
 from tests.managers import SESSION
 from tests.seams.http import check_health_at_every_request, wait_briefly_for_the_store
+from tests.seams.s3 import let_deadlines_pass
 
 BUCKET = "acme-secret-bucket"
 URL = "/api/environments/production/tools/prometheus/files/prometheus.yml"
@@ -153,7 +154,7 @@ async def test_a_silent_s3_ends_with_the_deadline(service: Service, monkeypatch:
         reading = asyncio.create_task(service.client.get(URL))
         await until(lambda: "GetObject" in service.server.arrived[-1:])
         during = await probes(service)
-        service.s3._engine().runner._deadlines.expire_all()
+        let_deadlines_pass(service.s3)
         read = await reading
 
     assert during == (200, 503)

@@ -29,6 +29,7 @@ from tests.faults.roles import Role
 from tests.faults.server import FaultyS3
 from tests.faults.verbs import VERBS, Verb, bodies_of, warm
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
+from tests.seams.cache import cache_of, loads_of
 
 READ, DEADLINE = 1.0, 6.0
 GRACE = 10.0
@@ -165,7 +166,7 @@ class _Bench:
         stats = self.s3.pool.stats()
         if stats.in_use or stats.waiting:
             problems.append(f"{stats.in_use} slots in use, {stats.waiting} waiting")
-        if self.s3._cache._flights:
+        if loads_of(cache_of(self.s3)):
             problems.append("a read is still under way")
         try:
             await asyncio.wait_for(self.server.until_idle(), GRACE)

@@ -23,6 +23,7 @@ from tests.faults.memory_s3 import MemoryS3
 from tests.faults.server import FaultyS3
 from tests.faults.verbs import BUCKET, NEW, OLD, OTHER, VERBS, Verb, bodies_of, new_state, warm
 from tests.managers import make_manager
+from tests.seams.cache import cache_of, loads_of
 from tests.seams.wire import allow_small_parts
 
 MANY = 2000
@@ -166,7 +167,7 @@ async def test_a_cancelled_cached_read_leaves_nothing_and_does_not_affect_later_
 ) -> None:
     async def check(value: Any, error: BaseException | None) -> None:
         assert error is None or isinstance(error, asyncio.CancelledError), repr(error)
-        assert not caching.s3._cache._flights
+        assert not loads_of(cache_of(caching.s3))
         assert verb.again is not None
         assert await verb.again(caching.s3) == verb.result
 

@@ -15,7 +15,7 @@ from apm_s3.configs import ConfigStore
 from apm_s3.testing import MemoryObjects
 from tests.configs.simulation.loop import VirtualLoop
 from tests.faults.cancelling import Moment, cancelled_at
-from tests.seams.cache import BACKEND_PATIENCE, LOGGER, Cache, SharedLevel, make_store_cache, tasks_of
+from tests.seams.cache import BACKEND_PATIENCE, LOGGER, Cache, SharedLevel, loads_of, make_store_cache, tasks_of
 
 CONFIG = "global: {scrape_interval: 15s}\n"
 ENV = "production"
@@ -131,7 +131,7 @@ async def _shared(objects: MemoryObjects, read: Callable[[ConfigStore], Awaitabl
 
 async def _put(cache: Cache) -> None:
     """Wait for pending writes to the second level."""
-    if puts := [task for task in cache._tasks if "second level" in task.get_name()]:
+    if puts := [task for task in tasks_of(cache) if "second level" in task.get_name()]:
         await asyncio.wait(puts)
 
 
@@ -180,7 +180,7 @@ async def test_a_read_cancelled_anywhere_leaves_nothing_at_the_second_level(faul
         store, cache = _member(objects, Level(dict(values), fault, 2), lambda: 0.0)
         reached, value, error = await cancelled_at(at, moment, lambda: _bundle(store))  # noqa: B023 - used at once
         assert value == wanted or isinstance(error, asyncio.CancelledError), repr(error)
-        assert not cache._flights
+        assert not loads_of(cache)
         assert await _bundle(store) == wanted
         await cache.aclose()
         assert not tasks_of(cache)

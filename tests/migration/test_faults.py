@@ -390,7 +390,7 @@ async def test_a_migration_cancelled_in_its_second_request_stores_nothing_and_ho
         await running
 
     assert other.stored() == {}
-    assert [place.s3._engine().pool.stats().in_use for place in (one, other)] == [0, 0]
+    assert [place.s3.pool.stats().in_use for place in (one, other)] == [0, 0]
 
 
 WORD, HASH = base64.b64encode(bytes(4)).decode(), base64.b64encode(bytes(32)).decode()

@@ -16,6 +16,7 @@ from apm_s3.models import FileVersion
 from apm_s3.options import BucketOptions, DeleteOptions, Versioning
 from tests.managers import make_manager
 from tests.seams.migration import Row, already_there
+from tests.seams.s3 import transport_of
 from tests.servers import Server
 
 History = dict[str, list[tuple[bool, bytes]]]
@@ -134,7 +135,7 @@ async def test_no_version_is_moved_before_those_that_are_older(
     source, target = await versioned(one), await versioned(one)
     await write_history(one, source)
     second = [version.version_id async for version in one.iter_versions(source, "team/folder-c")][1]
-    transport = one._engine().transport
+    transport = transport_of(one)
     copy = transport.copy
 
     async def failing(*arguments: Any) -> Any:

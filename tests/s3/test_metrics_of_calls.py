@@ -18,7 +18,8 @@ from tests.faults.faults import answer, silent, truncated
 from tests.faults.matrix import DATA_PATHS
 from tests.faults.server import Exchange, FaultyS3
 from tests.faults.verbs import BUCKET, OLD, new_state
-from tests.managers import let_deadlines_pass, make_manager
+from tests.managers import make_manager
+from tests.seams.s3 import let_deadlines_pass
 
 LARGE = len(OLD) * 10
 

@@ -62,3 +62,28 @@ class ManagerOn(S3Manager):
 
     def _make_transport(self, clients: object) -> ObjectTransport:
         return cast("ObjectTransport", self._given)
+
+
+def transport_of(s3: S3Manager) -> Any:
+    """Return what an open manager sends its requests through."""
+    return s3._engine().transport
+
+
+def iterations_of(s3: S3Manager) -> int:
+    """Return how many listings of an open manager are under way."""
+    return len(s3._engine().tasks)
+
+
+def let_deadlines_pass(s3: S3Manager) -> None:
+    """End all calls of `s3` as if their time were over, at a moment that no busy machine can move."""
+    s3._engine().runner._deadlines.expire_all()
+
+
+def spend_all_retries(s3: S3Manager) -> None:
+    """Leave no retry in the budget of a manager."""
+    s3._engine().runner.budget.tokens = 0.0
+
+
+def pretend_to_be_slowed_down(s3: S3Manager, times: int) -> None:
+    """Let S3 have asked a manager so often to send fewer requests."""
+    s3.pool._slowdowns = times

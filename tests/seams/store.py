@@ -59,11 +59,10 @@ from apm_s3.configs._writes import uploads as _uploads
 from apm_s3.configs._writes import writer as _writer
 from apm_s3.configs._writes.checks import Checks as _Checks
 from apm_s3.errors import ApmS3Error, PreconditionFailed
-from apm_s3.exporters.prometheus import _StoreFigures as StoreFigures
 from apm_s3.models import FileInfo
 from apm_s3.reports import ValidationReport
 from apm_s3.testing import MemoryObjects
-from apm_s3.testing._memory import Verb
+from apm_s3.testing._memory import MemoryBucket, Verb
 
 
 def has_probed(store: ConfigStore) -> bool:
@@ -185,3 +184,18 @@ class Counting(MemoryObjects):
             if found % 1000 == 0:
                 self.requests.append(("list", prefix))
             yield info
+
+
+def bucket_of(memory: MemoryObjects) -> MemoryBucket:
+    """Return the bucket in memory itself: versions of its objects, and who observes them."""
+    return memory._state
+
+
+def objects_of(store: ConfigStore) -> ObjectStore:
+    """Return the bucket as a store without a prefix sees it."""
+    return store._objects
+
+
+def stop_failing(memory: MemoryObjects) -> None:
+    """Let requests succeed that were told to fail."""
+    memory._rules.clear()

@@ -7,7 +7,16 @@ from contextlib import AbstractContextManager
 import pytest
 
 from apm_s3.validators._reading.documents import Format, read_document
-from apm_s3.validators._reading.nodes import Steps, Trace, Unreadable, scalars_below
+from apm_s3.validators._reading.nodes import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_EXPANSION,
+    MAX_NODES,
+    Steps,
+    Trace,
+    Unreadable,
+    scalars_below,
+)
 from apm_s3.validators._secrets.forms import BY_ENDING, MASK
 from apm_s3.validators._secrets.known import mask_value
 from apm_s3.validators._secrets.texts import find_secrets, mask_text

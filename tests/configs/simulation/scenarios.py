@@ -16,6 +16,7 @@ from apm_s3.errors import CommitUnknown, ConnectionLost, RevisionConflict, Store
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
+from tests.seams.store import bucket_of
 
 CURRENT = "configs/production/current.json"
 
@@ -228,7 +229,7 @@ async def lost_document() -> None:
     lost = made[2].ref
     assert lost is not None
     await memory.delete([lost.key])
-    memory._state.history.pop(lost.key)
+    bucket_of(memory).history.pop(lost.key)
 
     report = await store.repair("production")
 

@@ -22,6 +22,7 @@ from apm_s3 import (
 from apm_s3.errors import InvalidOption, ObjectChanged
 from apm_s3.models import FileInfo
 from tests.managers import make_manager
+from tests.seams.s3 import transport_of
 from tests.seams.transports import Clients
 from tests.servers import Server
 
@@ -150,7 +151,7 @@ async def test_a_failed_copy_keeps_the_source_of_a_move(s3: S3Manager, bucket: s
 async def test_a_source_that_is_overwritten_during_a_move_is_kept(
     s3: S3Manager, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transport = s3._engine().transport
+    transport = transport_of(s3)
     copy = transport.copy
 
     async def overwriting(*arguments: Any) -> FileInfo:

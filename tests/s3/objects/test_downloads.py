@@ -15,8 +15,9 @@ import pytest
 from apm_s3 import BucketNotFound, ObjectNotFound, ReadOptions, S3Manager, S3Settings, Timeouts, TransferSettings
 from apm_s3.errors import DeadlineExceeded, InvalidOption, ObjectChanged, UsageError
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
-from tests.managers import let_deadlines_pass, make_manager
+from tests.managers import make_manager
 from tests.memory_transport import MemoryBody, MemoryManager
+from tests.seams.s3 import let_deadlines_pass
 from tests.servers import Server
 
 KIB = 1024

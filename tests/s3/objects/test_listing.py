@@ -9,6 +9,7 @@ import pytest
 from apm_s3 import BucketNotFound, DeleteOptions, ReadOptions, S3Manager, S3Settings, UploadOptions
 from apm_s3.errors import InvalidOption
 from tests.memory_transport import MemoryManager
+from tests.seams.s3 import iterations_of
 from tests.seams.transports import Clients
 
 
@@ -71,10 +72,10 @@ async def test_the_next_page_is_requested_ahead_and_cancelled_with_the_iteration
 
     files = s3.iter_files(bucket)
     await anext(files)
-    assert len(s3._engine().tasks) == 1
+    assert iterations_of(s3) == 1
     await files.aclose()
 
-    assert len(s3._engine().tasks) == 0
+    assert iterations_of(s3) == 0
 
 
 async def test_a_missing_bucket_is_an_error(s3: S3Manager, bucket: str) -> None:

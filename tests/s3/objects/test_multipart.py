@@ -18,6 +18,7 @@ from apm_s3.errors import InvalidOption, ObjectChanged
 from apm_s3.models import UploadInfo
 from apm_s3.options import ListOptions
 from tests.managers import make_manager
+from tests.seams.s3 import transport_of
 from tests.servers import Server
 
 MIB = 1024**2
@@ -46,7 +47,7 @@ def own(uploads: Iterable[UploadInfo]) -> list[UploadInfo]:
 
 
 async def open_uploads(s3: S3Manager, bucket: str) -> int:
-    return len(own(await s3._engine().transport.list_uploads(bucket, ListOptions())))
+    return len(own(await transport_of(s3).list_uploads(bucket, ListOptions())))
 
 
 async def pieces(size: int = 300_000) -> AsyncIterator[bytes]:
@@ -198,7 +199,7 @@ async def test_create_only_also_protects_large_objects(s3: S3Manager, bucket: st
 
 
 async def test_an_interrupted_upload_resumes_from_its_parts(s3: S3Manager, bucket: str, file: Path) -> None:
-    transport = s3._engine().transport
+    transport = transport_of(s3)
     upload_id = await transport.create_upload(bucket, "key", UploadOptions())
     await transport.upload_part(bucket, "key", upload_id, 1, CONTENT[: 5 * MIB], UploadOptions())
     await transport.upload_part(bucket, "key", upload_id, 2, b"x" * 5 * MIB, UploadOptions())
@@ -235,7 +236,7 @@ async def test_only_a_path_can_be_resumed(s3: S3Manager, bucket: str) -> None:
 
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)  # moto says that every upload began in 2010
 async def test_orphaned_uploads_are_cleaned_up_by_age(s3: S3Manager, bucket: str) -> None:
-    upload_id = await s3._engine().transport.create_upload(bucket, "some/key", UploadOptions())
+    upload_id = await transport_of(s3).create_upload(bucket, "some/key", UploadOptions())
 
     young = await s3.cleanup_uploads(bucket, timedelta(days=1))
     elsewhere = await s3.cleanup_uploads(bucket, timedelta(0), prefix="other/")

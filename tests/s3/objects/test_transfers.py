@@ -168,7 +168,7 @@ async def test_a_completion_whose_response_was_lost_is_recognised(s3: MemoryMana
 async def test_an_object_created_by_another_account_remains_a_conflict_after_a_retry(s3: MemoryManager) -> None:
     def overtaken(verb: str, count: int) -> None:
         if (verb, count) == ("put", 1):
-            s3.transport._store("key", b"others", UploadOptions(), '"others"')
+            s3.transport.store("key", b"others", UploadOptions(), '"others"')
             raise lost()
 
     s3.transport.before = overtaken
@@ -182,7 +182,7 @@ async def test_an_object_created_by_another_account_remains_a_conflict_after_a_r
 async def test_the_same_bytes_with_other_metadata_count_as_another_writers(s3: MemoryManager) -> None:
     def overtaken(verb: str, count: int) -> None:
         if (verb, count) == ("put", 1):
-            s3.transport._store("key", b"same", UploadOptions(metadata={"writer": "other"}), '"etag"')
+            s3.transport.store("key", b"same", UploadOptions(metadata={"writer": "other"}), '"etag"')
             raise lost()
 
     s3.transport.before = overtaken
@@ -200,7 +200,7 @@ async def test_a_conflict_on_a_free_key_is_retried(s3: MemoryManager) -> None:
 
 
 async def test_a_conflict_won_by_another_writer_is_raised(s3: MemoryManager) -> None:
-    s3.transport._store("key", b"others", UploadOptions(), '"others"')
+    s3.transport.store("key", b"others", UploadOptions(), '"others"')
     s3.transport.before = failing("put", *range(9), error=refused(409, "ConditionalRequestConflict"))
 
     with pytest.raises(PreconditionFailed):
@@ -210,7 +210,7 @@ async def test_a_conflict_won_by_another_writer_is_raised(s3: MemoryManager) -> 
 
 
 async def test_a_conflict_is_retried_while_its_condition_holds_until_attempts_run_out(s3: MemoryManager) -> None:
-    s3.transport._store("key", b"first", UploadOptions(), '"first"')
+    s3.transport.store("key", b"first", UploadOptions(), '"first"')
     s3.transport.before = failing("put", *range(9), error=refused(409, "ConditionalRequestConflict"))
 
     with pytest.raises(ConditionalConflict):
@@ -255,7 +255,7 @@ async def test_a_resumed_body_never_mixes_two_versions_of_an_object(s3: MemoryMa
     async with s3.download_file("bucket", "key") as download:
         await anext(download)
         if change == "replaced":
-            s3.transport._store("key", b"y" * 500_000, UploadOptions(), '"y"')
+            s3.transport.store("key", b"y" * 500_000, UploadOptions(), '"y"')
         else:
             del s3.transport.objects["key"]
         with pytest.raises(ObjectChanged, match="replaced or deleted"):
@@ -277,7 +277,7 @@ async def test_a_cancelled_reader_closes_its_connection(s3: MemoryManager) -> No
 
 
 async def test_an_object_without_an_etag_is_not_resumed(s3: MemoryManager) -> None:
-    info = s3.transport._store("key", b"x" * 500_000, UploadOptions(), "")
+    info = s3.transport.store("key", b"x" * 500_000, UploadOptions(), "")
     s3.transport.objects["key"] = info._replace(etag=None), b"x" * 500_000
     s3.transport.breaks = [300_000]
 
@@ -299,7 +299,7 @@ async def test_a_file_downloaded_in_broken_ranges_is_complete(s3: MemoryManager,
 async def test_a_file_that_does_not_match_its_checksum_is_not_kept(
     s3: MemoryManager, tmp_path: Path, size: int
 ) -> None:
-    info = s3.transport._store("key", CONTENT[:size], UploadOptions(), '"key"')
+    info = s3.transport.store("key", CONTENT[:size], UploadOptions(), '"key"')
     right = {"crc32": checksum("crc32", CONTENT[:size])}
     s3.transport.objects["key"] = info._replace(checksums=right), CONTENT[:size]
     s3.transport.breaks = [300_000]
@@ -317,7 +317,7 @@ async def test_a_file_that_does_not_match_its_checksum_is_not_kept(
 async def test_the_checksum_of_an_object_read_in_ranges_is_verified(
     s3: MemoryManager, tmp_path: Path, algorithm: str
 ) -> None:
-    info = s3.transport._store("key", CONTENT, UploadOptions(), '"key"')
+    info = s3.transport.store("key", CONTENT, UploadOptions(), '"key"')
     right = info._replace(checksums={algorithm: checksum(algorithm, CONTENT)})
     s3.transport.objects["key"] = right, CONTENT
     await s3.download_to("bucket", "key", tmp_path / "right")
@@ -335,7 +335,7 @@ async def test_a_stream_that_does_not_match_its_checksum_ends_with_an_error(
     s3: MemoryManager, breaks: int | None
 ) -> None:
     content = b"x" * 500_000
-    info = s3.transport._store("key", content, UploadOptions(), '"key"')
+    info = s3.transport.store("key", content, UploadOptions(), '"key"')
     s3.transport.objects["key"] = info._replace(checksums={"crc32": checksum("crc32", content)}), content
     s3.transport.breaks = [breaks]
     async with s3.download_file("bucket", "key") as download:
@@ -349,7 +349,7 @@ async def test_a_stream_that_does_not_match_its_checksum_ends_with_an_error(
 
 
 async def test_a_range_is_not_checked_against_the_checksum_of_the_whole(s3: MemoryManager) -> None:
-    info = s3.transport._store("key", b"content", UploadOptions(), '"key"')
+    info = s3.transport.store("key", b"content", UploadOptions(), '"key"')
     s3.transport.objects["key"] = info._replace(checksums={"crc32": checksum("crc32", b"content")}), b"content"
 
     async with s3.download_file("bucket", "key", ReadOptions(range=(0, 3))) as download:
@@ -361,7 +361,7 @@ async def test_an_object_that_changes_between_ranges_leaves_no_file(s3: MemoryMa
 
     def change(verb: str, count: int) -> None:
         if (verb, count) == ("open", 4):
-            s3.transport._store("key", CONTENT[::-1], UploadOptions(), '"other"')
+            s3.transport.store("key", CONTENT[::-1], UploadOptions(), '"other"')
 
     s3.transport.before = change
 
@@ -394,7 +394,7 @@ async def test_a_copy_in_parts_never_mixes_two_versions_of_its_source(s3: Memory
 
     def change(verb: str, count: int) -> None:
         if (verb, count) == ("copy_part", 2):
-            s3.transport._store("from", CONTENT[::-1], UploadOptions(), '"other"')
+            s3.transport.store("from", CONTENT[::-1], UploadOptions(), '"other"')
 
     s3.transport.before = change
 
@@ -506,7 +506,7 @@ Work = Callable[[S3Manager], Awaitable[object]]
 async def world() -> AsyncIterator[MemoryManager]:
     async with MemoryManager(SETTINGS) as s3:
         for key in ("large", "old"):
-            s3.transport._store(key, CONTENT[: 6 * MIB], UploadOptions(content_type="a/b"), f'"{key}"')
+            s3.transport.store(key, CONTENT[: 6 * MIB], UploadOptions(content_type="a/b"), f'"{key}"')
         yield s3
 
 

@@ -13,6 +13,7 @@ from aiobotocore.session import get_session
 
 from apm_s3 import Credentials, S3Manager
 from apm_s3.errors import InvalidBucketName
+from tests.seams.s3 import transport_of
 
 ACCOUNT = "123456789012"
 ACCESS_POINT = f"arn:aws:s3:eu-west-1:{ACCOUNT}:accesspoint/point"
@@ -142,7 +143,7 @@ async def test_each_bucket_form_uses_the_documented_path_and_address(form: Form)
         credentials=Credentials("key-id", "secret"),
         session=session,
     ) as s3:
-        route = await s3._engine().transport._sender.route(form.bucket)  # type: ignore[attr-defined]
+        route = await transport_of(s3)._sender.route(form.bucket)
         if form.signed:
             assert route is not None
             assert route.origin.host == form.host
