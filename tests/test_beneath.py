@@ -158,6 +158,9 @@ def change(journal: Path, *statements: str) -> None:
         "UPDATE objects SET state = 0, key = X'2e2e', target_key = X'2e2e'",
         "CREATE TRIGGER later AFTER UPDATE ON meta BEGIN UPDATE objects SET target_key = '../outside'; END",
         "CREATE VIEW another AS SELECT 1",
+        "UPDATE objects SET state = 0, size = 'many'",
+        "UPDATE objects SET state = 0, size = 0.5",
+        "UPDATE objects SET state = 0, attempts = -1",
     ],
 )
 async def test_a_journal_with_forged_names_writes_nothing(one: Place, tmp_path: Path, statement: str) -> None:

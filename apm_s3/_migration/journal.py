@@ -266,7 +266,14 @@ class Store:
             self._db.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?)", found)
 
     def names(self) -> Iterator[tuple[object, ...]]:
-        """Iterate over all objects: key, version and name at the target."""
+        """Iterate over all objects: key, version and name at the target.
+
+        Raises:
+            JournalRefused: one has a size or a number of attempts that no listing and no run can have brought.
+        """
+        wrong = " OR ".join(f"typeof({each}) <> 'integer' OR {each} < 0" for each in ("size", "attempts"))
+        if self._db.execute(f"SELECT 1 FROM objects WHERE {wrong}").fetchone():  # noqa: S608 - columns of ours
+            raise JournalRefused("the journal has sizes or attempts that are no numbers")
         yield from self._db.execute("SELECT key, version, target_key FROM objects")
 
     # Moving
