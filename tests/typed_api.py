@@ -20,6 +20,7 @@ from apm_s3 import (
 )
 from apm_s3.batch import BatchResult, DeleteOp, HeadOp, OperationResult, UploadOp
 from apm_s3.configs import Bundle, ConfigFile, ConfigStore, Release
+from apm_s3.migration import MigrationOptions, MigrationPlan, MigrationReport, migrate, plan_migration
 from apm_s3.models import ListPage
 from apm_s3.sync import SyncPlan, SyncReport
 
@@ -55,6 +56,16 @@ async def batches(s3: S3Manager) -> None:
     assert_type(await s3.sync(Path("folder"), "s3://bucket/prefix", delete_extra=True), SyncReport)
     assert_type(await s3.delete_prefix("bucket", "prefix/"), SyncReport)
     await s3.batch([UploadOp("bucket", "key", "text")])  # type: ignore[arg-type]
+
+
+async def migrations(s3: S3Manager) -> None:
+    """Options are keywords, or one object."""
+    options = MigrationOptions(if_exists="fail", accept={"tags"}, concurrency=8)
+    assert_type(await plan_migration("s3://a", "s3://b", options, source_s3=s3), MigrationPlan)
+    assert_type(await migrate("s3://a", "s3://b", options, source_s3=s3, verify="read"), MigrationReport)
+    assert_type(await migrate(Path("folder"), "s3://b", target_s3=s3, exclude=["*.tmp"]), MigrationReport)
+    await migrate("s3://a", "s3://b", source_s3=s3, if_exist="fail")  # type: ignore[call-arg]
+    await migrate("s3://a", "s3://b", source_s3=s3, if_exists="never")  # type: ignore[arg-type]
 
 
 async def configurations(s3: S3Manager) -> None:

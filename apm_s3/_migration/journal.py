@@ -54,7 +54,7 @@ class State(IntEnum):
     VANISHED = 4
 
 
-class Found(NamedTuple):
+class Listed(NamedTuple):
     """An object in the source's listing; keys are relative to their places."""
 
     key: str
@@ -219,7 +219,7 @@ class Store:
         self._db.execute("DELETE FROM ranges")
 
     def add_page(
-        self, span_id: int, after: str | None, found: Sequence[Found], skipped: dict[str, str], *, done: bool
+        self, span_id: int, after: str | None, found: Sequence[Listed], skipped: dict[str, str], *, done: bool
     ) -> int:
         """Store a listed page and the place where the listing continues. Return how many objects are new.
 
@@ -241,7 +241,7 @@ class Store:
                 self._check_targets(found)
         return added
 
-    def _check_targets(self, found: Sequence[Found]) -> None:
+    def _check_targets(self, found: Sequence[Listed]) -> None:
         self._db.execute("CREATE INDEX IF NOT EXISTS by_target ON objects (target_key)")
         marks = ",".join("?" * len(found))
         clash = self._db.execute(

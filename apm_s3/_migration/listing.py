@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from apm_s3._beneath import no_file
-from apm_s3._migration.journal import Found, Journal, Span
+from apm_s3._migration.journal import Journal, Listed, Span
 from apm_s3._migration.models import NAMELESS, MigrationOptions, patterns_of, target_key_of
 from apm_s3._migration.sides import Side
 from apm_s3._paging import ListingProgress
@@ -478,7 +478,7 @@ class Source:
         done: bool,
     ) -> None:
         rules, keeps = self._rules, self._patterns.keeps
-        found: list[Found] = []
+        found: list[Listed] = []
         for key, size, etag, modified, storage_class in entries:
             if not keeps(key):
                 continue
@@ -489,7 +489,7 @@ class Source:
                 continue
             problem = self._problem(target_key, size)
             if problem is None:
-                found.append(Found(key, target_key, size, etag, modified, storage_class))
+                found.append(Listed(key, target_key, size, etag, modified, storage_class))
             elif problem:
                 skipped[key] = problem
         added = await self._journal.do(lambda store: store.add_page(span_id, after, found, skipped, done=done))

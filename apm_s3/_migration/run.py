@@ -342,6 +342,9 @@ class Run:
             async with asyncio.timeout(_PATIENCE):
                 await self._target_known.wait()
         while True:
+            # The order matters: a page that is stored after `clear` sets `_arrived` again, one that is stored before is
+            # among the rows. If the rows were read before `_listed`, the last page could be stored in between: then
+            # there would be no rows, the listing would have ended, and the feed would stop with objects left.
             self._arrived.clear()
             ended, known = self._listed, self._target_known.is_set()
             rows = await self._waiting(after) if ended or self._task.histories is None else []

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from apm_s3._migration.journal import Found, Journal, Outcome, Row, State
+from apm_s3._migration.journal import Journal, Listed, Outcome, Row, State
 from apm_s3._migration.models import NAMELESS, MigrationOptions, is_md5, patterns_of, target_key_of
 from apm_s3._migration.moving import S3Mover
 from apm_s3._migration.sides import Side
@@ -33,7 +33,7 @@ async def list_histories(journal: Journal, rules: MigrationOptions, side: Side, 
     await journal.do(lambda store: store.forget_objects())
     span = await journal.do(lambda store: store.add_span(None, None))
     keeps, cut = patterns_of(rules).keeps, len(side.place.prefix)
-    found: list[Found] = []
+    found: list[Listed] = []
     skipped: dict[str, str] = {}
     async with aclosing(_grouped(side)) as groups:
         async for whole, versions in groups:
@@ -56,9 +56,9 @@ async def list_histories(journal: Journal, rules: MigrationOptions, side: Side, 
     await journal.do(lambda store: store.set(listed="yes"))
 
 
-def _found(key: str, target_key: str, version: FileVersion) -> Found:
+def _found(key: str, target_key: str, version: FileVersion) -> Listed:
     modified = None if version.last_modified is None else version.last_modified.timestamp()
-    return Found(
+    return Listed(
         key,
         target_key,
         version.size,

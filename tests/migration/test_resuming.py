@@ -18,7 +18,7 @@ from apm_s3.errors import JournalRefused
 from apm_s3.migration import MigrationProgress, migrate
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, Place, open_place
-from tests.seams.migration import Found, Journal, Outcome, State, Store
+from tests.seams.migration import Journal, Listed, Outcome, State, Store
 
 ROOT = Path(__file__).parents[2]
 COUNT = 1200
@@ -169,11 +169,11 @@ def test_a_page_and_its_checkpoint_are_written_in_one_transaction(tmp_path: Path
     store = Store(tmp_path / "journal")
     store.prepare({})
     span = store.add_span(None, None)
-    store.add_page(span, "a", [Found("a", "a", 1, None, None, None)], {}, done=False)
-    broken = [Found("b", "b", 1, None, None, None), Found("c", None, 1, None, None, None)]  # type: ignore[arg-type]
+    store.add_page(span, "a", [Listed("a", "a", 1, None, None, None)], {}, done=False)
+    broken = [Listed("b", "b", 1, None, None, None), Listed("c", None, 1, None, None, None)]  # type: ignore[arg-type]
     store.add_page(span, "c", broken[:1], {}, done=False)
     with pytest.raises(sqlite3.Error):
-        store.add_page(span, "d", [Found("d", "d", object(), None, None, None)], {}, done=True)  # type: ignore[arg-type]
+        store.add_page(span, "d", [Listed("d", "d", object(), None, None, None)], {}, done=True)  # type: ignore[arg-type]
     assert [(one.after, one.upto) for one in store.spans()] == [("c", None)]
     assert [row.key for row in store.pending(0, 10)] == ["a", "b"]
     store.close()
@@ -194,7 +194,7 @@ async def test_outcomes_are_written_before_the_next_query() -> None:
     async with Journal(None, {}) as journal:
         span = await journal.do(lambda store: store.add_span(None, None))
         await journal.do(
-            lambda store: store.add_page(span, "a", [Found("a", "a", 1, '"e"', None, None)], {}, done=True)
+            lambda store: store.add_page(span, "a", [Listed("a", "a", 1, '"e"', None, None)], {}, done=True)
         )
         journal.note(Outcome(State.MOVED, 1, '"e"', '"t"', "etag", None, 1, 1))
         assert (await journal.do(lambda store: store.totals())).moved == 1
