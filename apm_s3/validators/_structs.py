@@ -9,10 +9,11 @@ A field's entry in `_data/<tool>.json` is its kind, or an object with the kind a
 `FieldRules` has the meaning of each word. Rules about several fields of a type are in its list under `groups`:
 
     "notify/discord.DiscordConfig": [{"exactly_one": ["webhook_url", "webhook_url_file"]}],
+    "pkg/limits.Config": [{"all_of": ["topic"], "when": {"enabled": [true]}, "message": "topic is missing"}],
 
 A type with a field `*` has any other field as well, of that kind.
 
-What depends on more than that, such as on values of other fields, is a hook in Python.
+What depends on more than that is a hook in Python.
 """
 
 from __future__ import annotations
@@ -248,21 +249,35 @@ def at_most_one(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupRule:
-    """A rule about several fields of a type: one of the lists is set. Without fields that are set, the first is named.
+    """A rule about several fields of a type: one of the lists is set. If none of the fields is set, the first is named.
 
     Attributes:
-        rule: the rule's name if too many of the fields are set.
-        message: what to say in place of naming the fields.
+        when: the rule applies if each of these fields has one of its values; a field that is absent counts as "".
+        rule: the rule's name if a field must not be set.
+        message: what to say in place of naming the fields; `{name}` stands for the field at fault.
     """
 
     at_most_one: tuple[str, ...] | list[str] = ()
     exactly_one: tuple[str, ...] | list[str] = ()
     at_least_one: tuple[str, ...] | list[str] = ()
+    all_of: tuple[str, ...] | list[str] = ()
+    none_of: tuple[str, ...] | list[str] = ()
+    when: Mapping[str, Collection[Any]] = field(default_factory=dict)
     rule: str = "exclusive-fields"
     message: str | None = None
 
     def check(self, struct: Struct, context: Context) -> None:
         """Report a `struct` that breaks the rule."""
+        if not all((struct.get(name) or "") in values for name, values in self.when.items()):
+            return
+        for name in self.all_of:
+            if struct.empty(name):
+                struct.error(
+                    context, name, "required-field", (self.message or "{name} is missing").replace("{name}", name)
+                )
+        for name in self.none_of:
+            if struct.get(name):
+                struct.error(context, name, self.rule, (self.message or "{name} cannot be set").replace("{name}", name))
         needed = self.exactly_one or self.at_least_one
         if needed and all(struct.empty(name) for name in needed):
             message = self.message or f"one of {' and '.join(needed)} must be set"

@@ -139,10 +139,18 @@ RULES = {
             "jobs": {"kind": "[]t.Job", "no_nulls": "job"},
             "old": {"kind": "any", "until": "2.0"},
             "one": "string", "two": "string", "three": "string", "level": "string:t.Level",
+            "auth": "string", "user": "string", "file": "string",
         },
         "t.Job": {},
     },
-    "groups": {"t.Root": [{"at_most_one": ["one", "two"]}, {"exactly_one": ["two", "three"], "rule": "auth-exclusive"}]},
+    "groups": {
+        "t.Root": [
+            {"at_most_one": ["one", "two"]},
+            {"exactly_one": ["two", "three"], "rule": "auth-exclusive"},
+            {"all_of": ["user"], "when": {"auth": ["user"]}, "message": "auth user needs {name}"},
+            {"none_of": ["file"], "when": {"auth": ["", "user"]}, "message": "{name} needs auth file"},
+        ]
+    },
     "words": {"t.Level": {"what": "level", "values": ["info", "warn"], "any_case": True}},
 }  # fmt: skip
 
@@ -168,6 +176,9 @@ RULES = {
         ("one: a", [("exclusive-fields", "at most one of one, two may be set")]),
         ("three: a", [("auth-exclusive", "at most one of two, three may be set")]),
         ("two: ''", [("required-field", "one of two and three must be set")]),
+        ("auth: user", [("required-field", "auth user needs user")]),
+        ("auth: file\nfile: a", []),
+        ("file: a", [("exclusive-fields", "file needs auth file")]),
         ("level: WARN", []),
         ("level: loud", [("enum", "unknown level 'loud'; allowed values: info, warn")]),
     ],

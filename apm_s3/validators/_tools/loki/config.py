@@ -56,9 +56,6 @@ def parse_day(text: str) -> date:
 def check_config(config: Struct, context: Context) -> None:
     """Check the rules of Config.Validate across sections."""
     _check_schema(config, context)
-    limits = config.struct("ingest_limits")
-    if limits is not None and limits.get("enabled") and limits.empty("topic"):
-        limits.error(context, "topic", "required-field", "ingest_limits needs a topic if it is enabled")
 
 
 def _check_schema(config: Struct, context: Context) -> None:

@@ -381,16 +381,8 @@ def check_azuread(azure: Struct, context: Context) -> None:
 
 
 def _check_azure_method(method: Struct, name: str, context: Context) -> None:
-    required = {
-        "oauth": ("client_id", "client_secret", "tenant_id"),
-        "workload_identity": ("client_id", "tenant_id"),
-        "certificate": ("client_id", "certificate_path", "tenant_id"),
-    }.get(name, ())
-    if name == "managed_identity" and context.is_before(IDENTITY_OF_THE_SYSTEM):
-        required = ("client_id",)
-    for field in required:
-        if method.empty(field):
-            method.error(context, field, "required-field", f"{name} needs {field}")
+    if name == "managed_identity" and context.is_before(IDENTITY_OF_THE_SYSTEM) and method.empty("client_id"):
+        method.error(context, "client_id", "required-field", "managed_identity needs client_id")
     client, tenant = method.get("client_id") or "", method.get("tenant_id") or ""
     if client and not _UUID.fullmatch(client):
         method.error(context, "client_id", "format", "client_id is not a UUID")

@@ -375,13 +375,6 @@ class _LabelSelector:
 _FILE_PATTERN = re.compile(r"[^*]*(?:\*[^/]*)?\.(?:json|yml|yaml|JSON|YML|YAML)", re.DOTALL)
 
 
-def _check_azure(sd: Struct, context: Context) -> None:
-    if (sd.get("authentication_method") or "OAuth") == "OAuth":
-        for name in ("tenant_id", "client_id", "client_secret"):
-            if sd.empty(name):
-                sd.error(context, name, "required-field", f"azure service discovery with OAuth needs {name}")
-
-
 def _check_consul(sd: Struct, context: Context) -> None:
     _check_not_blank(sd, context)
     if not (sd.empty("username") and sd.empty("password")) and not {"username", "password"} & sd.failed:
@@ -451,16 +444,6 @@ def _check_marathon(sd: Struct, context: Context) -> None:
                 sd.error(context, name, "auth-exclusive", f"{name} cannot be used with auth_token or auth_token_file")
 
 
-def _check_oci(sd: Struct, context: Context) -> None:
-    keys = ("tenancy", "user", "fingerprint", "key_file")
-    api_key = (sd.get("auth") or "api_key") == "api_key"
-    for name in keys:
-        if api_key and sd.empty(name):
-            sd.error(context, name, "required-field", f"oci service discovery with auth api_key needs {name}")
-        elif not api_key and sd.get(name):
-            sd.error(context, name, "exclusive-fields", f"{name} cannot be used with auth instance_principal")
-
-
 def _check_paths(sd: Struct, context: Context) -> None:
     for index, path in sd.strings("paths"):
         if not path.startswith("/"):
@@ -511,7 +494,6 @@ def _check_triton(sd: Struct, context: Context) -> None:
 
 
 _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
-    "azure.SDConfig": (_check_azure,),
     "aws.EC2SDConfig": (_check_filters, _check_region),
     "aws.LightsailSDConfig": (_check_region,),
     "aws.RDSSDConfig": (_check_filters,),
@@ -525,7 +507,6 @@ _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
     "moby.DockerSDConfig": (_parses("host"),),
     "moby.DockerSwarmSDConfig": (_parses("host"),),
     "nomad.SDConfig": (_check_not_blank,),
-    "oci.SDConfig": (_check_oci,),
     "puppetdb.SDConfig": (_server_url(schemes=("http", "https"), field="url"),),
     "scaleway.SDConfig": (_check_scaleway, _parses("api_url")),
     "stackit.SDConfig": (_check_stackit, _parses("endpoint")),
