@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -90,6 +90,15 @@ MAX_PARAMETERS = 50
 _KEY = "apm_s3.call"
 
 
+class ChangeArguments(TypedDict):
+    """The arguments that all changes of the store take."""
+
+    author: str
+    message: str
+    timeout: float
+    write_id: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class HttpCall:
     """One authorised request.
@@ -109,6 +118,10 @@ class HttpCall:
     def author(self) -> str:
         """Return the author of the principal's changes."""
         return self.principal.name
+
+    def change(self, message: str, write_id: str | None) -> ChangeArguments:
+        """Return the arguments of a change of the store that the principal makes."""
+        return {"author": self.author, "message": message, "timeout": self.timeout, "write_id": write_id}
 
     @property
     def hidden_names(self) -> list[str]:

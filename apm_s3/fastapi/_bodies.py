@@ -195,32 +195,19 @@ class SettingsModel(Given):
     @classmethod
     def of(cls, settings: EnvironmentSettings) -> SettingsModel:
         """Return the document of `settings`."""
-        return cls.model_validate(
-            {
-                "target_versions": dict(settings.target_versions),
-                "level": settings.level,
-                "matchers": settings.matchers,
-                "warnings_as_errors": list(settings.warnings_as_errors),
-                "require_author": settings.require_author,
-                "require_message": settings.require_message,
-                "deploy_from": None if settings.deploy_from is None else list(settings.deploy_from),
-                "keep_revisions": settings.keep_revisions,
-                "keep_for_seconds": _seconds(settings.keep_for),
-                "keep_log_seconds": _seconds(settings.keep_log),
-            }
-        )
+        same = {name: getattr(settings, name) for name in cls.model_fields if not name.endswith("_seconds")}
+        periods = {"keep_for_seconds": _seconds(settings.keep_for), "keep_log_seconds": _seconds(settings.keep_log)}
+        return cls.model_validate({**same, **periods}, strict=False)
 
     def applied(self, old: EnvironmentSettings) -> EnvironmentSettings:
         """Return the settings; those of newer versions are kept."""
+        same: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self
+            if not name.endswith("_seconds")
+        }
         return EnvironmentSettings(
-            target_versions=self.target_versions,
-            level=self.level,
-            matchers=self.matchers,
-            warnings_as_errors=tuple(self.warnings_as_errors),
-            require_author=self.require_author,
-            require_message=self.require_message,
-            deploy_from=None if self.deploy_from is None else tuple(self.deploy_from),
-            keep_revisions=self.keep_revisions,
+            **same,
             keep_for=_period(self.keep_for_seconds),
             keep_log=_period(self.keep_log_seconds),
             extra=old.extra,

@@ -63,7 +63,7 @@ class ToolPlanModel(BaseModel):
             drifted=plan.drifted,
             blocked=list(plan.blocked),
             files=[name for name in plan.files if secrets or not is_internal(name)],
-            report=ReportModel.of(plan.report),
+            report=ReportModel.showing(plan.report),
             diff=DiffModel.of(plan.diff),
         )
 
@@ -159,12 +159,9 @@ async def deploy(
     await _refuse_touched(call, fresh, given)
     result = await call.configs.deploy(
         fresh,
-        author=call.author,
-        message=given.message,
         allow_drift=given.allow_drift,
         force=given.force,
-        timeout=call.timeout,
-        write_id=given.write_id,
+        **call.change(given.message, given.write_id),
     )
     return await _deployed(call, environment, given.hash, result.releases)
 

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Query, Request
 from starlette.responses import Response
@@ -34,7 +34,7 @@ from apm_s3.fastapi._parameters import (
     not_modified,
 )
 from apm_s3.fastapi._problems import ProblemError, problem_of_error
-from apm_s3.fastapi._routes import MAX_JSON, Endpoint
+from apm_s3.fastapi._routes import MAX_JSON, Endpoint, own_response
 from apm_s3.fastapi._supervision import Stream
 
 _ENVIRONMENT = "/environments/{environment}"
@@ -98,9 +98,7 @@ async def put_settings(
             check_level_here(settings.level)
         return settings
 
-    await call.configs.set_settings(
-        environment, change, author=call.author, message=message, timeout=call.timeout, write_id=write_id
-    )
+    await call.configs.set_settings(environment, change, **call.change(message, write_id))
     # What was committed last was returned last by `change`; a repeated write id may have been committed long ago.
     if settings is None or write_id is not None:
         settings = await call.configs.settings(environment)
@@ -123,9 +121,7 @@ async def freeze(call: HttpCall, environment: EnvironmentPath, given: FreezeBody
 
 async def thaw(call: HttpCall, environment: EnvironmentPath, given: NotedBody) -> Response:
     """Allow changes to the environment again."""
-    await call.configs.thaw(
-        environment, author=call.author, message=given.message, timeout=call.timeout, write_id=given.write_id
-    )
+    await call.configs.thaw(environment, **call.change(given.message, given.write_id))
     return Response(status_code=204)
 
 
@@ -158,6 +154,12 @@ async def get_outcome(
 
 
 _SETTINGS = SettingsModel.of(EnvironmentSettings(target_versions={"prometheus": "3.5"}, deploy_from=("staging",)))
+_EVENTS: dict[str, Any] = {
+    "text/event-stream": {
+        "schema": {"type": "string"},
+        "example": 'id: 42\nevent: commit\ndata: {"sequence": 42, "action": "upload"}\n\n',
+    }
+}
 _DONE = {"response_class": Response, "status_code": 204}
 
 
@@ -295,19 +297,6 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/environments/{environment}/watch", watch, "Watch the log", Action.READ, by_tools=True,
         errors=(404,),
-        options={
-            "response_class": Response,
-            "responses": {
-                200: {
-                    "description": "Events named `commit`, and `problem` if the stream ends with an error.",
-                    "content": {
-                        "text/event-stream": {
-                            "schema": {"type": "string"},
-                            "example": 'id: 42\nevent: commit\ndata: {"sequence": 42, "action": "upload"}\n\n',
-                        }
-                    },
-                }
-            },
-        },
+        options=own_response("Events named `commit`, and `problem` if the stream ends with an error.", _EVENTS),
     ),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
 from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall
-from apm_s3.fastapi._files import FileResponse, archive_response, file_headers, media_type_of
+from apm_s3.fastapi._files import ARCHIVE, FILE_CONTENT, FileResponse, archive_response, file_headers, media_type_of
 from apm_s3.fastapi._masking import parsed
 from apm_s3.fastapi._models import bundle_etag
 from apm_s3.fastapi._parameters import (
@@ -31,7 +31,7 @@ from apm_s3.fastapi._parameters import (
     revision_header,
 )
 from apm_s3.fastapi._problems import ProblemError
-from apm_s3.fastapi._routes import DEADLINE, Endpoint, add_endpoints, check_authorize, check_deadline
+from apm_s3.fastapi._routes import DEADLINE, Endpoint, check_authorize, make_router, own_response
 
 TAG = "feed"
 
@@ -151,27 +151,23 @@ def _refuse_reserved(name: str) -> None:
         raise ConfigNotFound(f"tools do not read '{name}'", hint="see the index")
 
 
-def _body(description: str, content: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "response_class": Response,
-        "responses": {200: {"description": description, "content": content}, 304: {"description": "It is known."}},
-    }
-
-
-_FILES: dict[str, Any] = {"application/yaml": {}, "application/json": {}, "text/plain": {"schema": {"type": "string"}}}
 _GROUPS: dict[str, Any] = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["targets", "labels"],
-        "properties": {
-            "targets": {"type": "array", "items": {"type": "string"}},
-            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+    "application/json": {
+        "schema": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["targets", "labels"],
+                "properties": {
+                    "targets": {"type": "array", "items": {"type": "string"}},
+                    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                },
+            },
         },
-    },
+        "example": [{"targets": ["10.0.0.1:9100"], "labels": {"job": "node"}}],
+    }
 }
 _INDEX = IndexModel(revision=4, files=[IndexFileModel(name="targets/node.yml", size=73, sha256=_models.SHA256)])
-_EXAMPLE = [{"targets": ["10.0.0.1:9100"], "labels": {"job": "node"}}]
 
 ENDPOINTS = (
     Endpoint(
@@ -185,16 +181,16 @@ ENDPOINTS = (
     Endpoint(
         "GET", f"{_TOOL}/bundle.tar", fetch_bundle, "Fetch all files", Action.FETCH,
         errors=(404,),
-        options=_body("A tar archive.", {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}),
+        options=own_response("A tar archive.", {"application/x-tar": ARCHIVE}, "It is known."),
     ),
     Endpoint(
         "GET", f"{_TOOL}/files/{{name:path}}", fetch_file, "Fetch a file", Action.FETCH,
-        errors=(404,), options=_body("The file.", _FILES),
+        errors=(404,), options=own_response("The file.", FILE_CONTENT, "It is known."),
     ),
     Endpoint(
         "GET", f"{_TOOL}/http_sd/{{name:path}}", http_sd, "Discover targets", Action.FETCH,
         errors=(404, 409),
-        options=_body("Target groups.", {"application/json": {"schema": _GROUPS, "example": _EXAMPLE}}),
+        options=own_response("Target groups.", _GROUPS, "It is known."),
     ),
 )  # fmt: skip
 """Every route of `feed_router`."""
@@ -212,7 +208,4 @@ def feed_router(*, authorize: Callable[..., Any], deadline: float = DEADLINE, ta
         InvalidOption: `authorize` is not a callable, or `deadline` is not above 0.
     """
     check_authorize(authorize, "feed_router")
-    check_deadline(deadline)
-    router = APIRouter(tags=[tag])
-    add_endpoints(router, ENDPOINTS, authorize=authorize, deadline=deadline, default_tag=TAG)
-    return router
+    return make_router(ENDPOINTS, tag=tag, default_tag=TAG, deadline=deadline, authorize=authorize)

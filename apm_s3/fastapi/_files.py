@@ -47,7 +47,7 @@ from apm_s3.fastapi._parameters import (
     revision_header,
 )
 from apm_s3.fastapi._problems import ProblemError
-from apm_s3.fastapi._routes import Endpoint
+from apm_s3.fastapi._routes import Endpoint, own_response
 from apm_s3.fastapi._supervision import Stream
 from apm_s3.validators._checking import did_you_mean
 
@@ -171,14 +171,11 @@ async def put_file(
         environment,
         body,
         name=name,
-        author=call.author,
-        message=message,
         expect_revision=expected,
         force=force,
         skip_unchanged=skip_unchanged,
         create=create,
-        timeout=call.timeout,
-        write_id=write_id,
+        **call.change(message, write_id),
     )
     created = old is None and release.revision != expected
     sees = await call.sees_secrets(environment, tool)
@@ -222,12 +219,9 @@ async def delete_file(
         tool,
         environment,
         remove=[name],
-        author=call.author,
-        message=message,
         expect_revision=expected,
         force=force,
-        timeout=call.timeout,
-        write_id=write_id,
+        **call.change(message, write_id),
     )
     model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
     return release_response(model, headers=revision_header(release))
@@ -242,7 +236,7 @@ async def validate_file(
 ) -> ReportModel:
     """Validate one file without storing it. It answers 200 for invalid files too: see `ok`."""
     body = await request.body()
-    return ReportModel.of(await call.configs.validate(tool, body, name=name or MAIN_FILES[tool]))
+    return ReportModel.showing(await call.configs.validate(tool, body, name=name or MAIN_FILES[tool]))
 
 
 def release_response(model: ReleaseModel, *, created: bool = False, headers: dict[str, str]) -> Response:
@@ -268,7 +262,12 @@ async def _etags_for(call: HttpCall, file: ConfigFile, release: Release | None) 
     return (masked_etag(file.revision, masked), masked_etag(file.revision, masked, _PARSED))
 
 
-_BODY: dict[str, Any] = {"application/yaml": {}, "application/json": {}, "text/plain": {"schema": {"type": "string"}}}
+FILE_CONTENT: dict[str, Any] = {
+    "application/yaml": {},
+    "application/json": {},
+    "text/plain": {"schema": {"type": "string"}},
+}
+ARCHIVE = {"schema": {"type": "string", "format": "binary"}}
 _CHANGED: dict[int | str, dict[str, Any]] = {200: {"description": "The new release.", "model": ReleaseModel}}
 
 
@@ -339,13 +338,10 @@ async def put_bundle(
         tool,
         environment,
         files={name: _encoded(name, text) for name, text in given.files.items()},
-        author=call.author,
-        message=given.message,
         expect_revision=expected,
         force=given.force,
         create=create,
-        timeout=call.timeout,
-        write_id=given.write_id,
+        **call.change(given.message, given.write_id),
     )
     model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
     created = current.release is None or current.release.removed
@@ -367,7 +363,7 @@ async def validate_bundle(
 ) -> ReportModel:
     """Validate a whole bundle without storing it. It answers 200 for invalid bundles too: see `ok`."""
     files = {name: _encoded(name, text) for name, text in given.files.items()}
-    return ReportModel.of(await call.configs.validate(tool, files=files))
+    return ReportModel.showing(await call.configs.validate(tool, files=files))
 
 
 async def remove_bundle(
@@ -384,19 +380,16 @@ async def remove_bundle(
     release = await call.configs.remove(
         tool,
         environment,
-        author=call.author,
-        message=message,
         expect_revision=expected,
-        timeout=call.timeout,
-        write_id=write_id,
+        **call.change(message, write_id),
     )
     model = ReleaseModel.of(release, secrets=False)
     return release_response(model, headers={**revision_header(release), "ETag": model.etag})
 
 
 _ARCHIVES: dict[str, Any] = {
-    "application/x-tar": {"schema": {"type": "string", "format": "binary"}},
-    "application/zip": {"schema": {"type": "string", "format": "binary"}},
+    "application/x-tar": ARCHIVE,
+    "application/zip": ARCHIVE,
     "application/json": {
         "schema": {
             "type": "object",
@@ -482,13 +475,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", _FILE, get_file, "Get a file", Action.READ,
         errors=(404, 409),
-        options={
-            "response_class": Response,
-            "responses": {
-                200: {"description": "The file.", "content": _BODY},
-                304: {"description": "The client has it."},
-            },
-        },
+        options=own_response("The file.", FILE_CONTENT, "The client has it."),
     ),
     Endpoint(
         "PUT", _FILE, put_file, "Put a file", Action.WRITE,
@@ -512,13 +499,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", _BUNDLE, get_bundle, "Get a bundle", Action.READ,
         errors=(404, 409),
-        options={
-            "response_class": Response,
-            "responses": {
-                200: {"description": "All files.", "content": _ARCHIVES},
-                304: {"description": "The client has it."},
-            },
-        },
+        options=own_response("All files.", _ARCHIVES, "The client has it."),
     ),
     Endpoint(
         "PUT", _BUNDLE, put_bundle, "Put a bundle", Action.WRITE,

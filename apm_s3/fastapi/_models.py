@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from apm_s3._tools import Tool
 from apm_s3.configs import Backup, BundleDiff, LogEntry, Origin, Release, ToolStatus
 from apm_s3.configs._content.overlays import is_internal, without_hashes
-from apm_s3.reports import Issue, ValidationReport
 
 
 class ProblemModel(BaseModel):
@@ -25,7 +24,19 @@ class ProblemModel(BaseModel):
     detail: str
 
 
-class IssueModel(BaseModel):
+class Shown(BaseModel):
+    """A document of one of the library's values, whose attributes are its fields."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    @classmethod
+    def showing(cls, value: object, **others: Any) -> Self:
+        """Return the document of `value`. `others` are the fields that differ from its attributes."""
+        same = {name: getattr(value, name) for name in cls.model_fields.keys() - others.keys()}
+        return cls.model_validate({**same, **others})
+
+
+class IssueModel(Shown):
     """One problem of a configuration, with its place: the path of the value, the line and the column from 1."""
 
     severity: Literal["error", "warning", "info"]
@@ -37,22 +48,8 @@ class IssueModel(BaseModel):
     message: str
     hint: str | None
 
-    @classmethod
-    def of(cls, issue: Issue) -> IssueModel:
-        """Return the document of `issue`."""
-        return cls(
-            severity=issue.severity.value,
-            file=issue.file,
-            path=issue.path,
-            line=issue.line,
-            column=issue.column,
-            rule=issue.rule,
-            message=issue.message,
-            hint=issue.hint,
-        )
 
-
-class ReportModel(BaseModel):
+class ReportModel(Shown):
     """The result of a validation; `skipped` lists the checks that could not be made."""
 
     ok: bool
@@ -60,14 +57,8 @@ class ReportModel(BaseModel):
     issues: list[IssueModel]
     skipped: list[str]
 
-    @classmethod
-    def of(cls, report: ValidationReport) -> ReportModel:
-        """Return the document of `report`."""
-        issues = [IssueModel.of(each) for each in report.issues]
-        return cls(ok=report.ok, kind=report.kind, issues=issues, skipped=list(report.skipped))
 
-
-class FileModel(BaseModel):
+class FileModel(Shown):
     """One file of a release. `size`, in bytes, and `sha256` are shown to callers that may read secrets."""
 
     name: str
@@ -75,7 +66,7 @@ class FileModel(BaseModel):
     sha256: str | None = None
 
 
-class OriginModel(BaseModel):
+class OriginModel(Shown):
     """The action that created a release, and where its content came from."""
 
     action: str
@@ -87,16 +78,10 @@ class OriginModel(BaseModel):
     @classmethod
     def of(cls, origin: Origin, *, secrets: bool) -> OriginModel:
         """Return the document of `origin`. The hash of a plan depends on `secrets`."""
-        return cls(
-            action=origin.action,
-            environment=origin.environment,
-            revision=origin.revision,
-            backup=origin.backup,
-            plan=origin.plan if secrets else None,
-        )
+        return cls.showing(origin) if secrets else cls.showing(origin, plan=None)
 
 
-class ReleaseModel(BaseModel):
+class ReleaseModel(Shown):
     """One revision of a tool's configuration. `etag` is the value for If-Match in changes of the whole bundle.
 
     `drifted`, and the plan in `origin`, are shown to callers that may read secrets.
@@ -130,24 +115,16 @@ class ReleaseModel(BaseModel):
             for name, entry in release.files.items()
             if secrets or not is_internal(name)
         ]
-        return cls(
-            tool=release.tool,
-            environment=release.environment,
-            revision=release.revision,
+        hidden: dict[str, Any] = {} if secrets else {
+            "warnings": [without_hashes(each) for each in release.warnings], "drifted": None,
+        }  # fmt: skip
+        return cls.showing(
+            release,
             parent=None if release.parent is None else release.parent.revision,
             etag=bundle_etag(release),
-            write_id=release.write_id,
-            author=release.author,
-            message=release.message,
-            created_at=release.created_at,
             origin=OriginModel.of(release.origin, secrets=secrets),
             files=files,
-            warnings=[each if secrets else without_hashes(each) for each in release.warnings],
-            forced=release.forced,
-            removed=release.removed,
-            drifted=release.drifted if secrets else None,
-            damaged=release.damaged,
-            live_pending=release.live_pending,
+            **hidden,
         )
 
 
@@ -188,7 +165,7 @@ class DiffModel(BaseModel):
         return cls.model_validate(diff.to_dict())
 
 
-class FreezeModel(BaseModel):
+class FreezeModel(Shown):
     """Why an environment is frozen."""
 
     reason: str
@@ -196,7 +173,7 @@ class FreezeModel(BaseModel):
     since: datetime
 
 
-class StatusModel(BaseModel):
+class StatusModel(Shown):
     """The state of one tool in one environment."""
 
     environment: str
@@ -222,27 +199,13 @@ class StatusModel(BaseModel):
     @classmethod
     def of(cls, status: ToolStatus, *, secrets: bool) -> StatusModel:
         """Return the document of `status`, with what depends on secrets if the caller may read `secrets`."""
-        freeze = status.freeze
-        return cls(
-            environment=status.environment,
-            tool=status.tool,
-            revision=status.revision,
-            author=status.author,
-            message=status.message,
-            created_at=status.created_at,
+        hidden = {} if secrets else dict.fromkeys(("drifted", "behind_source"))
+        return cls.showing(
+            status,
             age_seconds=None if status.age is None else status.age.total_seconds(),
             origin=None if status.origin is None else OriginModel.of(status.origin, secrets=secrets),
-            files=status.files,
-            warnings=status.warnings,
-            forced=status.forced,
-            drifted=status.drifted if secrets else None,
-            behind_source=status.behind_source if secrets else None,
-            good=status.good,
-            good_revision=status.good_revision,
-            last_backup=status.last_backup,
-            live_behind=status.live_behind,
-            freeze=None if freeze is None else FreezeModel(reason=freeze.reason, by=freeze.by, since=freeze.since),
             damaged=status.damaged is not None,
+            **hidden,
         )
 
 
@@ -253,7 +216,7 @@ class MoveModel(BaseModel):
     after: int
 
 
-class LogEntryModel(BaseModel):
+class LogEntryModel(Shown):
     """One commit: who changed what, when and why.
 
     `plan`, `previous` and `hash` depend on contents, and are shown to callers that may read all secrets.
@@ -284,24 +247,14 @@ class LogEntryModel(BaseModel):
         Args:
             secrets: whether the caller may read the secrets of the whole environment.
         """
-        return cls(
-            sequence=entry.sequence,
-            write_id=entry.write_id,
-            at=entry.at,
-            action=entry.action,
-            author=entry.author,
-            message=entry.message,
-            forced=entry.forced,
+        hidden = {} if secrets else dict.fromkeys(("plan", "previous", "hash"))
+        return cls.showing(
+            entry,
             tools=_moves(entry.tools, tools),
             good=_moves(entry.good, tools),
             oldest=_moves(entry.oldest, tools),
-            settings=list(entry.settings),
-            source_environment=entry.source_environment,
             sources={tool: revision for tool, revision in entry.sources.items() if not tools or tool in tools},
-            backup=entry.backup,
-            plan=entry.plan if secrets else None,
-            previous=entry.previous if secrets else None,
-            hash=entry.hash if secrets else None,
+            **hidden,
         )
 
 
@@ -321,7 +274,7 @@ class BackupFileModel(BaseModel):
     size: int | None = None
 
 
-class BackupModel(BaseModel):
+class BackupModel(Shown):
     """One backup. `name` names it within its environment; `damage` says what a listing shows to be missing.
 
     `size`, in bytes, is shown to callers that may read the secrets of all its tools.
@@ -345,12 +298,9 @@ class BackupModel(BaseModel):
         Args:
             damage: that of the backup, as the caller may read it.
         """
-        return cls(
+        return cls.showing(
+            backup,
             name=backup.key.rpartition("/")[2],
-            environment=backup.environment,
-            created_at=backup.created_at,
-            author=backup.author,
-            message=backup.message,
             revisions={tool: held.revision for tool, held in backup.tools.items()},
             files=[
                 BackupFileModel(tool=tool, name=name, size=file.size if tool in secrets_of else None)
@@ -358,7 +308,6 @@ class BackupModel(BaseModel):
                 if tool in secrets_of or not is_internal(name)
             ],
             size=backup.size if backup.tools.keys() <= set(secrets_of) else None,
-            retain_until=backup.retain_until,
             damage=damage,
         )
 

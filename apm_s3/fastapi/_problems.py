@@ -43,57 +43,23 @@ STATUSES: Mapping[type[ApmS3Error], int] = MappingProxyType(
         errors.ApmS3Error: 500,
         # The request.
         errors.InvalidRequest: 422,
-        errors.InvalidBucketName: 422,
-        errors.InvalidKey: 422,
-        errors.InvalidOption: 422,
         errors.ObjectTooLarge: 413,
-        errors.QueryInvalid: 422,
         errors.MigrationRefused: 409,
         errors.JournalRefused: 409,
         # This service.
-        errors.UsageError: 500,
         errors.ManagerClosed: 503,
-        errors.WrongEventLoop: 500,
         # No response from S3.
         errors.TransportError: 503,
-        errors.ConnectFailed: 503,
-        errors.ConnectionLost: 503,
         errors.RequestTimedOut: 504,
-        errors.DeadlineExceeded: 504,
         # S3 refused this service, which is not the client's fault: never 401, 403 or 404.
         errors.S3Error: 502,
-        errors.NotFound: 502,
-        errors.BucketNotFound: 502,
-        errors.ObjectNotFound: 502,
-        errors.UploadNotFound: 502,
-        errors.AccessDenied: 502,
-        errors.ExpiredToken: 502,
-        errors.InvalidCredentials: 502,
-        errors.KmsAccessDenied: 502,
-        errors.ClockSkewed: 502,
-        errors.Conflict: 502,
-        errors.BucketAlreadyExists: 502,
-        errors.BucketAlreadyOwned: 502,
-        errors.BucketNotEmpty: 502,
         errors.ConditionalConflict: 503,
-        errors.PreconditionFailed: 502,
-        errors.NotModified: 502,
-        errors.WrongRegion: 502,
-        errors.ObjectArchived: 502,
-        errors.KmsKeyUnusable: 502,
-        errors.NotConfigured: 502,
-        errors.UnsupportedByServer: 502,
-        errors.RequestRejected: 502,
         errors.Throttled: 503,
-        errors.KmsThrottled: 503,
         errors.ServiceUnavailable: 503,
         errors.IntegrityError: 502,
-        errors.DigestRejected: 502,
-        errors.ObjectChanged: 502,
         errors.BatchError: 502,
         # Configurations.
         errors.PlanOutdated: 409,
-        errors.ConfigError: 500,
         errors.ConfigInvalid: 422,
         errors.ConfigNotFound: 404,
         errors.RevisionConflict: 409,
@@ -103,10 +69,9 @@ STATUSES: Mapping[type[ApmS3Error], int] = MappingProxyType(
         errors.FormatTooNew: 501,
         errors.ConditionalWritesUnsupported: 501,
         errors.BackupInvalid: 409,
-        errors.StoreDamaged: 500,
     }
 )
-"""The status of every public error."""
+"""The statuses of errors; all others have that of their nearest base."""
 
 _TOLD = (
     errors.InvalidRequest,
@@ -222,7 +187,7 @@ def problem_of_validation(found: Iterable[Mapping[str, Any]]) -> JSONResponse:
 
 
 def status_of(kind: type[ApmS3Error]) -> int:
-    """Return the status of a kind of error; an error of a program's own has that of its base."""
+    """Return the status of a kind of error, also of one of a program's own."""
     return next(STATUSES[each] for each in kind.__mro__ if each in STATUSES)
 
 
@@ -240,7 +205,7 @@ def _detail(error: ApmS3Error, status: int, hidden: Collection[str]) -> str:
 def _members(error: ApmS3Error) -> dict[str, Any]:
     match error:
         case ConfigInvalid():
-            return {"issues": [IssueModel.of(each).model_dump() for each in error.report.issues]}
+            return {"issues": [IssueModel.showing(each).model_dump() for each in error.report.issues]}
         case RevisionConflict():
             return {"expected_revision": error.expected_revision, "current_revision": error.current_revision}
         case CommitUnknown():

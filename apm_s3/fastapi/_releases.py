@@ -94,12 +94,9 @@ async def roll_back(call: HttpCall, environment: EnvironmentPath, tool: ToolPath
         tool,
         environment,
         to_revision=given.to_revision,
-        author=call.author,
-        message=given.message,
         expect_revision=given.expect_revision,
         force=given.force,
-        timeout=call.timeout,
-        write_id=given.write_id,
+        **call.change(given.message, given.write_id),
     )
     return ReleaseModel.of(release, secrets=await _sees(call, environment, tool))
 
@@ -110,10 +107,7 @@ async def mark_good(call: HttpCall, environment: EnvironmentPath, tool: ToolPath
         tool,
         environment,
         given.revision,
-        author=call.author,
-        message=given.message,
-        timeout=call.timeout,
-        write_id=given.write_id,
+        **call.change(given.message, given.write_id),
     )
     return ReleaseModel.of(release, secrets=await _sees(call, environment, tool))
 
@@ -197,10 +191,7 @@ async def restore_backup(
         environment=into,
         tools=tool,
         expect_revisions=given.expect_revisions,
-        author=call.author,
-        message=given.message,
-        timeout=call.timeout,
-        write_id=given.write_id,
+        **call.change(given.message, given.write_id),
     )
     return [ReleaseModel.of(each, secrets=await call.sees_secrets(target, each.tool)) for each in releases]
 

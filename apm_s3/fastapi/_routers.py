@@ -15,7 +15,7 @@ from apm_s3.errors import ApmS3Error
 from apm_s3.fastapi import _deploys, _environments, _files, _releases
 from apm_s3.fastapi._lifespan import S3Dep, get_configs
 from apm_s3.fastapi._problems import problem
-from apm_s3.fastapi._routes import DEADLINE, Endpoint, add_endpoints, check_authorize, check_deadline
+from apm_s3.fastapi._routes import DEADLINE, Endpoint, check_authorize, make_router, own_response
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -55,12 +55,9 @@ def config_router(
         InvalidOption: `authorize` is not a callable, or `deadline` is not above 0.
     """
     check_authorize(authorize, "config_router")
-    check_deadline(deadline)
-    router = APIRouter(tags=[tag])
-    add_endpoints(
-        router, ENDPOINTS, authorize=authorize, deadline=deadline, default_tag=TAG, external_tools=external_tools
+    return make_router(
+        ENDPOINTS, tag=tag, default_tag=TAG, deadline=deadline, authorize=authorize, external_tools=external_tools
     )
-    return router
 
 
 _HEALTH = "health"
@@ -114,10 +111,9 @@ async def ready(configs: Annotated[ConfigStore, Depends(get_configs)]) -> Respon
     return JSONResponse({"status": "ready"}, headers={"Cache-Control": "no-store"})
 
 
-def _ok(status: str) -> dict[str, object]:
+def _ok(status: str) -> dict[str, Any]:
     schema = {"type": "object", "required": ["status"], "properties": {"status": {"const": status}}}
-    content = {"application/json": {"schema": schema, "example": {"status": status}}}
-    return {"response_class": Response, "responses": {200: {"description": "Yes.", "content": content}}}
+    return own_response("Yes.", {"application/json": {"schema": schema, "example": {"status": status}}})
 
 
 PROBES = (
@@ -128,9 +124,7 @@ PROBES = (
 
 def health_router(*, tag: str = _HEALTH) -> APIRouter:
     """Return a router with `/live` and `/ready`, for probes, which carry no token."""
-    router = APIRouter(tags=[tag])
-    add_endpoints(router, PROBES, authorize=None, deadline=2 * PATIENCE, default_tag=_HEALTH)
-    return router
+    return make_router(PROBES, tag=tag, default_tag=_HEALTH, deadline=2 * PATIENCE)
 
 
 _METRICS = "metrics"
@@ -163,17 +157,6 @@ def metrics_router(*, registry: CollectorRegistry | None = None, tag: str = _MET
         body = await asyncio.to_thread(encode, wanted)
         return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
-    router = APIRouter(tags=[tag])
-    add_endpoints(router, [_endpoint(metrics)], authorize=None, deadline=_SECONDS, default_tag=_METRICS)
-    return router
-
-
-def _endpoint(call: Any) -> Endpoint:
     content = {"text/plain": {"schema": {"type": "string"}, "example": 'apm_s3_pool_in_use{manager="default"} 0.0\n'}}
-    return Endpoint(
-        "GET",
-        "/metrics",
-        call,
-        "Get the metrics",
-        options={"response_class": Response, "responses": {200: {"description": "The metrics.", "content": content}}},
-    )
+    endpoint = Endpoint("GET", "/metrics", metrics, "Get the metrics", options=own_response("The metrics.", content))
+    return make_router([endpoint], tag=tag, default_tag=_METRICS, deadline=_SECONDS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from http import HTTPStatus
@@ -136,22 +136,28 @@ _OF_TOKENS = (401, 403, 422)
 _OF_BODIES = (400, 415)
 
 
-def add_endpoints(
-    router: APIRouter,
-    endpoints: Iterable[Endpoint],
+def make_router(
+    endpoints: Collection[Endpoint],
     *,
-    authorize: Callable[..., Any] | None,
-    deadline: float,
+    tag: str,
     default_tag: str,
+    deadline: float,
+    authorize: Callable[..., Any] | None = None,
     external_tools: bool = False,
-) -> None:
-    """Add routes to a router. Their operation ids begin with its tag, unless that is the default.
+) -> APIRouter:
+    """Return a router with routes, whose operation ids begin with its tag, unless that is the default.
 
     Args:
+        authorize: the dependency of routes with an action, which returns a `Principal`.
         external_tools: whether requests may make the service run promtool and amtool.
+
+    Raises:
+        InvalidOption: `deadline` is not above 0.
     """
-    endpoints = tuple(endpoints)
-    group = _PACKAGE if router.tags == [default_tag] else str(router.tags[0])
+    if not deadline > 0:
+        raise InvalidOption(f"deadline {deadline} is not above 0 seconds", hint="60 is a good value")
+    router = APIRouter(tags=[tag])
+    group = _PACKAGE if tag == default_tag else tag
     allowed: dict[str, list[str]] = {}
     for each in endpoints:
         allowed.setdefault(each.path, []).append(each.method)
@@ -190,6 +196,7 @@ def add_endpoints(
             route_class_override=_route_class(each.limit, deadline, ", ".join(allowed[each.path]), external_tools),
             **own,
         )
+    return router
 
 
 def _authorised(
@@ -232,14 +239,16 @@ def check_authorize(authorize: Any, where: str) -> None:
         )
 
 
-def check_deadline(deadline: float) -> None:
-    """Refuse a deadline of 0 seconds or less.
+def own_response(description: str, content: dict[str, Any], unchanged: str | None = None) -> dict[str, Any]:
+    """Return the options of a route that makes its successful response itself.
 
-    Raises:
-        InvalidOption: it is not above 0.
+    Args:
+        unchanged: the description of 304.
     """
-    if not deadline > 0:
-        raise InvalidOption(f"deadline {deadline} is not above 0 seconds", hint="60 is a good value")
+    responses = {200: {"description": description, "content": content}}
+    if unchanged is not None:
+        responses[304] = {"description": unchanged}
+    return {"response_class": Response, "responses": responses}
 
 
 def problem_response(status: int) -> dict[str, Any]:
