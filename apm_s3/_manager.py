@@ -119,10 +119,10 @@ class S3Manager(Buckets, Bulk):
         await self.aclose()
 
     def _endpoint(self) -> S3Endpoint:
-        """Return what migrations need beside the public methods."""
+        """Return what migrations need."""
         from apm_s3._s3.bulk.endpoint import S3Endpoint  # noqa: PLC0415 - few programs migrate
 
-        return S3Endpoint(self._engine())
+        return S3Endpoint(self._engine(), self)
 
     async def open(self) -> Self:
         """Open the manager; harmless if it is already open.

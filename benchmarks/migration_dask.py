@@ -17,9 +17,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from apm_s3._migration.shards import S3Access
 from apm_s3.migration import MigrationReport, migrate
-from apm_s3.migration_dask import migrate_on_dask
+from apm_s3.migration_dask import S3Access, migrate_on_dask
 from benchmarks.migration import KIB, environment, fill, make_buckets, manager
 from benchmarks.report import Table, show
 from tests.servers import Server, seaweedfs_server

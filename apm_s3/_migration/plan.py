@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apm_s3._beneath import Below
-from apm_s3._manager import S3Manager
 from apm_s3._migration.files import FetchMover, UploadMover
 from apm_s3._migration.journal import Journal, Row
 from apm_s3._migration.listing import Source, list_target
@@ -29,7 +28,7 @@ from apm_s3._migration.models import (
     patterns_of,
 )
 from apm_s3._migration.moving import LARGEST_COPY, Bandwidth, CopyMover, Memory, Mover, S3Mover, StreamMover
-from apm_s3._migration.sides import Side, open_side
+from apm_s3._migration.sides import Manager, Side, open_side
 from apm_s3._migration.versions import Histories
 from apm_s3._s3.bulk.trees import FolderPlace, Place, S3Place, check_apart, not_in_s3, parse_place
 from apm_s3._tasks import run_all, shielded
@@ -128,8 +127,8 @@ class Task:
 async def open_task(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    source_s3: S3Manager | None,
-    target_s3: S3Manager | None,
+    source_s3: Manager | None,
+    target_s3: Manager | None,
     rules: MigrationOptions,
 ) -> Task:
     """Open both sides and choose the mover.
@@ -182,7 +181,7 @@ def _mover(
     raise not_in_s3(source, target, "migrate")
 
 
-async def _side(s3: S3Manager | None, place: Place) -> Side | None:
+async def _side(s3: Manager | None, place: Place) -> Side | None:
     if isinstance(place, FolderPlace):
         return None
     if s3 is None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from apm_s3._manager import S3Manager
 from apm_s3._naming import EXPRESS
 from apm_s3._s3.bulk.trees import S3Place
+from apm_s3._s3.bulk.verbs import Bulk
 from apm_s3._s3.objects.multipart import MultipartUpload
 from apm_s3._s3.objects.sources import RandomSource, stored_with
 from apm_s3._s3.objects.streams import Download
@@ -30,15 +30,24 @@ _COUNT_TAGS = ("seaweedfs", "minio")
 _LOCK = "get_object_lock_configuration"
 
 
+class Manager(Protocol):
+    """A manager, open or not."""
+
+    def _endpoint(self) -> Endpoint:
+        """Return the endpoint of an open manager; otherwise, raise `ManagerClosed`."""
+
+
 class Endpoint(Protocol):
-    """What a migration needs of an open manager beside its public methods. Every method raises `S3Error`.
+    """What a migration needs of an open manager: its public methods, and a few others, which raise `S3Error`.
 
     Attributes:
+        verbs: these methods.
         part_size, parallel_parts: those of the manager's settings.
         slow_downs: asked about each throttled request: bucket, key and the time at which it was sent. One that returns
             True slows down by itself, and the manager does not.
     """
 
+    verbs: Bulk
     part_size: int
     parallel_parts: int
     slow_downs: list[Callable[[str | None, str | None, float], bool]]
@@ -111,7 +120,7 @@ class Side:
         unreadable: calls for bucket settings that were denied.
     """
 
-    s3: S3Manager
+    s3: Bulk
     place: S3Place
     endpoint: Endpoint
     is_aws: bool
@@ -198,15 +207,15 @@ class Side:
             return None
 
 
-async def open_side(s3: S3Manager, place: S3Place) -> Side:
+async def open_side(s3: Manager, place: S3Place) -> Side:
     """Open a side and find out about its server and bucket.
 
     Raises:
         BucketNotFound: there is no such bucket.
     """
-    endpoint: Endpoint = s3._endpoint()  # noqa: SLF001 - a door for this module
+    endpoint = s3._endpoint()  # noqa: SLF001 - a door for this module
     url, is_aws = await endpoint.identify()
-    side = Side(s3, place, endpoint, is_aws, url, counts_tags=is_aws)
+    side = Side(endpoint.verbs, place, endpoint, is_aws, url, counts_tags=is_aws)
     if not is_aws:
         # Later calls report its error better.
         with suppress(S3Error):

@@ -16,10 +16,10 @@ from apm_s3._migration.models import MigrationKeywords, fingerprint
 from apm_s3._migration.moving import Bandwidth, Memory, Moved, Schedule, reported_digests
 from apm_s3._migration.plan import Task
 from apm_s3._migration.run import Run
-from apm_s3._migration.shards import Shard, merged, ranges_of, run_shard
 from apm_s3._migration.sides import differences, kept_options
 from apm_s3._migration.versions import already_there
 from apm_s3._s3.bulk.trees import S3Place
+from apm_s3.migration_dask import Shard, merged, ranges_of, run_shard
 from tests.seams.wire import allow_small_parts
 
 

@@ -1,4 +1,4 @@
-"""What migrations need of an open manager beside its public methods; see `apm_s3._migration.sides.Endpoint`."""
+"""What migrations need of an open manager; see `apm_s3._migration.sides.Endpoint`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from apm_s3._s3.bulk.verbs import Bulk
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.copies import copy_in_parts
 from apm_s3._s3.objects.multipart import MultipartUpload, open_upload
@@ -21,7 +22,8 @@ from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 class S3Endpoint:
     """An open manager's `Endpoint`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, verbs: Bulk) -> None:
+        self.verbs: Bulk = verbs
         self._engine = engine
         self._run = engine.runner.run
         self._transport = engine.transport
