@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from apm_s3.validators import validate_config
+from tests.validators.good import ALERTMANAGER
 from tests.validators.mutations import mutations
-from tests.validators.test_alertmanager import GOOD
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "validation" / "corpus" / "alertmanager" / "good"
 REASONS = {
@@ -61,7 +61,7 @@ def disagreements(texts, release, folder):
 
 
 def own():
-    lines = GOOD.splitlines(keepends=True)
+    lines = ALERTMANAGER.splitlines(keepends=True)
     return ["".join(line for line in lines if not _CHANGED_SINCE.search(line))]
 
 

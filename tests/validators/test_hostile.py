@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from apm_s3.validators import validate_bundle, validate_config
-from tests.validators.test_alertmanager import GOOD
+from tests.validators.good import ALERTMANAGER
 from tests.validators.test_grafana import DASHBOARD
 
 DATA = Path(__file__).parent / "data" / "prometheus"
@@ -94,7 +94,7 @@ def documents():
     yield "prometheus", "tests", yaml.safe_load(UNIT_TESTS)
     yield "prometheus", "web", yaml.safe_load(WEB)
     yield "prometheus", "targets", {"x.json": [{"targets": ["a:1"], "labels": {"a": "b"}}]}
-    yield "alertmanager", "config", yaml.safe_load(GOOD)
+    yield "alertmanager", "config", yaml.safe_load(ALERTMANAGER)
     yield "grafana", "dashboard", copy.deepcopy(DASHBOARD)
     for tool in ("loki", "jaeger", "grafana"):
         for path in sorted(EXAMPLES.glob(f"**/{tool}/**/*.y*ml")):
