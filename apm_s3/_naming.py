@@ -135,7 +135,7 @@ def check_new_file_name(name: str) -> str:
             a Windows device, such as `con` or `aux.yml`.
     """
     check_file_name(name)
-    problem = next((found for found in map(_foreign_problem, name.split("/")) if found), None)
+    problem = next((found for found in map(_foreign_problem, dict.fromkeys(name.split("/"))) if found), None)
     if problem:
         raise InvalidKey(
             f"Windows cannot write a file named {name!r:.80}: {problem}",
@@ -172,11 +172,12 @@ def _file_name_problem(name: object) -> str | None:
         return f"it has {size} bytes, but at most {MAX_NAME_BYTES} are allowed"
     if "\\" in name:
         return "it contains a backslash"
-    if hidden := next((char for char in name if unicodedata.category(char) in _HIDDEN), None):
+    hidden = None if name.isprintable() else next((c for c in name if unicodedata.category(c) in _HIDDEN), None)
+    if hidden is not None:
         return f"it contains a control or format character (U+{ord(hidden):04X})"
     if name.startswith("/"):
         return "it is absolute"
-    return _segments_problem(name.split("/"))
+    return _segments_problem(list(dict.fromkeys(name.split("/"))))
 
 
 def _segments_problem(segments: list[str]) -> str | None:
