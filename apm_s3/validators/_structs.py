@@ -158,7 +158,7 @@ class FieldRules:
         required: the message if the field is absent, null or a zero value.
         default: what the tool uses if the field is absent: then a required field may be absent, but not empty, and
             any other field may be empty.
-        values: what the tool accepts; for a list, in each item.
+        values: what the tool accepts; for a list, in each item, which is text.
         what: what the values are, for messages; by default the field's name.
         values_since: values that only later releases accept, in lower case, with the release.
         above, at_least, at_most: the limits of a number.
@@ -208,8 +208,11 @@ class FieldRules:
 
     def _check_value(self, struct: Struct, name: str, value: Any, context: Context) -> None:
         if self.values is not None or self.values_since:
-            for index, item in enumerate(value) if isinstance(value, list) else ((None, value),):
-                self._check_choice(struct, name if index is None else (name, index), name, item, context)
+            if isinstance(value, list):
+                for index, item in struct.strings(name):
+                    self._check_choice(struct, (name, index), name, item, context)
+            else:
+                self._check_choice(struct, name, name, value, context)
         if self.above is not None and value is not None and value <= self.above:
             struct.error(context, name, "out-of-range", f"{name} must be above {self.above}")
         if self.at_least is not None and value is not None and value < self.at_least:

@@ -166,6 +166,7 @@ RULES = {
         ("role: ''", [("enum", "unknown role ''; allowed values: a, b")]),
         ("role: b", [("enum", "'b' was added in 2.0, but the target version is 1.9")]),
         ("roles: [a, c]", [("enum", "unknown roles 'c'; allowed values: a, b")]),
+        ("roles: [a, [b]]", [("wrong-type", "expected text, found a list")]),
         ("count: 0", [("out-of-range", "count must be above 0")]),
         ("size: 2", []),
         ("size: 9", []),
