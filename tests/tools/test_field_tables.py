@@ -197,9 +197,28 @@ def test_rules_written_by_hand_stay_in_the_table() -> None:
     assert merged == {"a.A": {"x": {**rules, "kind": "int"}, "y": {**rules, "until": "3.15"}}}
 
 
-@pytest.mark.parametrize(
-    "tool", ["alertmanager", "loki", "jaeger", "loki_rules", "prometheus", "prometheus_tests", "web"]
-)
+TABLES = ["alertmanager", "jaeger", "loki", "loki_rules", "prometheus", "prometheus_tests", "web"]
+
+
+@pytest.mark.parametrize("tool", TABLES)
+def test_rules_of_a_table_name_fields_and_kinds_that_it_has(tool: str) -> None:
+    table = json.loads((DATA / f"{tool}.json").read_text())
+    types, groups = table["types"], table.get("groups", {})
+    named = {
+        (name, each)
+        for name, rules in groups.items()
+        for rule in rules
+        for word, fields in rule.items()
+        if word not in ("rule", "message")
+        for each in fields
+    }
+    used = {kind.rpartition(":")[2].lstrip("[]{}") for fields in kinds(types).values() for kind in fields.values()}
+
+    assert sorted(named - {(name, each) for name, fields in types.items() for each in fields}) == []
+    assert sorted(table.get("words", {}).keys() - used) == []
+
+
+@pytest.mark.parametrize("tool", TABLES)
 def test_a_table_in_the_repository_is_rewritten_identically(tool: str) -> None:
     text = (DATA / f"{tool}.json").read_text()
 
