@@ -31,7 +31,7 @@ from apm_s3.fastapi._parameters import (
     WriteIdPath,
     WriteIdQuery,
     get_conditions,
-    not_modified,
+    tagged,
 )
 from apm_s3.fastapi._problems import ProblemError, problem_of_error
 from apm_s3.fastapi._routes import MAX_JSON, Endpoint, own_response
@@ -61,14 +61,10 @@ async def _shown(call: HttpCall, rows: Iterable[ToolStatus]) -> list[StatusModel
 
 async def get_settings(
     response: Response, call: HttpCall, environment: EnvironmentPath, if_none_match: KnownHeader = None
-) -> Response | SettingsModel:
+) -> SettingsModel:
     """Return the environment's rules for changes."""
     settings = await call.configs.settings(environment)
-    etag = _settings_etag(settings)
-    known = not_modified(if_none_match, etag, PRIVATE)
-    if known is not None:
-        return known
-    response.headers.update({**PRIVATE, "ETag": etag})
+    response.headers.update(tagged(if_none_match, _settings_etag(settings), PRIVATE))
     return SettingsModel.of(settings)
 
 
@@ -265,10 +261,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", f"{_ENVIRONMENT}/settings", get_settings, "Get the settings", Action.READ,
         errors=(404,), example=_SETTINGS,
-        options={
-            "response_model": SettingsModel,
-            "responses": {304: {"description": "The client has them."}},
-        },
+        options={"responses": {304: {"description": "The client has them."}}},
     ),
     Endpoint(
         "PUT", f"{_ENVIRONMENT}/settings", put_settings, "Set the settings", Action.MANAGE,

@@ -27,8 +27,8 @@ from apm_s3.fastapi._parameters import (
     RevisionQuery,
     ToolPath,
     file_etag,
-    not_modified,
     revision_header,
+    tagged,
 )
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import DEADLINE, Endpoint, check_authorize, make_router, own_response
@@ -58,16 +58,12 @@ class IndexModel(BaseModel):
 async def get_index(
     response: Response, call: HttpCall, environment: EnvironmentPath, tool: ToolPath,
     revision: RevisionQuery = None, if_none_match: KnownHeader = None,
-) -> Response | IndexModel:  # fmt: skip
+) -> IndexModel:  # fmt: skip
     """List the files of a revision, for sidecars: get each with the same `revision`, to have all of one moment."""
     bundle = await call.configs.download_bundle(tool, environment, revision=revision)
     release = bundle.release
-    etag = bundle_etag(release, ".index")
     headers = {**PRIVATE, **revision_header(release)}
-    known = not_modified(if_none_match, etag, headers)
-    if known is not None:
-        return known
-    response.headers.update({**headers, "ETag": etag})
+    response.headers.update(tagged(if_none_match, bundle_etag(release, ".index"), headers))
     files = [
         IndexFileModel(name=name, size=entry.size, sha256=entry.sha256)
         for name, entry in release.files.items()
@@ -83,9 +79,8 @@ async def fetch_file(
     """Return one file, byte for byte."""
     _refuse_reserved(name)
     file = await call.configs.download(tool, environment, name, revision=revision)
-    etag = file_etag(file)
-    headers = file_headers(file, etag)
-    return not_modified(if_none_match, etag, headers) or FileResponse(file.raw, headers, media_type_of(file.name))
+    headers = tagged(if_none_match, file_etag(file), file_headers(file))
+    return FileResponse(file.raw, headers, media_type_of(file.name))
 
 
 async def fetch_bundle(
@@ -94,10 +89,9 @@ async def fetch_bundle(
 ) -> Response:  # fmt: skip
     """Return a tar archive of all files of one revision."""
     bundle = await call.configs.download_bundle(tool, environment, revision=revision)
-    etag = bundle_etag(bundle.release, ".feed.tar")
     headers = {**PRIVATE, **revision_header(bundle.release)}
-    known = not_modified(if_none_match, etag, headers)
-    return known or archive_response(bundle, _read_by_tool(bundle), "tar", {**headers, "ETag": etag})
+    headers = tagged(if_none_match, bundle_etag(bundle.release, ".feed.tar"), headers)
+    return archive_response(bundle, _read_by_tool(bundle), "tar", headers)
 
 
 async def http_sd(
@@ -109,11 +103,7 @@ async def http_sd(
     """
     _refuse_reserved(name)
     file = await call.configs.download(tool, environment, name)
-    etag = file_etag(file, _TARGETS)
-    headers = file_headers(file, etag)
-    known = not_modified(if_none_match, etag, headers)
-    if known is not None:
-        return known
+    headers = tagged(if_none_match, file_etag(file, _TARGETS), file_headers(file))
     try:
         groups = await parsed(name, file.raw)
     except ConfigInvalid as exc:
@@ -173,10 +163,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", f"{_TOOL}/", get_index, "List the files", Action.FETCH,
         errors=(404,), example=_INDEX,
-        options={
-            "response_model": IndexModel,
-            "responses": {304: {"description": "It is known."}},
-        },
+        options={"responses": {304: {"description": "It is known."}}},
     ),
     Endpoint(
         "GET", f"{_TOOL}/bundle.tar", fetch_bundle, "Fetch all files", Action.FETCH,

@@ -41,10 +41,10 @@ from apm_s3.fastapi._parameters import (
     expect_bundle,
     expect_file,
     file_etag,
-    not_modified,
     raw_body,
     read_current,
     revision_header,
+    tagged,
 )
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import Endpoint, own_response
@@ -66,9 +66,9 @@ def media_type_of(name: str) -> str:
 _SAFE = {**PRIVATE, "X-Content-Type-Options": "nosniff"}
 
 
-def file_headers(file: ConfigFile, etag: str) -> dict[str, str]:
+def file_headers(file: ConfigFile) -> dict[str, str]:
     """Return the headers that depend on a file."""
-    headers = {"ETag": etag, **revision_header(file)}
+    headers = revision_header(file)
     if file.stale_since is not None:
         headers["X-Config-Stale-Since"] = file.stale_since.isoformat()
     return headers
@@ -112,10 +112,7 @@ async def get_file(
     else:
         content = await mask_file(call, file)
         etag = masked_etag(file.revision, content, variant)
-    headers = file_headers(file, etag)
-    known = not_modified(if_none_match, etag, headers)
-    if known is not None:
-        return known
+    headers = tagged(if_none_match, etag, file_headers(file))
     if variant:
         return FileResponse(await _as_json(name, content), headers, "application/json")
     return FileResponse(content, headers, media_type_of(name))
@@ -291,12 +288,9 @@ async def get_bundle(
     bundle = await call.configs.download_bundle(tool, environment, revision=revision)
     sees = await call.sees_secrets(environment, tool)
     etag = bundle_etag(bundle.release, f".{format}" if sees else f".{format}.masked")
-    headers = {**PRIVATE, **revision_header(bundle.release), "X-Content-Type-Options": "nosniff"}
-    known = not_modified(if_none_match, etag, headers)
-    if known is not None:
-        return known
+    headers = tagged(if_none_match, etag, {**_SAFE, **revision_header(bundle.release)})
     files = {name: file.raw for name, file in bundle.files.items()} if sees else await mask_files(call, bundle)
-    return archive_response(bundle, files, format, {**headers, "ETag": etag})
+    return archive_response(bundle, files, format, headers)
 
 
 def archive_response(bundle: Bundle, files: dict[str, bytes], kind: Format, headers: dict[str, str]) -> Response:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Path, Query
+from fastapi import Depends, Header, HTTPException, Path, Query
 from pydantic import WithJsonSchema
-from starlette.responses import Response
 
 from apm_s3._tools import Tool
 from apm_s3.configs import ConfigFile, ConfigStore, Release
@@ -147,12 +146,20 @@ def file_etag(file: ConfigFile, variant: str = "") -> str:
     return f'"{file.revision}-{variant}{file.sha256}"'
 
 
-def not_modified(known: Sequence[str] | None, etag: str, headers: Mapping[str, str]) -> Response | None:
-    """Return a response without a body if the client's If-None-Match has `etag`; None if it has not."""
+def tagged(known: Sequence[str] | None, etag: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a response, with its ETag.
+
+    Args:
+        known: the client's If-None-Match.
+
+    Raises:
+        HTTPException: 304, which becomes a response without a body: the client has it.
+    """
+    named = {**headers, "ETag": etag}
     tags = read_etags(known)
-    if tags is None or not (tags.any or etag in tags.strong or etag in tags.weak):
-        return None
-    return Response(status_code=304, headers={**headers, "ETag": etag})
+    if tags is not None and (tags.any or etag in tags.strong or etag in tags.weak):
+        raise HTTPException(304, headers=named)
+    return named
 
 
 async def read_current(

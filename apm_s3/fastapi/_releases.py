@@ -21,8 +21,8 @@ from apm_s3.fastapi._parameters import (
     LimitQuery,
     ToolPath,
     ToolsQuery,
-    not_modified,
     revision_header,
+    tagged,
 )
 from apm_s3.fastapi._problems import ProblemError, scrubbed
 from apm_s3.fastapi._routes import MAX_JSON, Endpoint
@@ -42,17 +42,13 @@ async def get_release(
     environment: EnvironmentPath,
     tool: ToolPath,
     if_none_match: KnownHeader = None,
-) -> Response | ReleaseModel:
+) -> ReleaseModel:
     """Return the current release of a tool. Its ETag is the value for If-Match in changes of the bundle."""
     release = (await call.configs.history(tool, environment, limit=1))[0]
     if release.removed:
         raise ConfigNotFound(f"{tool} in {environment} was removed", hint="see its history")
     model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
-    headers = {**PRIVATE, **revision_header(release)}
-    known = not_modified(if_none_match, model.etag, headers)
-    if known is not None:
-        return known
-    response.headers.update({**headers, "ETag": model.etag})
+    response.headers.update(tagged(if_none_match, model.etag, {**PRIVATE, **revision_header(release)}))
     return model
 
 
@@ -98,7 +94,7 @@ async def roll_back(call: HttpCall, environment: EnvironmentPath, tool: ToolPath
         force=given.force,
         **call.change(given.message, given.write_id),
     )
-    return ReleaseModel.of(release, secrets=await _sees(call, environment, tool))
+    return ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
 
 
 async def mark_good(call: HttpCall, environment: EnvironmentPath, tool: ToolPath, given: MarkBody) -> ReleaseModel:
@@ -109,11 +105,7 @@ async def mark_good(call: HttpCall, environment: EnvironmentPath, tool: ToolPath
         given.revision,
         **call.change(given.message, given.write_id),
     )
-    return ReleaseModel.of(release, secrets=await _sees(call, environment, tool))
-
-
-async def _sees(call: HttpCall, environment: str, tool: str) -> bool:
-    return await call.sees_secrets(environment, tool)
+    return ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
 
 
 _BACKUPS = "/environments/{environment}/backups"
@@ -220,10 +212,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", _TOOL, get_release, "Get the current release", Action.READ,
         errors=(404,), example=_models.RELEASE,
-        options={
-            "response_model": ReleaseModel,
-            "responses": {304: {"description": "The client has it."}},
-        },
+        options={"responses": {304: {"description": "The client has it."}}},
     ),
     Endpoint(
         "GET", f"{_TOOL}/history", get_history, "Get the history", Action.READ,
