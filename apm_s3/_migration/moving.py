@@ -253,7 +253,7 @@ class SourceContent:
         return await self._download(self._options if whole else replace(self._options, range=(start, stop)))
 
     async def _download(self, options: ReadOptions) -> Download:
-        return await self._side.endpoint.open(self._side.place.bucket, self._key, options)
+        return await self._side.endpoint.download(self._side.place.bucket, self._key, options)
 
 
 def check_stored(target: Side, rules: MigrationOptions, ours: FileInfo, theirs: FileInfo) -> None:

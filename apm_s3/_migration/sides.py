@@ -73,7 +73,7 @@ class Endpoint(Protocol):
     async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
         """Read a whole object."""
 
-    async def open(self, bucket: str, key: str, options: ReadOptions) -> Download:
+    async def download(self, bucket: str, key: str, options: ReadOptions) -> Download:
         """Begin to read an object, without verifying checksums."""
 
     async def put_once(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:

@@ -59,7 +59,7 @@ class S3Endpoint:
     async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
         return await self._run("read_file", bucket, key, lambda: self._transport.read(bucket, key, options))
 
-    async def open(self, bucket: str, key: str, options: ReadOptions) -> Download:
+    async def download(self, bucket: str, key: str, options: ReadOptions) -> Download:
         return await Download(self._engine, bucket, key, options, verify=False)
 
     async def put_once(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
