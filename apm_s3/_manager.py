@@ -21,7 +21,7 @@ from apm_s3._s3.engine import Engine, check_bucket
 from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.lean.transport import SignedTransport
+from apm_s3._s3.transports.signed.transport import SignedTransport
 from apm_s3._tasks import run_all, shielded
 from apm_s3.errors import InvalidOption, ManagerClosed, WrongEventLoop
 from apm_s3.metrics import S3Metrics

@@ -164,7 +164,7 @@ class S3Settings:
     Attributes:
         max_concurrency: requests in flight, across all calls.
         cache: cache mutable data as well. By default, only immutable data is cached.
-        data_path: "signed" for the lean path, "boto" to send objects through aiobotocore as well.
+        data_path: "signed" for the signed path, "boto" to send objects through aiobotocore as well.
         addressing_style: how URLs name the bucket; "auto" lets botocore choose ("path" suits most custom endpoints).
         request_checksums, response_checksums: botocore's `request_checksum_calculation` and
             `response_checksum_validation`; None means "when_required" on a custom endpoint, botocore's default on AWS.

@@ -12,9 +12,9 @@ from typing import Any, Protocol, TypeVar
 from apm_s3._naming import EXPRESS
 from apm_s3._s3.bulk.trees import S3Place
 from apm_s3._s3.bulk.verbs import Bulk
-from apm_s3._s3.objects.multipart import MultipartUpload
 from apm_s3._s3.objects.sources import RandomSource, stored_with
 from apm_s3._s3.objects.streams import Download
+from apm_s3._s3.objects.uploads import MultipartUpload
 from apm_s3._wire.parts import Part
 from apm_s3._wire.times import http_time
 from apm_s3.errors import NotConfigured, NotFound, RequestRejected, S3Error, UnsupportedByServer

@@ -12,9 +12,9 @@ from apm_s3._backoff import Backoff, spread
 from apm_s3._manager import make_cache
 from apm_s3._s3 import retry as _retry
 from apm_s3._s3.buckets.apm_buckets import apm_lifecycle, apm_policy
+from apm_s3._s3.buckets.contents import belongs_to
 from apm_s3._s3.buckets.replication import permissions_policy, trust_policy
 from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
-from apm_s3._s3.buckets.usage import belongs_to
 from apm_s3._s3.buckets.verbs import Buckets
 from apm_s3._s3.bulk import batch as _batch
 from apm_s3._s3.bulk.sync import Copy, copying

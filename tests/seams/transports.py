@@ -7,27 +7,24 @@ import pytest
 from apm_s3._redaction import redacted
 from apm_s3._s3.transports.base import ObjectTransport, ParsedPage
 from apm_s3._s3.transports.boto import errors as botocore_errors
+from apm_s3._s3.transports.boto.client import Resigner
 from apm_s3._s3.transports.boto.control import Endpoint
-from apm_s3._s3.transports.boto.redaction import Redaction, redact_logs
-from apm_s3._s3.transports.boto.resigning import Resigner
+from apm_s3._s3.transports.boto.errors import Redaction, redact_logs
 from apm_s3._s3.transports.boto.transport import BotoTransport
 from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.clock import Clock
-from apm_s3._s3.transports.credentials import CredentialProvider
+from apm_s3._s3.transports.credentials import Clock, CredentialProvider
 from apm_s3._s3.transports.expectations import check_read, check_status
-from apm_s3._s3.transports.lean import connections as _connections
-from apm_s3._s3.transports.lean.connection import Connection, ConnectionBroken
-from apm_s3._s3.transports.lean.connections import KEEPALIVE, Connections, Lane, default_bundle
-from apm_s3._s3.transports.lean.dialing import dial
-from apm_s3._s3.transports.lean.payloads import Payload, payload_of_stream
-from apm_s3._s3.transports.lean.requests import Call
-from apm_s3._s3.transports.lean.sender import _send as send_request
-from apm_s3._s3.transports.lean.sender import _watched as watched_body
-from apm_s3._s3.transports.lean.stalls import Stalls
-from apm_s3._s3.transports.lean.transport import SignedTransport
-from apm_s3._s3.transports.lean.verification import EVERYTHING
 from apm_s3._s3.transports.plain import PlainTarget, plain_credentials, plain_endpoint, plain_route, plain_target
 from apm_s3._s3.transports.routes import Origin, Route, is_custom, learn_route, route_of
+from apm_s3._s3.transports.signed import connections as _connections
+from apm_s3._s3.transports.signed.checksum_probe import EVERYTHING
+from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken, Stalls
+from apm_s3._s3.transports.signed.connections import KEEPALIVE, Connections, Lane, default_bundle, dial
+from apm_s3._s3.transports.signed.payloads import Payload, payload_of_stream
+from apm_s3._s3.transports.signed.requests import Call
+from apm_s3._s3.transports.signed.sender import _send as send_request
+from apm_s3._s3.transports.signed.sender import _watched as watched_body
+from apm_s3._s3.transports.signed.transport import SignedTransport
 from apm_s3.options._writes import HashedUpload
 
 

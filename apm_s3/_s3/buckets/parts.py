@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from apm_s3._s3.buckets.cached import CachedBuckets
-from apm_s3._s3.buckets.emptying import BucketEmptying
+from apm_s3._s3.buckets.contents import BucketEmptying
 from apm_s3._s3.buckets.plans import BucketPlans
-from apm_s3._s3.buckets.reads import BucketReads
+from apm_s3._s3.buckets.reads import BucketReads, CachedBuckets
 from apm_s3._s3.buckets.requests import BucketRequests
 from apm_s3._s3.buckets.settings import BucketSettings
 from apm_s3._s3.engine import Engine

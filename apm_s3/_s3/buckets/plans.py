@@ -15,7 +15,7 @@ from apm_s3._naming import check_bucket_name
 from apm_s3._plans import PlanDocument
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests, outcome_unknown
 from apm_s3._s3.buckets.settings import BucketSettings, check_mfa, without_transitions
-from apm_s3._s3.capabilities import TRANSITIONS
+from apm_s3._s3.engine import TRANSITIONS
 from apm_s3._tasks import shielded
 from apm_s3.errors import (
     AccessDenied,

@@ -1,21 +1,21 @@
-"""Replication between buckets: checks the requirements, and builds the rules and the policies of the role."""
+"""Replication between buckets, and restores of archived objects."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
-from apm_s3._s3.buckets import policies
+from apm_s3._s3.buckets import apm_buckets
 from apm_s3._s3.buckets.parts import BucketParts
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
 from apm_s3._s3.engine import Engine, told_apart
-from apm_s3.errors import BucketNotFound, InvalidOption, NotFound
+from apm_s3.errors import BucketNotFound, InvalidOption, NotFound, ObjectArchived, S3Error
 from apm_s3.models import ReplicationSetup
+from apm_s3.options import ReadOptions
 from apm_s3.options._bucket_settings import Encryption, Versioning
 from apm_s3.options._buckets import BucketOptions
-from apm_s3.options._reads import ReadOptions
 from apm_s3.options._replication import Replication, ReplicationDestination, ReplicationRule
 
 _OPERATION = "setup_replication"
@@ -44,7 +44,7 @@ async def set_up(parts: BucketParts, source: BucketRef, target: BucketRef, wante
     _check_versioned(source.name, settings.versioning)
     exists = await _is_there(parts, target, wanted.create_target)
     partition_region = (await parts.requests.endpoint(source.region)).region
-    arns = policies.bucket_arn(source.name, partition_region), policies.bucket_arn(target.name, partition_region)
+    arns = apm_buckets.bucket_arn(source.name, partition_region), apm_buckets.bucket_arn(target.name, partition_region)
     replication = _merged(source.name, settings.replication, role, _rules(arns[1], target.owner, wanted))
     replication.check()
     if role is not None:
@@ -104,7 +104,7 @@ def permissions_policy(
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html.
     """
-    statements: list[policies.Statement] = [
+    statements: list[apm_buckets.Statement] = [
         {
             "Effect": "Allow",
             "Action": ["s3:GetReplicationConfiguration", "s3:ListBucket"],
@@ -140,7 +140,7 @@ def permissions_policy(
     return _json(statements)
 
 
-def _json(statements: Sequence[policies.Statement]) -> str:
+def _json(statements: Sequence[apm_buckets.Statement]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, indent=2)
 
 
@@ -203,7 +203,7 @@ def _target_options(source: BucketOptions, arns: tuple[str, str], kms_key_id: st
     kept = {name: getattr(source, name) for name in _REPLICATED}
     options = BucketOptions(**kept)
     if source.policy is not None:
-        options = replace(options, policy=policies.for_other_bucket(source.policy, *arns))
+        options = replace(options, policy=apm_buckets.for_other_bucket(source.policy, *arns))
     if source.versioning is not None and source.versioning.mfa_delete:
         # Only the root user can turn it on, with a code of its own MFA device.
         options = replace(options, versioning=Versioning())
@@ -217,3 +217,40 @@ def _warnings(encryption: Encryption | None, kms_key_id: str | None) -> tuple[st
     if encryption is not None and encryption.algorithm != "AES256" and kms_key_id is None:
         return ("objects encrypted with KMS are not replicated: pass kms_key_id, a key in the target's region",)
     return ()
+
+
+RestoreTier = Literal["Standard", "Bulk", "Expedited"]
+
+_RESTORE = "restore_archived"
+
+
+async def restore(
+    requests: BucketRequests, ref: BucketRef, key: str, version_id: str | None, days: int, tier: RestoreTier
+) -> bool:
+    """Ask S3 to make the object readable. Return False if that is already in progress."""
+    if days < 1:
+        raise InvalidOption(f"days is {days}, but must be at least 1", hint="use at least 1", bucket=ref.name, key=key)
+    params: dict[str, Any] = {"Key": key} if version_id is None else {"Key": key, "VersionId": version_id}
+    wanted = {"Days": days, "GlacierJobParameters": {"Tier": tier}}
+    try:
+        await requests.send(
+            _RESTORE, "restore_object", ref, done_already=_is_under_way, RestoreRequest=wanted, **params
+        )
+    except ObjectArchived as error:
+        # InvalidObjectState means the opposite here of what it means on reading.
+        raise InvalidOption(
+            f"'{ref.name}/{key}' is not in an archive class, so it can be read without a restore",
+            operation=_RESTORE,
+            bucket=ref.name,
+            key=key,
+            hint="read it",
+        ) from error
+    except S3Error as error:
+        if _is_under_way(error):
+            return False
+        raise
+    return True
+
+
+def _is_under_way(error: S3Error) -> bool:
+    return error.s3_code == "RestoreAlreadyInProgress"

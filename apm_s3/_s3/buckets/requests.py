@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from apm_s3._s3.caching import forget_after
-from apm_s3._s3.capabilities import Capabilities
-from apm_s3._s3.engine import check_bucket
+from apm_s3._s3.engine import Capabilities, check_bucket
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from apm_s3._plans import PlanDocument
     from apm_s3._s3.buckets.parts import BucketParts
     from apm_s3._s3.buckets.plans import Unsupported
-    from apm_s3._s3.buckets.restores import RestoreTier
+    from apm_s3._s3.buckets.replication import RestoreTier
     from apm_s3.models import BucketDetails, BucketInfo, BucketPlan, BucketUsage, EmptyReport, ReplicationSetup
     from apm_s3.options import BucketOptions, BucketSetting, Policy
 
@@ -406,10 +406,10 @@ class Buckets(Verbs):
         Raises:
             BucketNotFound: it does not exist.
         """
-        from apm_s3._s3.buckets import usage
+        from apm_s3._s3.buckets import contents
 
         ref = bucket_ref(bucket, owner=expected_bucket_owner)
-        return await usage.measure(self._engine(), ref, prefixes, timeout)
+        return await contents.measure(self._engine(), ref, prefixes, timeout)
 
     @composed
     async def setup_replication(
@@ -506,8 +506,8 @@ class Buckets(Verbs):
             InvalidOption: `days` is less than 1, or the object is not in an archive class.
             ObjectNotFound, BucketNotFound: the object or the bucket does not exist.
         """
-        from apm_s3._s3.buckets import restores
+        from apm_s3._s3.buckets import replication
 
         ref = bucket_ref(bucket, region, expected_bucket_owner)
         check_key(key, bucket=bucket)
-        return await restores.restore(self._parts.requests, ref, key, version_id, days, tier)
+        return await replication.restore(self._parts.requests, ref, key, version_id, days, tier)

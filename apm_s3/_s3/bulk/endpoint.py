@@ -9,9 +9,9 @@ from typing import Any
 from apm_s3._s3.bulk.verbs import Bulk
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.copies import copy_in_parts
-from apm_s3._s3.objects.multipart import MultipartUpload, open_upload
 from apm_s3._s3.objects.sources import RandomSource, guarded
 from apm_s3._s3.objects.streams import Download
+from apm_s3._s3.objects.uploads import MultipartUpload, open_upload
 from apm_s3._s3.runner import SlowDown
 from apm_s3._wire.parts import Part
 from apm_s3.models import FileInfo

@@ -203,7 +203,7 @@ class Bulk(Objects):
         Returns:
             The aborted uploads.
         """
-        from apm_s3._s3.objects.multipart import abort_old_uploads
+        from apm_s3._s3.objects.uploads import abort_old_uploads
         from apm_s3.options import UploadOptions
 
         engine = self._engine()

@@ -15,9 +15,9 @@ from apm_s3._s3.engine import (
     within,
 )
 from apm_s3._s3.objects.conditional import honours, require_honoured, settle_write, spelled
-from apm_s3._s3.objects.multipart import MultipartUpload, open_upload
 from apm_s3._s3.objects.reading import head, keep_tags, read_tags
 from apm_s3._s3.objects.sources import stored_with
+from apm_s3._s3.objects.uploads import MultipartUpload, open_upload
 from apm_s3._s3_responses import s3_error
 from apm_s3._tasks import run_all
 from apm_s3._wire.parts import Part, plan_parts

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from apm_s3._beneath import Below
 from apm_s3._s3.engine import Engine, within
 from apm_s3._s3.objects.streams import Download, object_changed
-from apm_s3._s3.transports.bodies import corrupted
+from apm_s3._s3.transports.expectations import corrupted
 from apm_s3._tasks import run_all, shielded
 from apm_s3._wire import checksums
 from apm_s3._wire.parts import cut_range

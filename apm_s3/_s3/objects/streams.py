@@ -13,7 +13,7 @@ from apm_s3._s3.engine import Engine
 from apm_s3._s3.pool import StreamSlot
 from apm_s3._s3.runner import POOL_HINT, StreamReport
 from apm_s3._s3.transports.base import Body
-from apm_s3._s3.transports.bodies import corrupted, joined
+from apm_s3._s3.transports.expectations import corrupted, joined
 from apm_s3._tasks import Watch, shielded
 from apm_s3._wire import checksums
 from apm_s3.errors import (

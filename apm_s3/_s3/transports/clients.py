@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from apm_s3._s3.transports.boto.control import Endpoint
-from apm_s3._s3.transports.boto.errors import UNREADABLE, botocore_errors, loaded, translate
+from apm_s3._s3.transports.boto.errors import UNREADABLE, botocore_errors, loaded, redact_logs, translate
 from apm_s3._s3.transports.boto.parameters import check_unicode
-from apm_s3._s3.transports.boto.redaction import redact_logs
-from apm_s3._s3.transports.clock import Clock
-from apm_s3._s3.transports.credentials import CredentialProvider, FixedCredentials
+from apm_s3._s3.transports.credentials import Clock, CredentialProvider, FixedCredentials
 from apm_s3._s3.transports.plain import plain_credentials, plain_endpoint, plain_target
 from apm_s3._s3.transports.routes import is_custom
 from apm_s3._s3_responses import s3_error

@@ -1,4 +1,4 @@
-"""The credentials of aiobotocore's session, shared with its clients and refreshed by aiobotocore."""
+"""What a signature needs: the session's credentials, and S3's clock if this machine's is wrong."""
 
 from __future__ import annotations
 
@@ -11,6 +11,33 @@ from typing import Any
 
 from apm_s3._s3.transports.boto.errors import botocore_errors, loaded
 from apm_s3.models import Credentials
+
+MAX_SKEW = 15 * 60
+"""Seconds: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html."""
+
+
+class Clock:
+    """The time for signing requests: this machine's, until S3 corrects it.
+
+    Attributes:
+        offset: seconds by which S3's clock is ahead of this machine's.
+    """
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def now(self) -> float:
+        """Return the time in Unix seconds."""
+        return time.time() + self.offset
+
+    def correct(self, server_time: float) -> None:
+        """Correct the clock after S3 refused a signature and sent its own time (Unix seconds)."""
+        self.offset = server_time - time.time()
+
+    def is_off(self, server_time: float | None) -> bool:
+        """Return whether S3 would refuse a signature of this clock, given the time that it sent."""
+        return server_time is not None and abs(server_time - self.now()) > MAX_SKEW
+
 
 _REFRESH_INTERVAL = 10.0
 """Seconds for which refreshed credentials are not refreshed again, even if they are refused."""

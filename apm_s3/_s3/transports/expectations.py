@@ -1,4 +1,4 @@
-"""Checks that a response matches its request. Pure.
+"""Bodies of responses: joined without blocking the event loop, and checked for damage.
 
 A requested range must give 206 and exactly that range, anything else 200:
 https://www.rfc-editor.org/rfc/rfc9110#name-206-partial-content.
@@ -6,6 +6,7 @@ https://www.rfc-editor.org/rfc/rfc9110#name-206-partial-content.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
@@ -16,6 +17,35 @@ from apm_s3.errors import IntegrityError, PreconditionFailed, UnsupportedByServe
 if TYPE_CHECKING:
     from apm_s3.models import DeleteReport, FileInfo, FileVersion
     from apm_s3.options import ReadOptions
+
+
+MAX_ERROR = 1024**2
+"""Maximum bytes of an error response; S3's are a few KiB."""
+
+MAX_DOCUMENT = 32 * 1024**2
+"""Maximum bytes of a document. A page of 1000 keys of 1024 bytes each, all percent-encoded, has 4 MiB."""
+
+# A millisecond per MiB, including page faults; `bytes.join` releases the interpreter lock meanwhile.
+_LARGE = 4 * 1024**2
+
+
+async def joined(pieces: list[bytes]) -> bytes:
+    """Join the pieces, in a thread if they are large."""
+    if sum(map(len, pieces)) < _LARGE:
+        return b"".join(pieces)
+    return await asyncio.to_thread(b"".join, pieces)
+
+
+def corrupted(operation: str, bucket: str, key: str, algorithm: str, actual: str, expected: str) -> IntegrityError:
+    """Return the error for an object whose bytes do not match its checksum."""
+    return IntegrityError(
+        f"the {algorithm} of the received bytes is {actual}, but S3 sent {expected}",
+        operation=operation,
+        bucket=bucket,
+        key=key,
+        hint="read it again; if this repeats, the stored object is damaged",
+    )
+
 
 _KEY = attrgetter("key")
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)

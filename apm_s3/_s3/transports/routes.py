@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from apm_s3._naming import EXPRESS
-from apm_s3._s3.transports.boto.redaction import Internal
+from apm_s3._s3.transports.boto.errors import Internal
 from apm_s3._wire.sigv4 import SERVICE, encode_path
 from apm_s3.errors import InvalidOption
 

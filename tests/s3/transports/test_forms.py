@@ -31,7 +31,7 @@ class Form:
     """A way to reach a bucket, and where its requests go.
 
     Attributes:
-        signed: whether objects go over the lean path.
+        signed: whether objects go over the signed path.
         store: whether configurations can be kept there.
         scope: the service that requests are signed for.
     """

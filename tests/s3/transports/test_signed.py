@@ -1,4 +1,4 @@
-"""What the lean path does beyond the verbs: clock, region, credentials, checksums, time, TLS and proxies."""
+"""What the signed path does beyond the verbs: clock, region, credentials, checksums, time, TLS and proxies."""
 
 from __future__ import annotations
 

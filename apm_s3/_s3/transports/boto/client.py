@@ -1,32 +1,332 @@
-"""Creates aiobotocore's clients. Importing this module loads aiobotocore, botocore and aiohttp, so `Clients` waits."""
+"""Creates aiobotocore's clients. Importing this module loads aiobotocore, botocore and aiohttp.
+
+Bodies that it reads completely are limited in size, and a connection with unread data is not used for the next request,
+because the data would be read as the response.
+
+If a connection breaks, aiohttp repeats GET, HEAD, PUT and DELETE. Then a conditional PUT can fail because of its own
+first delivery, and attempts cannot be counted. aiohttp only repeats on its own exceptions, so this middleware replaces
+them: https://docs.aiohttp.org/en/stable/client_middleware_cookbook.html.
+
+aiohttp also follows redirects to any host, with the session token and the SSE-C key in the headers, and returns that
+host's bytes as the object. Here botocore sees the redirect instead, and signs for the region that S3 names.
+
+They prove who they are: by a web identity token, an SSO token, a token of the container or the instance. aiohttp sends
+most of that along to any host that a redirect names, and botocore takes that host's response for credentials.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+import re
+import select
+from collections.abc import Mapping, MutableMapping
 from contextlib import AsyncExitStack
+from hashlib import sha256
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+from weakref import WeakSet
 
 from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession, get_session
+from aiohttp import (
+    BaseConnector,
+    ClientConnectionResetError,
+    ClientConnectorError,
+    ClientHandlerType,
+    ClientOSError,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    ServerDisconnectedError,
+)
+from aiohttp.connector import Connection
+from botocore.exceptions import ClientError
 from botocore.httpsession import ProxyConfiguration
 from botocore.utils import get_environ_proxies
 
 from apm_s3._logs import EXCHANGES, Exchange
-from apm_s3._s3.transports.boto.credential_clients import keep_from_redirects
-from apm_s3._s3.transports.boto.documents import check_document
-from apm_s3._s3.transports.boto.redaction import redact_logs
-from apm_s3._s3.transports.boto.resigning import Resigner
-from apm_s3._s3.transports.boto.send_once import SendOnceSession
+from apm_s3._s3.transports.boto.errors import redact_logs
+from apm_s3._s3.transports.boto.responses import check_document
+from apm_s3._s3.transports.expectations import MAX_DOCUMENT, MAX_ERROR
 from apm_s3._s3.transports.routes import is_custom, refuse_exposed_token
+from apm_s3._s3.transports.signed.connection import ConnectionBroken
+from apm_s3._typing import override
+from apm_s3._wire.checksums import OFF_LOOP
+from apm_s3._wire.sigv4 import SERVICE, UNSIGNED_PAYLOAD, Signer
+from apm_s3.settings import check_proxies
 
 if TYPE_CHECKING:
-    from apm_s3._s3.transports.clock import Clock
-    from apm_s3._s3.transports.credentials import CredentialProvider
+    from apm_s3._s3.transports.credentials import Clock, CredentialProvider
     from apm_s3.models import Credentials
     from apm_s3.settings import S3Settings
+
+
+class BoundedResponse(ClientResponse):
+    """A response whose `read` has a limit, for errors or documents. Objects are read as streams."""
+
+    async def read(self) -> bytes:
+        """Return the body; only the beginning of an error that is too long.
+
+        Raises:
+            ConnectionBroken: it is longer than any document of S3.
+        """
+        if self._body is None:
+            try:
+                self._body = await self._bounded(MAX_ERROR if self.status >= 300 else MAX_DOCUMENT)
+            except BaseException:
+                self.close()
+                raise
+        return self._body
+
+    async def _bounded(self, limit: int) -> bytes:
+        pieces = bytearray()
+        while len(pieces) <= limit:
+            piece = await self.content.readany()
+            if not piece:
+                return bytes(pieces)
+            pieces += piece
+        self.close()
+        if self.status < 300:
+            raise ConnectionBroken(f"the response is longer than {limit} bytes")
+        return bytes(pieces)
+
+
+def look_before_reuse(connector: BaseConnector | None) -> None:
+    """Make `connector` drop connections on which data has arrived since their last response."""
+    if connector is None or getattr(connector, "_apm_s3_looks", False):
+        return
+    connect = connector.connect
+    used: WeakSet[Any] = WeakSet()
+
+    async def connect_quiet(*arguments: Any, **named: Any) -> Connection:
+        while True:
+            connection = await connect(*arguments, **named)
+            protocol = connection.protocol
+            if protocol not in used:
+                # A new connection: data that TLS sends after the handshake is not a response.
+                used.add(protocol)
+                return connection
+            if protocol is not None and not protocol.should_close and not _has_arrivals(connection):
+                return connection
+            connection.close()
+
+    connector.connect = connect_quiet  # type: ignore[method-assign]
+    connector._apm_s3_looks = True  # type: ignore[attr-defined] # noqa: SLF001 - a mark of our own
+
+
+def _has_arrivals(connection: Connection) -> bool:
+    sock = connection.transport.get_extra_info("socket") if connection.transport is not None else None
+    if sock is None:
+        return False
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([sock.fileno()], [], [], 0)[0])
+    poller = select.poll()
+    poller.register(sock.fileno(), select.POLLIN)
+    return bool(poller.poll(0))
+
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+async def send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """An aiohttp client middleware that sends each request at most once."""
+    request.response_class = BoundedResponse
+    try:
+        return await handler(request)
+    except ClientConnectorError:
+        raise
+    except (ClientOSError, ServerDisconnectedError, ClientConnectionResetError) as exc:
+        raise ConnectionBroken(str(exc) or type(exc).__name__) from exc
+
+
+class _OneRequest:
+    """An aiohttp session that sends each request at most once, and only to its own host."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+
+    async def request(
+        self,
+        method: str,
+        *,
+        url: Any,
+        headers: MutableMapping[str, str],
+        proxy: str | None,
+        proxy_headers: Mapping[str, str],
+        **arguments: Any,
+    ) -> ClientResponse:
+        if proxy is not None:
+            # aiohttp's errors show the proxy's URL, so its password is sent as a header.
+            authorization = ProxyConfiguration().proxy_headers_for(proxy)
+            if url.scheme == "http":
+                headers.update(authorization)
+            else:
+                proxy_headers = {**proxy_headers, **authorization}
+            parts = urlsplit(proxy)
+            proxy = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return await self._session.request(
+            method,
+            url=url,
+            headers=headers,
+            proxy=proxy,
+            proxy_headers=proxy_headers,
+            middlewares=(send_once,),
+            allow_redirects=False,
+            **arguments,
+        )
+
+
+class SendOnceSession(AIOHTTPSession):  # type: ignore[misc]
+    """aiobotocore's HTTP session without aiohttp's own repeats and redirects.
+
+    Raises:
+        InvalidOption: a proxy in the settings or the environment is not valid.
+    """
+
+    def __init__(self, *arguments: Any, proxies: dict[str, str] | None = None, **more: Any) -> None:
+        check_proxies(proxies or {})
+        super().__init__(*arguments, proxies=proxies, **more)
+
+    async def send(self, request: Any) -> Any:
+        """Send `request`.
+
+        Raises:
+            ClientError: the response is a redirect without a region. botocore would send a HEAD for the bucket, which
+                could loop forever if it is redirected as well, and fails with a TypeError without a bucket.
+        """
+        response = await super().send(request)
+        if response.status_code in _REDIRECTS and "x-amz-bucket-region" not in response.headers:
+            response.raw.close()
+            metadata = {"HTTPStatusCode": response.status_code, "HTTPHeaders": dict(response.headers)}
+            error = {"Code": str(response.status_code)}
+            raise ClientError({"Error": error, "ResponseMetadata": metadata}, request.method)
+        return response
+
+    async def _get_session(self, proxy_url: str | None) -> _OneRequest:
+        session = await super()._get_session(proxy_url)
+        look_before_reuse(session.connector)
+        return _OneRequest(session)
+
+
+_MARK = "_apm_s3_kept"
+
+
+class _KeptConfig(AioConfig):  # type: ignore[misc]
+    """A configuration that keeps its HTTP session when that of a client is merged into it.
+
+    That of aiobotocore 2.25 forgets it: its clients for credentials would follow redirects.
+    """
+
+    @override
+    def merge(self, other_config: Any) -> AioConfig:
+        merged = super().merge(other_config)
+        merged.http_session_cls = self.http_session_cls
+        return merged
+
+
+def keep_from_redirects(session: AioSession) -> None:
+    """Have `session`, which must be our own, get credentials without following any redirect.
+
+    Reads the AWS configuration files, as botocore does when it looks for credentials.
+    """
+    if getattr(session, _MARK, False):
+        return
+    # STS, SSO and whatever else it asks through clients of its own.
+    session.set_default_client_config(_KeptConfig(http_session_cls=SendOnceSession))
+    # Containers and instances, which it asks without a client.
+    for provider in session.get_component("credential_provider").providers:
+        fetcher: Any = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
+        kind = type(getattr(fetcher, "_session", None))
+        if not issubclass(kind, AIOHTTPSession):
+            continue
+        kept = type(f"Kept{kind.__name__}", (kind, SendOnceSession), {})
+        if hasattr(fetcher, "_base_url"):
+            fetcher._session = kept(  # noqa: SLF001
+                timeout=fetcher._timeout,  # noqa: SLF001
+                proxies=get_environ_proxies(fetcher._base_url),  # noqa: SLF001
+            )
+        else:
+            fetcher._session = kept(timeout=fetcher.TIMEOUT_SECONDS)  # noqa: SLF001
+    setattr(session, _MARK, True)
+
+
+_AUTHORIZATION = re.compile(
+    rf"AWS4-HMAC-SHA256 Credential=(.+)/\d{{8}}/([^/]+)/{SERVICE}/aws4_request, SignedHeaders=([^,]+), Signature=.+"
+)
+_REPLACED = ("x-amz-content-sha256", "x-amz-date", "x-amz-security-token", "authorization")
+
+
+class Resigner:
+    """A handler of botocore's `before-send.s3` event. Requests with other signatures (SigV4a, S3 Express) are
+    unchanged.
+
+    Over plain HTTP, the body's hash must be signed. botocore would compute it in the event loop (1.5 ms per MiB), so
+    this is turned off (`payload_signing_enabled`), and the hash is computed here, in a thread.
+    """
+
+    def __init__(self, clock: Clock, credentials: CredentialProvider) -> None:
+        self._clock = clock
+        self._credentials = credentials
+        self._signer = Signer()
+
+    async def __call__(self, request: Any, **_: Any) -> None:
+        """Sign the request again, if needed."""
+        headers = request.headers
+        # botocore passes a file instead of the bytes of an object.
+        body = request.body.getvalue() if isinstance(request.body, BytesIO) else request.body
+        unhashed = isinstance(body, bytes) and body and request.url.startswith("http:")
+        if not (unhashed or self._clock.offset):
+            return
+        signed = _AUTHORIZATION.fullmatch(_text(headers.get("Authorization", "")))
+        credentials = await self._credentials.get()
+        if signed is None or credentials is None or signed[1] != credentials.key_id:
+            return
+        payload_hash = _text(headers["X-Amz-Content-SHA256"])
+        if unhashed and payload_hash == UNSIGNED_PAYLOAD:
+            payload_hash = await _hash(body)
+        parts = urlsplit(request.url)
+        host = _host(parts)
+        values = {name: _text(headers.get(name, host if name == "host" else "")) for name in signed[3].split(";")}
+        self._signer.sign(
+            credentials,
+            signed[2],
+            request.method,
+            parts.path or "/",
+            _sorted(parts.query),
+            values,
+            payload_hash,
+            self._clock.now(),
+        )
+        for name in _REPLACED:
+            if name in values:
+                del headers[name]
+                headers[name] = values[name]
+
+
+def _host(parts: SplitResult) -> str:
+    """Return the Host header, which aiohttp adds."""
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return name if parts.port in (None, default) else f"{name}:{parts.port}"
+
+
+async def _hash(body: bytes) -> str:
+    if len(body) < OFF_LOOP:
+        return sha256(body).hexdigest()
+    return (await asyncio.to_thread(sha256, body)).hexdigest()
+
+
+def _sorted(query: str) -> str:
+    pairs = sorted(pair.partition("=") for pair in query.split("&") if pair)
+    return "&".join(f"{name}={value}" for name, _, value in pairs)
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
 
 _UNBOUNDED = 1_000_000
 """Maximum connections of a client. The pool limits requests in flight, but unread bodies keep their connections."""

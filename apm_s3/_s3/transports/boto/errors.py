@@ -1,12 +1,17 @@
-"""The table that maps botocore's exceptions to ours. It loads neither botocore nor aiohttp."""
+"""The table that maps botocore's exceptions to ours, and redaction of its logs. Loads neither botocore nor aiohttp.
+
+They log whole requests, including session tokens, signatures, customer encryption keys and proxy passwords. A filter on
+a parent logger does not see the records of its children, so each logger has one. It costs nothing while DEBUG is off.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
 from apm_s3._redaction import redacted
-from apm_s3._s3.transports.lean.connection import ConnectionBroken
+from apm_s3._s3.transports.signed.connection import ConnectionBroken
 from apm_s3._s3_responses import s3_error
 from apm_s3._wire.times import retry_after, unix_time
 from apm_s3.errors import (
@@ -19,6 +24,41 @@ from apm_s3.errors import (
     InvalidRequest,
     RequestTimedOut,
 )
+
+_PACKAGES = ("botocore", "aiobotocore", "urllib3")
+
+
+class Internal(Exception):
+    """Stops a botocore call from the inside; it is never logged."""
+
+
+class Redaction(logging.Filter):
+    """Masks secrets in log records."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Mask secrets in `record`; return False to drop it."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, Internal):
+            return False
+        record.msg, record.args = redacted(record.getMessage()), ()
+        if record.exc_info:
+            # Format it now, because a later formatter would find the secrets in the exception again.
+            record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None
+        return True
+
+
+_REDACTION = Redaction()
+
+
+def redact_logs() -> None:
+    """Add the filter to every existing logger of these packages; call it again for new loggers."""
+    for package in _PACKAGES:
+        logging.getLogger(package).addFilter(_REDACTION)
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _PACKAGES:
+            logger.addFilter(_REDACTION)
+
 
 TABLE: dict[str, type[ApmS3Error]] = {
     # no response

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.transports.base import ParsedPage
-from apm_s3._s3.transports.bodies import joined
 from apm_s3._s3.transports.boto.errors import refused_etag, translate, translated
 from apm_s3._s3.transports.boto.parameters import (
     access_parameters,
@@ -40,7 +39,7 @@ from apm_s3._s3.transports.boto.responses import (
     version_of,
     written,
 )
-from apm_s3._s3.transports.expectations import accounted, check_listed, check_status, check_unchanged
+from apm_s3._s3.transports.expectations import accounted, check_listed, check_status, check_unchanged, joined
 from apm_s3._s3.transports.routes import refuse_exposed_token
 from apm_s3._wire.listings import newest_first
 from apm_s3.errors import ApmS3Error, ConnectionLost, NotModified

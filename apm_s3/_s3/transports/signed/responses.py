@@ -7,9 +7,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from apm_s3._s3.transports.bodies import corrupted
-from apm_s3._s3.transports.expectations import check_read, check_status, check_unchanged
-from apm_s3._s3.transports.lean.connection import ConnectionBroken, Response
+from apm_s3._s3.transports.expectations import check_read, check_status, check_unchanged, corrupted
+from apm_s3._s3.transports.signed.connection import ConnectionBroken, Response
 from apm_s3._s3_responses import s3_error
 from apm_s3._wire import checksums
 from apm_s3._wire.times import http_time, retry_after, unix_time
@@ -26,9 +25,10 @@ from apm_s3.errors import (
 from apm_s3.models import FileInfo
 
 if TYPE_CHECKING:
-    from apm_s3._s3.transports.lean.requests import Call
-    from apm_s3._s3.transports.lean.stalls import Stalls
+    from apm_s3._s3.transports.signed.connection import Stalls
+    from apm_s3._s3.transports.signed.requests import Call
     from apm_s3.options import ReadOptions
+
 
 _META = "x-amz-meta-"
 _CHECKSUM = "x-amz-checksum-"

@@ -15,6 +15,7 @@ from apm_s3.errors import InvalidOption
 if TYPE_CHECKING:
     from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
+
 DEFAULT_TYPE = "binary/octet-stream"
 """S3's default content type."""
 

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from apm_s3._s3.transports.lean.payloads import PART_CHECKSUM, Payload, Verified, chunked
-from apm_s3._s3.transports.lean.requests import Call, Headers, owner_headers
+from apm_s3._s3.transports.signed.payloads import PART_CHECKSUM, Payload, Verified, chunked
+from apm_s3._s3.transports.signed.requests import Call, Headers, owner_headers
 from apm_s3._tasks import joined, run_all
 from apm_s3._wire import checksums
 from apm_s3._wire.sigv4 import SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, encode_query
@@ -23,8 +23,9 @@ from apm_s3.errors import ApmS3Error, BucketNotFound, DigestRejected, S3Error
 from apm_s3.models._objects import Stream
 
 if TYPE_CHECKING:
-    from apm_s3._s3.transports.lean.sender import Sender
     from apm_s3._s3.transports.routes import Route
+    from apm_s3._s3.transports.signed.sender import Sender
+
 
 EVERYTHING = Verified(headers=True, trailers=True)
 NOTHING = Verified(headers=False, trailers=False)

@@ -1,27 +1,71 @@
-"""The connections of the lean path: kept alive, with TLS, proxies and timeouts as in aiobotocore."""
+"""The connections of the signed path: kept alive, with TLS, proxies and timeouts as in aiobotocore.
+
+https://www.rfc-editor.org/rfc/rfc8305
+asyncio's implementation leaks a socket if it is cancelled at the wrong time, and uvloop has none.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import ipaddress
 import os
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from apm_s3._s3.transports.lean.connection import Connection, ConnectionBroken
-from apm_s3._s3.transports.lean.dialing import dial
+from aiohappyeyeballs import AddrInfoType, start_connection
+
 from apm_s3._s3.transports.plain import names_no_proxy
+from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken
 from apm_s3._wire.http1 import request_head
 from apm_s3.errors import InvalidOption
 from apm_s3.settings import S3Settings, check_proxies
 
 if TYPE_CHECKING:
     from apm_s3._s3.transports.routes import Origin
+
+
+_DELAY = 0.25
+"""Seconds after which the next address is tried as well."""
+
+New = Callable[[], Connection]
+
+
+async def dial(new: New, host: str, port: int) -> Connection:
+    """Open a `new` connection to `host`.
+
+    Raises:
+        OSError: the host does not exist, or none of its addresses accepts a connection.
+    """
+    addresses = await _addresses(host, port)
+    if not addresses:
+        raise OSError(f"{host} has no address")
+    sock = await start_connection(addresses, happy_eyeballs_delay=_DELAY, interleave=1)
+    try:
+        _, connection = await asyncio.get_running_loop().create_connection(new, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    return connection
+
+
+async def _addresses(host: str, port: int) -> list[AddrInfoType]:
+    """Resolve the addresses of a host, in the system's order of preference."""
+    with suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if address.version == 4:
+            return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+        if not address.scope_id:
+            return [(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port, 0, 0))]
+    return list(await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
 
 KEEPALIVE = 12.0
 """Seconds for which an idle connection is kept, as in aiobotocore."""
@@ -65,7 +109,7 @@ class Lane:
 
 
 class Connections:
-    """Every connection of a manager's lean path.
+    """Every connection of a manager's signed path.
 
     Their number is not limited here, because the pool limits the requests in flight.
 

@@ -39,6 +39,7 @@ from apm_s3.errors import InvalidRequest
 if TYPE_CHECKING:
     from apm_s3.models._objects import Stream
 
+
 PIECE = 256 * 1024
 """Bytes that a connection gets at a time; larger pieces would block the event loop."""
 

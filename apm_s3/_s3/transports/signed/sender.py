@@ -1,4 +1,4 @@
-"""Signs a request, sends it, and reads the response, for every verb of the lean path."""
+"""Signs a request, sends it, and reads the response, for every verb of the signed path."""
 
 from __future__ import annotations
 
@@ -9,25 +9,16 @@ from collections.abc import AsyncGenerator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from apm_s3._logs import EXCHANGES, Exchange
-from apm_s3._s3.transports.bodies import MAX_DOCUMENT
 from apm_s3._s3.transports.boto.errors import botocore_errors
 from apm_s3._s3.transports.boto.errors import translate as translate_botocore
-from apm_s3._s3.transports.expectations import SUCCESS, check_status
-from apm_s3._s3.transports.lean.connection import Connection, ConnectionBroken, Response
-from apm_s3._s3.transports.lean.connections import CannotConnect, Connections, Lane
-from apm_s3._s3.transports.lean.payloads import PIECE, Payload, closing
-from apm_s3._s3.transports.lean.requests import DEFAULT_TYPE, Call, Headers, api_of
-from apm_s3._s3.transports.lean.responses import (
-    SignedBody,
-    broken,
-    check_object,
-    refusal,
-    server_time,
-    stalled_error,
-)
-from apm_s3._s3.transports.lean.stalls import Stalls
+from apm_s3._s3.transports.expectations import MAX_DOCUMENT, SUCCESS, check_status
 from apm_s3._s3.transports.plain import plain_route
 from apm_s3._s3.transports.routes import Route, learn_route, refuse_exposed_token
+from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken, Response, Stalls
+from apm_s3._s3.transports.signed.connections import CannotConnect, Connections, Lane
+from apm_s3._s3.transports.signed.payloads import PIECE, Payload, closing
+from apm_s3._s3.transports.signed.requests import DEFAULT_TYPE, Call, Headers, api_of
+from apm_s3._s3.transports.signed.responses import SignedBody, broken, check_object, refusal, server_time, stalled_error
 from apm_s3._wire.http1 import request_head
 from apm_s3._wire.sigv4 import EMPTY_SHA256, Signer, encode_path
 from apm_s3.errors import ApmS3Error, IntegrityError, InvalidCredentials, InvalidRequest, WrongRegion
@@ -36,6 +27,7 @@ if TYPE_CHECKING:
     from apm_s3._s3.transports.clients import Clients
     from apm_s3.models import Credentials
     from apm_s3.options import ReadOptions
+
 
 MAX_ROUTES = 4096
 """Maximum number of cached routes; beyond it, botocore determines them again."""
@@ -54,7 +46,7 @@ _SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
 
 
 class Sender:
-    """Routes, credentials, clock and connections of the lean path.
+    """Routes, credentials, clock and connections of the signed path.
 
     Attributes:
         routes: the known routes by bucket; None if aiobotocore must handle the bucket.
