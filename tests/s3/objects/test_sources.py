@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apm_s3.errors import ObjectChanged
-from apm_s3.models._objects import Stream
+from apm_s3.models import Stream
 from tests.seams.s3 import PIECE, MemorySource, PathSource, StreamReader, open_path
 
 

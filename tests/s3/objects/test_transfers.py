@@ -33,7 +33,7 @@ from apm_s3.errors import (
     ServiceUnavailable,
     Throttled,
 )
-from apm_s3.models._objects import PartInfo
+from apm_s3.models import PartInfo
 from tests.cancellation import cancelled_everywhere
 from tests.memory_transport import MemoryManager, MemoryTransport
 from tests.seams.wire import checksum, error_of_response

@@ -29,7 +29,7 @@ from apm_s3.errors import (
     UnsupportedByServer,
     UsageError,
 )
-from apm_s3.models._objects import Stream
+from apm_s3.models import Stream
 from apm_s3.options import ReadOptions, UploadOptions
 from apm_s3.settings import Timeouts
 from tests.faults import faults
