@@ -21,6 +21,13 @@ class CephS3(MemoryS3):
     def versioned(self, bucket: str) -> bool:
         return b"Enabled" in self.settings.get((bucket, "versioning"), b"")
 
+    def handle(self, request: Request) -> Response:
+        response = super().handle(request)
+        if request.operation == "GetBucket:publicAccessBlock" and response.status == 404:
+            response.length = len(response.body)
+            response.body += b"<PublicAccessBlockConfiguration></PublicAccessBlockConfiguration>"
+        return response
+
     def _put_object(self, request: Request) -> Response:
         if (request.bucket, "publicAccessBlock") in self.settings:
             raise Refused(403, "AccessDenied")

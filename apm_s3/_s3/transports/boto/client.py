@@ -1,7 +1,7 @@
 """Creates aiobotocore's clients. Importing this module loads aiobotocore, botocore and aiohttp.
 
 Bodies that it reads completely are limited in size, and a connection with unread data is not used for the next request,
-because the data would be read as the response.
+because the data would be read as the response. Bytes past the Content-Length of a response are ignored.
 
 If a connection breaks, aiohttp repeats GET, HEAD, PUT and DELETE. Then a conditional PUT can fail because of its own
 first delivery, and attempts cannot be counted. aiohttp only repeats on its own exceptions, so this middleware replaces
@@ -17,6 +17,8 @@ most of that along to any host that a redirect names, and botocore takes that ho
 from __future__ import annotations
 
 import asyncio
+import functools
+import math
 import os
 import re
 import select
@@ -42,6 +44,7 @@ from aiohttp import (
     ClientSession,
     ServerDisconnectedError,
 )
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from botocore.exceptions import ClientError
 from botocore.httpsession import ProxyConfiguration
@@ -55,6 +58,7 @@ from apm_s3._s3.transports.routes import is_custom, refuse_exposed_token
 from apm_s3._s3.transports.signed.connection import ConnectionBroken
 from apm_s3._typing import override
 from apm_s3._wire.checksums import OFF_LOOP
+from apm_s3._wire.http1 import MAX_HEAD, MalformedResponse, parse_head
 from apm_s3._wire.sigv4 import SERVICE, UNSIGNED_PAYLOAD, Signer
 from apm_s3.settings import check_proxies
 
@@ -94,8 +98,55 @@ class BoundedResponse(ClientResponse):
         return bytes(pieces)
 
 
+class _Measured(ResponseHandler):
+    """A connection that passes on no bytes past the Content-Length of a response, and is not used after them.
+
+    aiohttp reads such bytes as the head of the next response, and loses the complete one that arrived with them. Ceph's
+    gateway sends 243 of them after the error for a bucket without a public access block.
+    """
+
+    _start = b""
+    _left: float | None = None
+
+    @override
+    def set_response_params(self, **params: Any) -> None:
+        self._start, self._left = b"", None
+        super().set_response_params(**params)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._left is None:
+            before = len(self._start)
+            self._start += data
+            size = _size(self._start, bodiless=self._skip_payload)
+            if size is None:
+                super().data_received(data)
+                return
+            self._start, self._left = b"", size - before
+        if len(data) > self._left:
+            self.force_close()
+            data = data[: int(self._left)]
+        self._left -= len(data)
+        if data:
+            super().data_received(data)
+
+
+def _size(start: bytes, *, bodiless: bool) -> float | None:
+    """Return how many bytes a response takes with its head, inf if it does not say so; None: the head is incomplete."""
+    begin = 0
+    while (end := start.find(b"\r\n\r\n", begin)) >= 0:
+        try:
+            head = parse_head(start[begin:end], "HEAD" if bodiless else "GET")
+        except MalformedResponse:
+            return math.inf  # for aiohttp to refuse
+        begin = end + 4
+        if head.status >= 200:
+            return math.inf if head.length is None else begin + head.length
+    return math.inf if len(start) > MAX_HEAD else None
+
+
 def look_before_reuse(connector: BaseConnector | None) -> None:
-    """Make `connector` drop connections on which data has arrived since their last response."""
+    """Make `connector` drop connections on which data has arrived since their last response, and measure responses."""
     if connector is None or getattr(connector, "_apm_s3_looks", False):
         return
     connect = connector.connect
@@ -113,6 +164,8 @@ def look_before_reuse(connector: BaseConnector | None) -> None:
                 return connection
             connection.close()
 
+    # aiohttp offers no other way to choose the class of its connections.
+    connector._factory = functools.partial(_Measured, loop=connector._loop)  # type: ignore[assignment] # noqa: SLF001 - see above
     connector.connect = connect_quiet  # type: ignore[method-assign]
     connector._apm_s3_looks = True  # type: ignore[attr-defined] # noqa: SLF001 - a mark of our own
 
