@@ -98,5 +98,14 @@ CACHED_VERBS = (
     _cached(
         "cached bundle", "GetObject", _bundle, {"prometheus.yml": CONFIG, "rules/a.yml": RULES}, state_with_a_store
     ),
-    Verb("status", "ListObjectsV2", _status, [("prometheus", 1)], state=state_with_a_store, cache=CACHE, again=_status),
+    Verb(
+        "status",
+        "ListObjectsV2",
+        _status,
+        [("prometheus", 1)],
+        state=state_with_a_store,
+        cache=CACHE,
+        again=_status,
+        at_once=2,  # the backups, and the live copies of the tool
+    ),
 )

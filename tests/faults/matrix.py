@@ -281,7 +281,7 @@ def _wrong_sends(cell: Cell, normal: int) -> list[str]:
         Then.PASSES: {normal},
         Then.RETRIED: {normal + 1},
         Then.FAILS_AT_ONCE: {1, normal},
-        Then.EXHAUSTED: {3},
+        Then.EXHAUSTED: {3 * cell.verb.at_once},
     }[cell.case.then]
     if cell.sends in expected:
         return []

@@ -87,7 +87,7 @@ def other_times(_request: Request, response: Response) -> None:
 
 
 _OF_OBJECTS = ("another key", "another key, once", "another environment")
-_REPORTS = ("fsck", "list backups", "prune backups", "HTTP list_backups", "HTTP list_all_backups")
+_REPORTS = ("status", "fsck", "list backups", "prune backups", "HTTP list_backups", "HTTP list_all_backups")
 REPORTED = {
     *((verb, case) for verb in _REPORTS for case in _OF_OBJECTS),
     ("outcome", "every write conflicts"),

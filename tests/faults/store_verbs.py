@@ -169,7 +169,9 @@ async def _diff(store: ConfigStore) -> Any:
 
 
 async def _status(store: ConfigStore) -> Any:
-    return [(row.tool, row.environment, row.revision) for row in await store.status()]
+    rows = await store.status()
+    assert all(row.damaged for row in rows if not row.revision)
+    return [(row.tool, row.environment, row.revision) for row in rows]
 
 
 async def _watch(store: ConfigStore) -> Any:

@@ -22,6 +22,7 @@ from apm_s3.options import (
     Versioning,
 )
 from apm_s3.settings import TransferSettings
+from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.faults.bucket_verbs import LARGE, ROLE, TEXT, settled_state, state_with_an_upload
 from tests.faults.matrix import DATA_PATHS
 from tests.faults.memory_s3 import Request
@@ -81,8 +82,8 @@ async def _settings(s3: S3Manager) -> None:
 
 async def _configurations(s3: S3Manager) -> None:
     store = s3.configs(BUCKET, "configs/", expected_bucket_owner=OWNER)
-    await store.upload("loki", "staging", "auth_enabled: true\n", force="a test")
-    await store.upload("loki", "staging", "auth_enabled: false\n", force="a test")
+    await store.upload("loki", "staging", LOKI)
+    await store.upload("loki", "staging", OTHER_LOKI)
     await store.rollback("loki", "staging", to_revision=1)
     await store.history("loki", "staging")
     await store.list()

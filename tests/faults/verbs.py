@@ -63,6 +63,7 @@ class Verb:
         in_steps: whether a failure leaves what was removed before it removed.
         cache: of the manager that is called.
         again: gives the same result after any fault, for no failure is remembered.
+        at_once: how many of the requests the call sends at the same time, each of which is retried.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Verb:
     in_steps: bool = False
     cache: CacheSettings | None = None
     again: Callable[[S3Manager], Awaitable[Any]] | None = None
+    at_once: int = 1
 
     @property
     def creates_upload(self) -> bool:
