@@ -18,10 +18,10 @@ from typing import Any
 
 from apm_s3 import S3Settings
 from apm_s3.errors import ApmS3Error, ConnectionLost
-from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, PartInfo, Stream, UploadInfo
+from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, UploadInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from tests.seams.s3 import ManagerOn, MemoryBucket
-from tests.seams.transports import ParsedPage
+from tests.seams.transports import ParsedPage, PartInfo, Stream
 from tests.seams.wire import error_of_response
 
 PIECE = 100_000

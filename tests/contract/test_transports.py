@@ -23,10 +23,10 @@ from apm_s3.errors import (
     RequestRejected,
     UploadNotFound,
 )
-from apm_s3.models import Credentials, Stream
+from apm_s3.models import Credentials
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.settings import S3Settings
-from tests.seams.transports import BotoTransport, Clients, ObjectTransport, SignedTransport
+from tests.seams.transports import BotoTransport, Clients, ObjectTransport, SignedTransport, Stream
 from tests.servers import Server
 
 READ, PUT, COPY, DELETE = ReadOptions(), UploadOptions(), CopyOptions(), DeleteOptions()

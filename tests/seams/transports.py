@@ -25,6 +25,7 @@ from apm_s3._s3.transports.signed.requests import Call
 from apm_s3._s3.transports.signed.sender import _send as send_request
 from apm_s3._s3.transports.signed.sender import _watched as watched_body
 from apm_s3._s3.transports.signed.transport import SignedTransport
+from apm_s3.models._objects import PartInfo, Stream
 from apm_s3.options._writes import HashedUpload
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3.models import PartInfo
+from tests.seams.transports import PartInfo
 from tests.seams.wire import keys_to_delete, listings, xml
 
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

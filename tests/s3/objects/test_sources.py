@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apm_s3.errors import ObjectChanged
-from apm_s3.models import Stream
 from tests.seams.s3 import PIECE, MemorySource, PathSource, StreamReader, open_path
+from tests.seams.transports import Stream
 
 
 async def pieces_of(pieces: list[bytes]) -> AsyncIterator[bytes]:

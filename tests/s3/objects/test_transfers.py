@@ -33,9 +33,9 @@ from apm_s3.errors import (
     ServiceUnavailable,
     Throttled,
 )
-from apm_s3.models import PartInfo
 from tests.cancellation import cancelled_everywhere
 from tests.memory_transport import MemoryManager, MemoryTransport
+from tests.seams.transports import PartInfo
 from tests.seams.wire import checksum, error_of_response
 
 MIB = 1024**2

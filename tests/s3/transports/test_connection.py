@@ -29,7 +29,6 @@ from apm_s3.errors import (
     UnsupportedByServer,
     UsageError,
 )
-from apm_s3.models import Stream
 from apm_s3.options import ReadOptions, UploadOptions
 from apm_s3.settings import Timeouts
 from tests.faults import faults
@@ -44,6 +43,7 @@ from tests.seams.transports import (
     Lane,
     Origin,
     SignedTransport,
+    Stream,
     keep_idle_connections,
 )
 from tests.seams.wire import watch_the_loading_of_extras

@@ -27,7 +27,7 @@ from apm_s3.errors import (
     RequestTimedOut,
     WrongRegion,
 )
-from apm_s3.models import Credentials, Stream
+from apm_s3.models import Credentials
 from apm_s3.options import DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.settings import S3Settings, Timeouts
 from tests.conftest import make_clients
@@ -42,6 +42,7 @@ from tests.seams.transports import (
     Payload,
     SignedTransport,
     Stalls,
+    Stream,
     payload_of_stream,
     watched_body,
 )
