@@ -1,9 +1,11 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from apm_s3.configs import ConfigStore, ToolStatus
-from apm_s3.errors import ConfigNotFound
+from apm_s3.errors import ConfigNotFound, StoreDamaged
+from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
 from tests.seams.store import ObjectStore
@@ -78,3 +80,41 @@ async def test_the_live_copy_of_a_rule_file_that_is_behind_is_reported(damage: s
     await (memory.delete([copy]) if damage == "missing" else memory.put(copy, b"old"))
 
     assert [row.live_behind for row in await store.status("production")] == [True]
+
+
+class _Collected(MemoryObjects):
+    """A bucket in which a release is replaced and collected just before it is read."""
+
+    collects = False
+
+    async def read(self, key: str, **options: Any) -> tuple[FileInfo, bytes]:
+        if self.collects and "/releases/" in key:
+            self.collects = False
+            await ConfigStore(self).upload("loki", "staging", OTHER_LOKI)
+            await self.delete([key])
+        return await super().read(key, **options)
+
+
+async def test_status_of_a_release_that_is_collected_meanwhile_is_that_of_the_next_one() -> None:
+    memory = _Collected()
+    await ConfigStore(memory).upload("loki", "staging", LOKI)
+    memory.collects = True
+
+    [row] = await ConfigStore(memory).status()
+
+    assert (row.revision, row.damaged) == (2, None)
+
+
+async def test_a_damaged_document_ends_the_status_of_its_environment_alone_and_is_a_row_beside_others() -> None:
+    memory = MemoryObjects()
+    for environment in ("production", "staging"):
+        await ConfigStore(memory).upload("loki", environment, LOKI)
+    await memory.put("configs/staging/current.json", b"damaged")
+
+    with pytest.raises(StoreDamaged):
+        await ConfigStore(memory).status("staging")
+    rows = await ConfigStore(memory).status()
+    assert [(row.environment, row.revision, row.damaged is None) for row in rows] == [
+        ("production", 1, True),
+        ("staging", 0, False),
+    ]

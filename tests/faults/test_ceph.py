@@ -368,6 +368,23 @@ async def test_bytes_past_a_complete_answer_do_not_make_a_lost_one_of_it(
             assert await s3.get_setting(bucket_name, Tags) is None
 
 
+async def test_a_connection_is_not_used_again_after_bytes_past_an_answer(faulty: FaultyS3, bucket_name: str) -> None:
+    used: list[asyncio.Transport] = []
+
+    async def note(exchange: Exchange) -> None:
+        used.append(exchange.transport)
+        exchange.send(exchange.carry_out())
+
+    async with make_manager(faulty) as s3:
+        await s3.create_bucket(bucket_name)
+        faulty.will(note, None, times=None)
+        for setting in (PublicAccessBlock, Tags, Tags):
+            assert await s3.get_setting(bucket_name, setting) is None
+
+    assert used[0] is not used[1]
+    assert used[1] is used[2]
+
+
 SPOILING = {"Versioning", "Encryption", "PublicAccessBlock", "OwnershipControls"}
 
 
