@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from http import HTTPStatus
@@ -164,26 +164,14 @@ def make_router(
     for each in endpoints:
         function = each.call
         if authorize is not None and each.action is not None:
-            check_permission = make_check(
-                authorize,
-                each.action,
-                each.path,
-                by_tools=each.by_tools,
-                timeout=deadline * 0.9,
-                refuses_conditions=each.method != "GET" and not each.is_conditional,
-            )
-            function = _authorised(each.call, check_permission)
-        statuses = {
-            *each.errors,
-            *_ALWAYS,
-            *(_OF_TOKENS if function is not each.call else ()),
-            *(_OF_BODIES if each.limit else ()),
-            *(() if each.method == "GET" else (429,)),
-        }
+            function = _authorised(each, each.action, authorize, deadline)
         own = dict(each.options)
         if each.body is not None:
             own["openapi_extra"] = {**own.get("openapi_extra", {}), "requestBody": described(each.body)}
-        responses = {**{status: problem_response(status) for status in sorted(statuses)}, **_successes(each, own)}
+        responses: dict[int | str, Any] = {
+            **_problems(each, is_guarded=function is not each.call),
+            **_successes(each, own),
+        }
         router.add_api_route(
             each.path,
             function,
@@ -200,20 +188,40 @@ def make_router(
 
 
 def _authorised(
-    function: Callable[..., Any], check_permission: Callable[..., Awaitable[HttpCall]]
+    endpoint: Endpoint, action: Action, authorize: Callable[..., Any], deadline: float
 ) -> Callable[..., Any]:
-    """Return the function of a route for FastAPI, which solves the dependency behind its parameter `call` first."""
-    signature = inspect.signature(function, eval_str=True)
+    """Return the function of a route for FastAPI, which checks the permission first and passes the result as `call`."""
+    check_permission = make_check(
+        authorize,
+        action,
+        endpoint.path,
+        by_tools=endpoint.by_tools,
+        timeout=deadline * 0.9,
+        refuses_conditions=endpoint.method != "GET" and not endpoint.is_conditional,
+    )
+    signature = inspect.signature(endpoint.call, eval_str=True)
     others = {name: each for name, each in signature.parameters.items() if name != "call"}
     call = signature.parameters["call"].replace(annotation=Annotated[HttpCall, Depends(check_permission)])
 
-    @wraps(function)
+    @wraps(endpoint.call)
     async def authorised(**arguments: Any) -> Any:
-        return await function(**arguments)
+        return await endpoint.call(**arguments)
 
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (call, *others.values())]
     authorised.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return authorised
+
+
+def _problems(endpoint: Endpoint, *, is_guarded: bool) -> dict[int, dict[str, Any]]:
+    """Return the OpenAPI description of the problems of a route."""
+    statuses = {
+        *endpoint.errors,
+        *_ALWAYS,
+        *(_OF_TOKENS if is_guarded else ()),
+        *(_OF_BODIES if endpoint.limit else ()),
+        *(() if endpoint.method == "GET" else (429,)),
+    }
+    return {status: problem_response(status) for status in sorted(statuses)}
 
 
 def _successes(endpoint: Endpoint, options: dict[str, Any]) -> dict[int, dict[str, Any]]:
