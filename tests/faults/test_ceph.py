@@ -481,3 +481,15 @@ async def test_a_probe_that_is_not_allowed_is_a_warning(bucket_name: str, caplog
 
     assert server.s3.buckets[bucket_name] == {}
     assert "it is not known whether this server honours If-Match on DeleteObject" in caplog.text
+
+
+async def test_a_stale_etag_is_sent_in_one_spelling(faulty: FaultyS3, bucket_name: str) -> None:
+    async with make_manager(faulty) as s3:
+        await s3.create_bucket(bucket_name)
+        await s3.upload_file(bucket_name, "a", b"old")
+        faulty.arrived.clear()
+
+        with pytest.raises(PreconditionFailed):
+            await s3.upload_file(bucket_name, "a", b"new", UploadOptions(if_match=WRONG))
+
+    assert list(faulty.arrived) == ["PutObject", "HeadObject"]
