@@ -168,10 +168,7 @@ def make_router(
         own = dict(each.options)
         if each.body is not None:
             own["openapi_extra"] = {**own.get("openapi_extra", {}), "requestBody": described(each.body)}
-        responses: dict[int | str, Any] = {
-            **_problems(each, is_guarded=function is not each.call),
-            **_successes(each, own),
-        }
+        responses = {**_problems(each, is_guarded=function is not each.call), **_successes(each, own)}
         router.add_api_route(
             each.path,
             function,
@@ -212,7 +209,7 @@ def _authorised(
     return authorised
 
 
-def _problems(endpoint: Endpoint, *, is_guarded: bool) -> dict[int, dict[str, Any]]:
+def _problems(endpoint: Endpoint, *, is_guarded: bool) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of the problems of a route."""
     statuses = {
         *endpoint.errors,
@@ -224,13 +221,13 @@ def _problems(endpoint: Endpoint, *, is_guarded: bool) -> dict[int, dict[str, An
     return {status: problem_response(status) for status in sorted(statuses)}
 
 
-def _successes(endpoint: Endpoint, options: dict[str, Any]) -> dict[int, dict[str, Any]]:
+def _successes(endpoint: Endpoint, options: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of the other responses, taken from the options, with the example."""
-    responses: dict[int, dict[str, Any]] = options.pop("responses", {})
+    responses: dict[int | str, dict[str, Any]] = options.pop("responses", {})
     if endpoint.example is None:
         return responses
     content = {"application/json": {"example": jsonable_encoder(endpoint.example)}}
-    successes = {options.get("status_code", 200), *(status for status in responses if status < 300)}
+    successes = {options.get("status_code", 200), *(status for status in responses if int(status) < 300)}
     return responses | {status: {**responses.get(status, {}), "content": content} for status in successes}
 
 
