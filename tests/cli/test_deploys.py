@@ -111,13 +111,13 @@ def test_a_revision_is_pulled_into_a_new_directory(changed: Shell) -> None:
 def test_a_pull_replaces_a_directory_only_if_it_may(changed: Shell) -> None:
     changed.ok("config", "push", "prometheus", "-m", "More")
     changed.ok("config", "pull", "copy", "--tool", "prometheus", "-r", "1")
-    command = ["config", "pull", "copy", "--tool", "prometheus"]
+    command = ["copy", "--tool", "prometheus"]
 
-    assert changed(*command).status == 2
-    assert "+ rules/a.yml" in changed.ok(*command, "--dry-run")
-    assert changed.terminal(*command, "--replace", typed="n\n").status == 1
+    assert changed("config", "pull", *command).status == 2
+    assert "+ rules/a.yml" in changed.ok("config", "pull", *command, "--dry-run")
+    assert changed.terminal("config", "pull", *command, "--replace", typed="n\n").status == 1
     assert files_in(changed.directory / "copy") == {"prometheus.yml": GOOD}
-    changed.ok(*command, "--replace", "--yes")
+    changed.ok("config", "pull", *command, "--replace", "--yes")
     assert files_in(changed.directory / "copy") == files_in(changed.directory / "prometheus")
 
 
@@ -245,11 +245,10 @@ def test_a_plan_is_a_file_with_the_hash_of_what_is_planned(promoted: Shell) -> N
 
 def test_a_plan_is_carried_out_after_a_question(promoted: Shell) -> None:
     promoted.ok("config", "plan", "staging", "qa", "--out", "deploy.plan")
-    command = ["config", "deploy", "deploy.plan"]
 
-    assert promoted(*command).status == 2
-    assert promoted.terminal(*command, "-m", "go", typed="n\n").status == 1
-    done = promoted.terminal(*command, "-m", "go", typed="y\n").plain
+    assert promoted("config", "deploy", "deploy.plan").status == 2
+    assert promoted.terminal("config", "deploy", "deploy.plan", "-m", "go", typed="n\n").status == 1
+    done = promoted.terminal("config", "deploy", "deploy.plan", "-m", "go", typed="y\n").plain
     assert "deployed staging to qa: prometheus is at revision 2" in done
     assert promoted("config", "plan", "staging", "qa", "--exit-code").status == 0
 
@@ -429,11 +428,12 @@ def test_a_drill_restores_a_backup_aside(third: Shell, backup: str) -> None:
 
 def test_a_lost_environment_is_restored_after_a_question(third: Shell, backup: str, memory: FaultyS3) -> None:
     memory.s3.buckets[third.environ["APM_S3_BUCKET"]].clear()
-    command = ["config", "restore", backup, *ELSEWHERE]
+    command = [backup, *ELSEWHERE]
 
-    assert "files: 1 to add, 0 to change, 0 to remove" in third.terminal(*command, "--dry-run").plain
-    assert third(*command).status == 2
-    back = third.terminal(*command, "-m", "Lost", typed="y\n").plain
+    would = third.terminal("config", "restore", *command, "--dry-run").plain
+    assert "files: 1 to add, 0 to change, 0 to remove" in would
+    assert third("config", "restore", *command).status == 2
+    back = third.terminal("config", "restore", *command, "-m", "Lost", typed="y\n").plain
     assert "restored staging: prometheus is at revision 1" in back
     assert third.ok("config", "show", "prometheus") == "# third\nscrape_configs: []\n"
 
@@ -454,11 +454,11 @@ def test_damage_is_found_and_repaired(third: Shell, memory: FaultyS3) -> None:
 
 
 def test_old_revisions_are_collected_after_a_question(third: Shell) -> None:
-    command = ["config", "gc", "--keep-revisions", "1"]
+    planned = third.json("config", "gc", "--keep-revisions", "1", "--older-than", "24h", "--dry-run")
 
-    assert third.json(*command, "--older-than", "24h", "--dry-run")["dry_run"] is True
-    assert third(*command).status == 2
-    assert "deleted" in third.terminal(*command, typed="y\n").plain
+    assert planned["dry_run"] is True
+    assert third("config", "gc", "--keep-revisions", "1").status == 2
+    assert "deleted" in third.terminal("config", "gc", "--keep-revisions", "1", typed="y\n").plain
     assert third("config", "gc", "--older-than", "soon", "--dry-run").status == 2
 
 

@@ -41,9 +41,10 @@ def test_objects_are_listed_by_folder_or_all(shell: Shell, filled: str) -> None:
 
 
 def test_an_object_is_printed(shell: Shell, filled: str) -> None:
-    command = ["object", "cat", f"{filled}/team/a.txt"]
+    there = f"{filled}/team/a.txt"
 
-    assert shell.ok(*command) == shell.terminal(*command).plain == shell.json(*command)["text"] == "hello\n"
+    assert shell.ok("object", "cat", there) == shell.terminal("object", "cat", there).plain == "hello\n"
+    assert shell.json("object", "cat", there)["text"] == "hello\n"
 
 
 def test_an_object_is_got_into_a_file(shell: Shell, filled: str) -> None:
