@@ -127,7 +127,7 @@ class Call:
             try:
                 return await work(store)
             except ConfigNotFound as exc:
-                await _suggest_environment(store, exc)
+                await suggest_environment(store, exc)
                 raise
 
         return self.run(with_store)
@@ -315,7 +315,7 @@ def _ask(question: str) -> str:
     return answer.strip()
 
 
-async def _suggest_environment(store: ConfigStore, error: Any) -> None:
+async def suggest_environment(store: ConfigStore, error: Any) -> None:
     """Add the most similar environment to an error about one that does not exist."""
     from apm_s3.errors import ApmS3Error  # noqa: PLC0415 - see above
 
@@ -327,7 +327,7 @@ async def _suggest_environment(store: ConfigStore, error: Any) -> None:
         return
     if error.environment in known:
         return
-    may_create = "create=True" in (error.hint or "")
+    may_create = any(told in (error.hint or "") for told in ("create=True", "--create"))
     error.hint = did_you_mean(error.environment, known) or (
         f"the environments are {', '.join(known)}" if known else "there is none yet: apm-s3 config push creates it"
     )

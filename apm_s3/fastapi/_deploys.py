@@ -23,7 +23,7 @@ from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall
 from apm_s3.fastapi._bodies import DeployBody, DeployGiven, PlanBody, PlanGiven
 from apm_s3.fastapi._models import DiffModel, ReleaseModel, ReportModel
-from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery
+from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery, intact_history
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import MAX_JSON, Endpoint
 
@@ -228,7 +228,7 @@ async def _made_before(
     for each in () if entry is None else entry.tools:
         # The principal may read no others.
         if not tools or each in tools:
-            history = await call.configs.history(cast("Tool", each), environment)
+            history, _ = await intact_history(call.configs, cast("Tool", each), environment)
             found += [release for release in history if release.write_id == given.write_id]
     return tuple(
         [

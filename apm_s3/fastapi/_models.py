@@ -133,6 +133,15 @@ def bundle_etag(release: Release, variant: str = "") -> str:
     return f'"{release.revision}-{release.write_id}{variant}"'
 
 
+class LostReleaseModel(BaseModel):
+    """A revision in a history whose release document is damaged: nothing else is known of it."""
+
+    tool: Tool
+    environment: str
+    revision: int
+    damaged: Literal[True] = True
+
+
 class ChangeModel(BaseModel):
     """One value that differs, with secrets masked."""
 

@@ -14,6 +14,7 @@ from pydantic import WithJsonSchema
 from apm_s3._tools import Tool
 from apm_s3.configs import ConfigFile, ConfigStore, Release
 from apm_s3.configs._writes.requests import CurrentRevision
+from apm_s3.errors import StoreDamaged
 from apm_s3.fastapi._models import bundle_etag
 from apm_s3.fastapi._problems import ProblemError
 
@@ -171,6 +172,18 @@ async def read_current(
         names: the files whose contents are needed; None means all.
     """
     return await configs._current(tool, environment, names)  # noqa: SLF001 - no program but this service needs it
+
+
+async def intact_history(
+    configs: ConfigStore, tool: Tool, environment: str, limit: int | None = None
+) -> tuple[Sequence[Release], Collection[int]]:
+    """Return the releases that can be read, newest first, and the revisions whose documents are damaged."""
+    try:
+        return await configs.history(tool, environment, limit=limit), ()
+    except StoreDamaged as exc:
+        if not exc.lost:
+            raise
+        return exc.releases, exc.lost
 
 
 def expect_bundle(conditions: Conditions, current: CurrentRevision, write_id: str | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
+from operator import attrgetter
 from typing import Annotated
 
 from fastapi import Path, Query, Response
@@ -13,7 +14,7 @@ from apm_s3.errors import ConfigNotFound
 from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall, Permission
 from apm_s3.fastapi._bodies import BackupBody, MarkBody, RestoreBody, RollbackBody
-from apm_s3.fastapi._models import BackupModel, DiffModel, ReleaseModel
+from apm_s3.fastapi._models import BackupModel, DiffModel, LostReleaseModel, ReleaseModel
 from apm_s3.fastapi._parameters import (
     PRIVATE,
     EnvironmentPath,
@@ -21,6 +22,7 @@ from apm_s3.fastapi._parameters import (
     LimitQuery,
     ToolPath,
     ToolsQuery,
+    intact_history,
     revision_header,
     tagged,
 )
@@ -54,10 +56,13 @@ async def get_release(
 
 async def get_history(
     call: HttpCall, environment: EnvironmentPath, tool: ToolPath, limit: LimitQuery = 100
-) -> list[ReleaseModel]:
-    """Return the kept releases of a tool, newest first."""
+) -> list[ReleaseModel | LostReleaseModel]:
+    """Return the kept releases of a tool, newest first. One whose document is damaged has only its revision."""
     sees = await call.sees_secrets(environment, tool)
-    return [ReleaseModel.of(each, secrets=sees) for each in await call.configs.history(tool, environment, limit=limit)]
+    releases, lost = await intact_history(call.configs, tool, environment, limit)
+    rows: list[ReleaseModel | LostReleaseModel] = [ReleaseModel.of(each, secrets=sees) for each in releases]
+    rows += [LostReleaseModel(tool=tool, environment=environment, revision=each) for each in lost]
+    return sorted(rows, key=attrgetter("revision"), reverse=True)
 
 
 RevisionOf = Annotated[

@@ -349,7 +349,7 @@ def test_a_directory_and_a_history_are_imported(shell: Shell) -> None:
     root = shell.directory / "configs"
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "First"]):
         subprocess.run([*git, *arguments], cwd=root, check=True, timeout=60)
-    history = shell.terminal("config", "import", "configs/staging", "--history", "-e", "qa").plain
+    history = shell.terminal("config", "import", "configs/staging", "--history", "-e", "qa", "--create").plain
     assert "imported 1 revision of configs/staging" in history
     (release,) = shell.json("config", "history", "prometheus", "-e", "qa")["releases"]
     assert (release["author"], release["message"].startswith("First (commit ")) == ("Eve <e@example.org>", True)
@@ -369,7 +369,7 @@ def test_an_import_says_which_revisions_are_invalid_and_its_dry_run_ends_as_it_w
     assert "warning: revision 1 of prometheus in qa is invalid: prometheus.yml:1:17: error:" in done.stderr
 
     put(shell.directory / "bad", {"prometheus/prometheus.yml": BAD})
-    command = ["config", "import", "bad", "--dry-run", "-e"]
+    command = ["config", "import", "bad", "--dry-run", "--create", "-e"]
     assert [shell(*command, "new").status, shell(*command, "new", "--force", "x").status] == [3, 0]
     assert shell(*command, "qa").status == 4
 
@@ -436,6 +436,19 @@ def test_a_lost_environment_is_restored_after_a_question(third: Shell, backup: s
     back = third.terminal("config", "restore", *command, "-m", "Lost", typed="y\n").plain
     assert "restored staging: prometheus is at revision 1" in back
     assert third.ok("config", "show", "prometheus") == "# third\nscrape_configs: []\n"
+
+
+def test_a_restore_and_an_import_create_no_environment_by_a_typing_error(staging: Shell) -> None:
+    staging.ok("config", "push", "prometheus", "-m", "First")
+    (made,) = staging.json("config", "backup")["backups"]
+    put(staging.directory / "more", {"prometheus/prometheus.yml": GOOD})
+
+    for command in (["restore", made["key"], "--yes", "-m", "x"], ["import", "more"]):
+        for more in ([], ["--dry-run"]):
+            refused = staging("config", *command, *more, "-e", "stagign")
+            assert (refused.status, "did you mean 'staging'? --create allows a new one" in refused.stderr) == (1, True)
+        assert staging("config", "status", "-e", "stagign").status == 1
+        staging.ok("config", *command, "-e", f"new-{command[0]}", "--create")
 
 
 def test_an_intact_environment_is_said_to_be_so(third: Shell) -> None:

@@ -17,7 +17,7 @@ from apm_s3.errors import ConnectionLost
 from apm_s3.fastapi import config_router, get_configs
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, RULES
-from tests.fastapi.applications import authorize, client_of
+from tests.fastapi.applications import CountedObjects, authorize, client_of
 from tests.fastapi.conftest import SECRET
 
 PRODUCTION = "/api/environments/production"
@@ -185,6 +185,28 @@ async def test_releases_are_listed_compared_and_rolled_back(client: httpx.AsyncC
     assert (stale.status_code, stale.json()["current_revision"]) == (409, 2)
     assert (rolled.json()["revision"], rolled.json()["origin"]["revision"]) == (3, 1)
     assert (await store.download("prometheus", "production")).text == PROMETHEUS
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+async def test_a_history_with_a_damaged_release_shows_the_others(
+    client: httpx.AsyncClient, store: ConfigStore, objects: CountedObjects, damaged: int
+) -> None:
+    await store.upload("prometheus", "production", OTHER_PROMETHEUS)
+    [key] = [each for each in objects.objects if f"production/prometheus/releases/0000000{damaged}-" in each]
+    objects.objects[key] = (objects.objects[key][0], b"garbage")
+
+    history = await client.get(f"{TOOL}/history")
+    status = await client.get(f"{PRODUCTION}/status")
+
+    assert history.status_code == 200, history.text
+    rows = {each["revision"]: each for each in history.json()}
+    assert list(rows) == [2, 1]
+    assert rows.pop(damaged) == {
+        "tool": "prometheus", "environment": "production", "revision": damaged, "damaged": True,
+    }  # fmt: skip
+    assert [each["damaged"] for each in rows.values()] == [False]
+    assert {each["tool"]: each["damaged"] for each in status.json()}["prometheus"] is (damaged == 2)
+    assert "acme-secret-bucket" not in history.text + status.text
 
 
 async def test_a_rollback_to_an_invalid_revision_needs_a_reason(client: httpx.AsyncClient, store: ConfigStore) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from apm_s3.cli._arguments import Author, DryRun, Message, Note, ToolOption, Yes, as_tool
+from apm_s3.cli._arguments import Author, Create, DryRun, Message, Note, ToolOption, Yes, as_tool
 from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._config.differences import counts_of, make_diff, show_blocked, signs_of
-from apm_s3.cli._config.push import WriteId
+from apm_s3.cli._config.push import WriteId, check_new
 from apm_s3.cli._config.settings import parse_period
 from apm_s3.cli._output import counted, in_local_time, make_changes, make_table
 from apm_s3.cli._statuses import Status
@@ -163,6 +163,7 @@ def restore(
     key: Key,
     tool: ToolOption = None,
     backup_bucket: Elsewhere = None,
+    create: Create = False,
     write_id: WriteId = None,
     author: Author = None,
     message: Message = None,
@@ -183,13 +184,13 @@ def restore(
     tools = None if tool is None else [as_tool(tool)]
 
     with call.store_progress() as told:
-        plan = on_stores(
-            call,
-            backup_bucket,
-            lambda store, there: store.plan_restore(
-                key, environment=wanted, tools=tools, source=there, on_progress=told
-            ),
-        )
+
+        async def planned(store: ConfigStore, there: ConfigStore) -> RestorePlan:
+            # The environment of the backup itself is no typing error.
+            await check_new(store, wanted, create=create)
+            return await store.plan_restore(key, environment=wanted, tools=tools, source=there, on_progress=told)
+
+        plan = on_stores(call, backup_bucket, planned)
     environment = plan.environment
     if dry_run:
         document = {"dry_run": True, "plan": plan.to_dict(), "blocked": plan.blocked}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apm_s3._naming import split_s3
-from apm_s3.cli._arguments import Author, DryRun, Message, ToolHint, Yes, as_tool
+from apm_s3.cli._arguments import Author, Create, DryRun, Message, ToolHint, Yes, as_tool
 from apm_s3.cli._call import Call, in_production, this_command
 from apm_s3.cli._config.differences import show_blocked
-from apm_s3.cli._config.push import Force
+from apm_s3.cli._config.push import Force, check_new
 from apm_s3.cli._output import counted, make_changes
 from apm_s3.cli._statuses import Status, clean
 
@@ -31,6 +31,7 @@ def import_(
     tool: ToolHint = None,
     history: Annotated[bool, typer.Option("--history", help="Import each commit of a checkout as a revision.")] = False,
     ref: Annotated[str, typer.Option(help="With --history: commit, branch or tag.")] = "HEAD",
+    create: Create = False,
     force: Force = None,
     author: Author = None,
     message: Message = None,
@@ -53,6 +54,7 @@ def import_(
 
     async def planned(s3: S3Manager) -> ImportPlan:
         store = store_of(s3)
+        await check_new(store, environment, create=create)
         return await store.plan_import(
             _source(s3, source), environment, tool=None if tool is None else as_tool(tool), history=history, ref=ref
         )

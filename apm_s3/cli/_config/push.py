@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from apm_s3._naming import check_environment
 from apm_s3._tools import Tool
 from apm_s3.cli._arguments import Author, Create, DryRun, ExitCode, ExpectRevision, Message, Revision, ToolHint, Yes
-from apm_s3.cli._call import Call, in_production
+from apm_s3.cli._call import Call, in_production, suggest_environment
 from apm_s3.cli._config.differences import show_diff
 from apm_s3.cli._output import counted
 from apm_s3.cli._statuses import Status, UsageFailed
@@ -84,19 +85,33 @@ def push(
     return Status.DONE
 
 
+async def check_new(store: ConfigStore, environment: str | None, *, create: bool) -> None:
+    """Refuse an environment that a store with others does not have, unless it may be created.
+
+    Raises:
+        InvalidKey: it is no name of an environment.
+        ConfigNotFound: there are others, but not this one.
+    """
+    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
+
+    if environment is None or create:
+        return
+    check_environment(environment)
+    known = await store.environments()
+    if known and environment not in known:
+        refused = ConfigNotFound(f"there is no environment '{environment}'", environment=environment, hint="--create")
+        await suggest_environment(store, refused)
+        raise refused
+
+
 def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: str | None, *, create: bool) -> Status:
     from apm_s3.cli._config.checking import check_all  # noqa: PLC0415 - it brings the validators
     from apm_s3.cli._config.formats import Format, render  # noqa: PLC0415 - as above
     from apm_s3.cli._subjects import Search  # noqa: PLC0415 - as above
-    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - as above
     from apm_s3.reports import Severity  # noqa: PLC0415 - as above
 
     async def work(store: ConfigStore) -> BundleDiff:
-        known = await store.environments()
-        if known and environment not in known and not create:
-            raise ConfigNotFound(
-                f"there is no environment '{environment}'", environment=environment, hint="create=True"
-            )
+        await check_new(store, environment, create=create)
         rules = await _target_version(store, tool, environment)
         targets.update({} if rules is None else {tool: rules})
         return await diff_with(store, tool, environment, directory)
