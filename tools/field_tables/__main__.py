@@ -43,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name, entries in tables.defaults(made).items():
         sys.stdout.write(f"defaults of {name}: {json.dumps(entries)}\n")
     if given.write:
-        entries = {"types": stubs(changes, present["types"], given.release)}
-        sys.stdout.write(f"\nWritten, for rules to be added:\n{dump(entries)}")
+        added = {"types": stubs(changes, present["types"], given.release)}
+        sys.stdout.write(f"\nWritten, for rules to be added:\n{dump(added)}")
         file.write_text(dump({**present, "types": merge(present["types"], made, given.release)}))
     return 0
 
