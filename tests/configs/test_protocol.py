@@ -245,3 +245,23 @@ async def test_a_write_cancelled_during_its_commit_finishes_first(memory: Memory
         await task
 
     assert (await store.download("loki", "production")).text == OTHER_LOKI
+
+
+class _IgnoresOnce(MemoryObjects):
+    """A bucket that seems to ignore one condition, as after a fault."""
+
+    ignored = False
+
+    async def put(self, key: str, body: bytes, *, create: bool = False, **options: Any) -> FileInfo:
+        if create and key in self.objects and not self.ignored:
+            self.ignored, create = True, False
+        return await super().put(key, body, create=create, **options)
+
+
+async def test_a_doubtful_probe_is_repeated_before_the_endpoint_is_refused() -> None:
+    objects = _IgnoresOnce()
+    store = ConfigStore(objects)
+
+    assert (await store.upload("loki", "production", LOKI)).revision == 1
+    await store.finish()
+    assert objects.ignored
