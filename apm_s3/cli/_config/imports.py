@@ -43,9 +43,8 @@ def import_(
     Bundles are in {environment}/{tool}/; with --environment in {tool}/; with --tool as well, SOURCE is one bundle.
     Repeated, it commits nothing twice.
 
-    Examples:
+    Example:
         apm-s3 config import . --history --ref main
-        apm-s3 config import s3://old-bucket/configs/ -e production
     """
     call = Call.of(ctx)
     # Not from the environment or the project file: it changes what SOURCE is taken for.
