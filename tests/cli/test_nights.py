@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.cli.kit import Shell
-from tests.faults.server import FaultyS3
+from tests.faults.memory_s3 import error_response
+from tests.faults.server import Exchange, FaultyS3
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recovery.md").read_text()
 NIGHTS = dict(re.findall(r"^### ([^\n]+)\n(?:(?!^#).)*?^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
@@ -62,9 +63,14 @@ DAMAGE: dict[str, Callable[[Shell, Bucket], None]] = {
         shell, CURRENT, (shell.directory / "first").read_bytes()
     ),
 }
+REFUSALS = {
+    "Credentials lost": (403, "InvalidAccessKeyId"),
+    "The server is out for an hour": (503, "ServiceUnavailable"),
+}
+"""What the server answers, until the page says what happened meanwhile."""
 
 
-@pytest.mark.parametrize("night", DAMAGE)
+@pytest.mark.parametrize("night", [*DAMAGE, *REFUSALS])
 def test_the_commands_of_a_night_say_what_the_page_says(shell: Shell, memory: FaultyS3, night: str) -> None:
     shell.environ["APM_S3_ENVIRONMENT"] = "production"
     (shell.directory / "prometheus").mkdir()
@@ -73,7 +79,14 @@ def test_the_commands_of_a_night_say_what_the_page_says(shell: Shell, memory: Fa
         shell.ok("config", "push", "prometheus", "--yes", "-m", "x")
         if number == 1:
             (shell.directory / "first").write_text(_read(shell, CURRENT))
-    DAMAGE[night](shell, memory.s3.buckets[shell.environ["APM_S3_BUCKET"]])
+    if night in REFUSALS:
+
+        async def refuse(exchange: Exchange) -> None:
+            exchange.send(error_response(*REFUSALS[night]))
+
+        memory.will(refuse, times=None)
+    else:
+        DAMAGE[night](shell, memory.s3.buckets[shell.environ["APM_S3_BUCKET"]])
 
     for block in NIGHTS[night].split("$ apm-s3 ")[1:]:
         command, *lines = block.splitlines()
@@ -82,8 +95,11 @@ def test_the_commands_of_a_night_say_what_the_page_says(shell: Shell, memory: Fa
         [status] = [int(line.split()[1]) for line in lines if line.startswith("status ")] or [0]
         assert ran.status == status, f"{command}: {ran.status}\n{said}"
         for line in lines:
-            assert line == "..." or line.startswith("status ") or line in said, f"{command}: {line}\n{said}"
+            if line.startswith("# "):
+                memory.rules.clear()
+            else:
+                assert line == "..." or line.startswith("status ") or line in said, f"{command}: {line}\n{said}"
 
 
 def test_each_night_with_commands_is_run() -> None:
-    assert NIGHTS.keys() == DAMAGE.keys()
+    assert NIGHTS.keys() == DAMAGE.keys() | REFUSALS.keys()
