@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from apm_s3._s3.transports.base import ObjectTransport
     from apm_s3._tools import Tool
     from apm_s3._tracing import Tracer
-    from apm_s3.configs._deploy.plans import DeployResult
+    from apm_s3.configs._deploy import DeployResult
     from apm_s3.configs._store import ConfigStore
     from apm_s3.events import Hook
     from apm_s3.models import Credentials, WarmupPlan, WarmupReport
@@ -184,8 +184,8 @@ class S3Manager(Buckets, Bulk):
                 directory bucket, Outposts, an Object Lambda or a multi-Region access point. See docs/forms-of-s3.md.
         """
         # Imported here because stores need the validators, which programs that only transfer objects do not.
-        from apm_s3.configs._protocol.reading.cache import StoreCache  # noqa: PLC0415 - see above
-        from apm_s3.configs._protocol.s3_objects import S3Objects  # noqa: PLC0415 - see above
+        from apm_s3.configs._protocol.cached_reads import StoreCache  # noqa: PLC0415 - see above
+        from apm_s3.configs._protocol.objects import S3Objects  # noqa: PLC0415 - see above
         from apm_s3.configs._store import ConfigStore  # noqa: PLC0415 - see above
 
         wanted = (bucket, prefix, failover, require_conditional_writes, expected_bucket_owner)

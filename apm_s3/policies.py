@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from apm_s3._naming import check_bucket_name, check_environment
-from apm_s3.configs._protocol.documents.keys import check_prefix
+from apm_s3.configs._protocol.keys import check_prefix
 from apm_s3.errors import InvalidOption
 
 __all__ = ["administrator", "deployer", "reader", "writer"]

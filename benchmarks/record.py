@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from apm_s3._tools import MAIN_FILES, TOOLS
 from apm_s3.configs import ConfigStore, EnvironmentSettings
-from apm_s3.configs._protocol.documents.encoding import decode_current, encode_current
+from apm_s3.configs._protocol.encoding import decode_current, encode_current
 from apm_s3.testing import MemoryObjects
 from benchmarks.report import Table, Value, show
 

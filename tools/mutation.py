@@ -40,10 +40,10 @@ class Subject:
 
 
 SUBJECTS = {
-    "changes": Subject(("configs/_protocol/commit/changes.py",), ("configs/test_changes.py",)),
-    "diff": Subject(("configs/_content/diff*.py", "configs/_content/alignment.py"), ("configs/test_diff.py",)),
+    "changes": Subject(("configs/_protocol/changes.py",), ("configs/test_changes.py",)),
+    "diff": Subject(("configs/_content/diff*.py", "configs/_content/structure.py"), ("configs/test_diff.py",)),
     "documents": Subject(
-        ("configs/_protocol/documents/*.py",),
+        ("configs/_protocol/keys.py", "configs/_protocol/encoding.py"),
         ("configs/test_documents.py", "configs/test_log.py", "configs/test_forged.py", "golden"),
     ),
     "bucket documents": Subject(

@@ -13,19 +13,14 @@ from apm_s3._directories import EXCLUDED
 from apm_s3._naming import OVERLAY, check_environment
 from apm_s3._plans import PlanDocument
 from apm_s3._tools import Tool
-from apm_s3.configs._backups.backups import Backups
-from apm_s3.configs._backups.manifest import Backup
-from apm_s3.configs._backups.plans import RestorePlan
-from apm_s3.configs._backups.restore import DRILL, Restorer
-from apm_s3.configs._care.dry_run import DryRun
+from apm_s3.configs._backups.backups import Backup, Backups
+from apm_s3.configs._backups.restore import DRILL, RestorePlan, Restorer
 from apm_s3.configs._care.fsck import Checker, FsckReport
 from apm_s3.configs._care.garbage import Collector, GarbageReport, WantedRetention
-from apm_s3.configs._care.repair import Repairer, RepairReport
+from apm_s3.configs._care.repair import DryRun, Repairer, RepairReport
 from apm_s3.configs._care.status import StatusReader, ToolStatus
 from apm_s3.configs._content.diff import BundleDiff
-from apm_s3.configs._content.directories import read_directory, write_directory
-from apm_s3.configs._content.overlays import is_reserved
-from apm_s3.configs._content.sources import (
+from apm_s3.configs._content.files import (
     Source,
     check_log_notes,
     check_notes,
@@ -33,35 +28,44 @@ from apm_s3.configs._content.sources import (
     check_tool,
     check_tools,
     check_type,
+    read_directory,
+    write_directory,
 )
-from apm_s3.configs._deploy.carry_out import deploy
-from apm_s3.configs._deploy.planning import make_plan
-from apm_s3.configs._deploy.plans import DeployPlan, DeployResult, Side
-from apm_s3.configs._imports.importing import Importer
-from apm_s3.configs._imports.layouts import Layout
-from apm_s3.configs._imports.places import Target, find_in_bucket, find_in_directory, find_in_history
-from apm_s3.configs._imports.plans import ImportPlan
-from apm_s3.configs._models.log import LogEntry, Note
-from apm_s3.configs._models.releases import Bundle, ConfigFile, Release
-from apm_s3.configs._models.settings import EnvironmentSettings, SettingsChange, check_rule_names
+from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.configs._deploy import DeployPlan, DeployResult, Side, deploy, make_plan
+from apm_s3.configs._imports.importing import (
+    Importer,
+    ImportPlan,
+    Layout,
+    Target,
+    find_in_bucket,
+    find_in_directory,
+    find_in_history,
+)
+from apm_s3.configs._models import (
+    Bundle,
+    ConfigFile,
+    EnvironmentSettings,
+    LogEntry,
+    Note,
+    Release,
+    SettingsChange,
+    check_rule_names,
+)
 from apm_s3.configs._progress import OnStoreProgress, Steps
-from apm_s3.configs._protocol.commit.calls import Afterwards
-from apm_s3.configs._protocol.commit.committer import Committer
-from apm_s3.configs._protocol.commit.outcome import CommitOutcome, find_outcome
-from apm_s3.configs._protocol.commit.probe import Probe
-from apm_s3.configs._protocol.commit.repeated import request_hash
-from apm_s3.configs._protocol.documents import keys
-from apm_s3.configs._protocol.documents.keys import check_prefix
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.cached_reads import StoreCache
+from apm_s3.configs._protocol.changes import Afterwards, request_hash
+from apm_s3.configs._protocol.commit import Committer
+from apm_s3.configs._protocol.idempotency import CommitOutcome, find_outcome
+from apm_s3.configs._protocol.keys import check_prefix
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.objects import ObjectStore, Prefixed
+from apm_s3.configs._protocol.probe import Probe
 from apm_s3.configs._protocol.publish import Publisher
-from apm_s3.configs._protocol.reading.cache import StoreCache
-from apm_s3.configs._protocol.reading.reader import Reader
-from apm_s3.configs._reads.views import Views, compare
-from apm_s3.configs._reads.watches import Watches
-from apm_s3.configs._writes.requests import CurrentRevision, EnvironmentRequest, ToolRequest
-from apm_s3.configs._writes.uploads import Given, UploadTerms
-from apm_s3.configs._writes.writer import Writer
+from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._reads import Views, Watches, compare
+from apm_s3.configs._uploads import CurrentRevision, EnvironmentRequest, Given, ToolRequest, UploadTerms, Writer
 from apm_s3.errors import ApmS3Error, InvalidOption, StoreDamaged
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._validation.validate import Level

@@ -17,7 +17,7 @@ from apm_s3._plans import canonical_hash
 from apm_s3._tools import Tool
 from apm_s3.configs import DeployPlan, Release, ToolPlan
 from apm_s3.configs._content.overlays import is_internal
-from apm_s3.configs._deploy.plans import blocked, was_touched
+from apm_s3.configs._deploy import blocked, was_touched
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall

@@ -13,7 +13,7 @@ from fastapi import Header, Query, Request
 from starlette.responses import Response
 
 from apm_s3.configs import ConfigStore, EnvironmentSettings, LogEntry, ToolStatus
-from apm_s3.configs._writes.checks import check_level_here
+from apm_s3.configs._checks import check_level_here
 from apm_s3.errors import ApmS3Error
 from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall

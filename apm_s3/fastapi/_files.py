@@ -17,9 +17,9 @@ from starlette.responses import JSONResponse, Response
 
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs import Bundle, ConfigFile, Release
+from apm_s3.configs._content.files import MAX_FILE
 from apm_s3.configs._content.overlays import is_internal
-from apm_s3.configs._content.sources import MAX_FILE
-from apm_s3.configs._models.releases import masking_inputs
+from apm_s3.configs._models import masking_inputs
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
 from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall, Permission

@@ -12,7 +12,7 @@ from typing import Any
 
 from apm_s3.configs import Bundle, ConfigFile
 from apm_s3.configs._content.overlays import has_old_base, is_internal, secrets_in
-from apm_s3.configs._models.releases import format_of, masking_inputs
+from apm_s3.configs._models import format_of, masking_inputs
 from apm_s3.errors import ConfigInvalid
 from apm_s3.fastapi._authorisation import HttpCall
 from apm_s3.fastapi._problems import ProblemError

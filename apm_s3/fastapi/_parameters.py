@@ -13,7 +13,7 @@ from pydantic import WithJsonSchema
 
 from apm_s3._tools import Tool
 from apm_s3.configs import ConfigFile, ConfigStore, Release
-from apm_s3.configs._writes.requests import CurrentRevision
+from apm_s3.configs._uploads import CurrentRevision
 from apm_s3.errors import StoreDamaged
 from apm_s3.fastapi._models import bundle_etag
 from apm_s3.fastapi._problems import ProblemError

@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from apm_s3.configs._writes.checks import runs_programs
+from apm_s3.configs._checks import runs_programs
 from apm_s3.errors import ApmS3Error, InvalidOption, RevisionConflict
 from apm_s3.fastapi._authorisation import Action, HttpCall, hidden_names, make_check
 from apm_s3.fastapi._bodies import described

@@ -260,7 +260,7 @@ async def test_a_cancelled_write_leaves_nothing_behind(tmp_path: Path) -> None:
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from apm_s3.configs._content.directories import write_directory
+from apm_s3.configs._content.files import write_directory
 
 async def main(root):
     for n in range(1000):

@@ -16,7 +16,7 @@ from apm_s3._cache import PAUSE as BACKEND_PAUSE
 from apm_s3._manager import make_cache
 from apm_s3._s3.buckets.reads import CachedBuckets
 from apm_s3._s3.caching import BUCKET_LISTS, Policies, bucket_group, forget_after, object_group
-from apm_s3.configs._protocol.reading.cache import StoreCache
+from apm_s3.configs._protocol.cached_reads import StoreCache
 
 LOGGER = _cache.__name__
 """The logger of the second level."""

@@ -6,27 +6,21 @@ from types import SimpleNamespace
 
 import pytest
 
+import apm_s3.configs._content.serialise as _names  # `serialise` is a function here
 from apm_s3 import _directories
 from apm_s3._directories import read_files
 from apm_s3._naming import MAX_NAME_BYTES, OVERLAY, check_file_name, check_new_file_name
-from apm_s3.configs._content import directories as _written
-from apm_s3.configs._content import names as _names
-from apm_s3.configs._content.alignment import changed_blocks
-from apm_s3.configs._content.diff import MAX_CHANGES, diff_bundles
-from apm_s3.configs._content.diff_structural import Difference, differences
-from apm_s3.configs._content.diff_text import MAX_LINES
-from apm_s3.configs._content.directories import read_directory, write_directory
+from apm_s3.configs._content import files as _written
+from apm_s3.configs._content.diff import MAX_CHANGES, MAX_LINES, diff_bundles
 from apm_s3.configs._content.edits import load
-from apm_s3.configs._content.names import MAX_FILES, check_names
+from apm_s3.configs._content.files import MAX_BUNDLE, MAX_FILE, read_directory, write_directory
 from apm_s3.configs._content.overlays import apply_overlay, base_files, check_overlay, is_reserved
-from apm_s3.configs._content.serialise import serialise
-from apm_s3.configs._content.sources import MAX_BUNDLE, MAX_FILE
-from apm_s3.configs._content.structures import item_names
+from apm_s3.configs._content.serialise import MAX_FILES, check_names, serialise
+from apm_s3.configs._content.structure import Difference, changed_blocks, differences, item_names
 from apm_s3.configs._imports import git as _git
-from apm_s3.configs._imports import places as _places
+from apm_s3.configs._imports import importing as _places
 from apm_s3.configs._imports.git import Commit
-from apm_s3.configs._imports.layouts import Layout
-from apm_s3.configs._imports.places import message_of
+from apm_s3.configs._imports.importing import Layout, message_of
 
 
 def limit_directories(monkeypatch: pytest.MonkeyPatch, *, files: int | None = None, size: int | None = None) -> None:

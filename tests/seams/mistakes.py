@@ -14,14 +14,10 @@ from unittest import mock
 from apm_s3 import errors
 from apm_s3._cache import Key
 from apm_s3.configs._backups import backups, restore
-from apm_s3.configs._care import garbage, history
-from apm_s3.configs._models.log import entry_hash
-from apm_s3.configs._protocol import live, publish
-from apm_s3.configs._protocol.commit import changes, committer, earlier, outcome, write
-from apm_s3.configs._protocol.documents import encoding, keys, log
-from apm_s3.configs._protocol.documents.encoding import encode_current, encode_release
-from apm_s3.configs._protocol.documents.log import stamp, with_part
-from apm_s3.configs._protocol.reading import cache, reader
+from apm_s3.configs._care import garbage, status
+from apm_s3.configs._models import entry_hash
+from apm_s3.configs._protocol import cached_reads, changes, commit, encoding, idempotency, keys, live, publish, reader
+from apm_s3.configs._protocol.encoding import encode_current, encode_release, stamp, with_part
 from apm_s3.errors import StoreDamaged
 
 kept = garbage._Kept
@@ -74,14 +70,14 @@ def _async(value: Any = None) -> Any:
 
 
 def _stamp_without_id(before: Any, after: Any, **options: Any) -> Any:
-    stamped = log.stamp(before, after, **options)
+    stamped = encoding.stamp(before, after, **options)
     *older, newest = stamped.log.entries
     nameless = {**newest, "id": f"production.{'0' * 20}"}
     return replace(stamped, log=replace(stamped.log, entries=(*older, nameless)))
 
 
 def _entries_leave_when_they_are_old(entries: Any, stored_up_to: int) -> Any:
-    return entries[-log.RING :]
+    return entries[-encoding.RING :]
 
 
 def _part_is_named_whatever_was_stored_meanwhile(current: Any, part: Any) -> Any:
@@ -97,7 +93,7 @@ def _hash_of_what_is_known(entry: Any) -> str:
 
 
 def _unknown_fields_are_dropped() -> AbstractContextManager[Any]:
-    return mock.patch.object(write, "encode_current", lambda current: encode_current(replace(current, extra={})))
+    return mock.patch.object(commit, "encode_current", lambda current: encode_current(replace(current, extra={})))
 
 
 def _unknown_fields_of_tools_are_dropped() -> AbstractContextManager[Any]:
@@ -105,7 +101,7 @@ def _unknown_fields_of_tools_are_dropped() -> AbstractContextManager[Any]:
         tools = {tool: replace(state, extra={}) for tool, state in current.tools.items()}
         return encode_current(replace(current, tools=tools))
 
-    return mock.patch.object(write, "encode_current", without)
+    return mock.patch.object(commit, "encode_current", without)
 
 
 def _entry_tells_what_was_wanted() -> AbstractContextManager[Any]:
@@ -116,7 +112,7 @@ def _entry_tells_what_was_wanted() -> AbstractContextManager[Any]:
             self.begun.current, change, write_id=self.write_id, home="sim", note=self.note, at=base.server_time
         )
 
-    return mock.patch.object(write.Write, "_changed", of_the_first_try)
+    return mock.patch.object(commit.Write, "_changed", of_the_first_try)
 
 
 def _collector_deletes_every_part() -> AbstractContextManager[Any]:
@@ -126,13 +122,13 @@ def _collector_deletes_every_part() -> AbstractContextManager[Any]:
 
 
 def _settings_are_not_looked_at_again() -> AbstractContextManager[Any]:
-    changed = write.Write._changed
+    changed = commit.Write._changed
 
     def blindly(self: Any, base: Any) -> Any:
         self.begun = replace(self.begun, current=replace(self.begun.current, settings=base.current.settings))
         return changed(self, base)
 
-    return mock.patch.object(write.Write, "_changed", blindly)
+    return mock.patch.object(commit.Write, "_changed", blindly)
 
 
 def _drafts_are_used_again() -> AbstractContextManager[Any]:
@@ -200,26 +196,26 @@ def _base_is_told_by_its_revision() -> AbstractContextManager[Any]:
 
 
 def _history_is_told_by_revisions() -> AbstractContextManager[Any]:
-    async def by_revision(self: write.Write, release: Any, fresh: Any) -> bool:
+    async def by_revision(self: commit.Write, release: Any, fresh: Any) -> bool:
         return await self.reader.committed(fresh, release.tool, release.revision) is not None
 
-    return mock.patch.object(write.Write, "_in_history", by_revision)
+    return mock.patch.object(commit.Write, "_in_history", by_revision)
 
 
 def _history_that_cannot_be_read_is_without_us() -> AbstractContextManager[Any]:
-    in_history = write.Write._in_history
+    in_history = commit.Write._in_history
 
-    async def lost(self: write.Write, release: Any, fresh: Any) -> bool:
+    async def lost(self: commit.Write, release: Any, fresh: Any) -> bool:
         try:
             return await in_history(self, release, fresh)
         except errors.CommitUnknown:
             return False
 
-    return mock.patch.object(write.Write, "_in_history", lost)
+    return mock.patch.object(commit.Write, "_in_history", lost)
 
 
 def _ring_of_twice_the_size(base: Any, fresh: Any) -> bool:
-    return bool(fresh.sequence - base.sequence > 2 * log.RING)
+    return bool(fresh.sequence - base.sequence > 2 * encoding.RING)
 
 
 def _main_file_with_the_others() -> AbstractContextManager[Any]:
@@ -239,11 +235,11 @@ def _memory_decides() -> AbstractContextManager[Any]:
     async def remembered(self: Any) -> Any:
         return self.begun
 
-    return mock.patch.object(write.Write, "_reread", remembered)
+    return mock.patch.object(commit.Write, "_reread", remembered)
 
 
 def _memory_is_not_confirmed() -> AbstractContextManager[Any]:
-    confirmed = cache.StoreCache.current
+    confirmed = cached_reads.StoreCache.current
 
     async def as_remembered(self: Any, environment: str, load: Any, *, recent: bool) -> Any:
         entry = self._cache.peek(Key(self.group(keys.current(environment)), "current"))
@@ -251,7 +247,7 @@ def _memory_is_not_confirmed() -> AbstractContextManager[Any]:
             return await confirmed(self, environment, load, recent=recent)
         return entry.value.snapshot, entry
 
-    return mock.patch.object(cache.StoreCache, "current", as_remembered)
+    return mock.patch.object(cached_reads.StoreCache, "current", as_remembered)
 
 
 def _second_level_is_trusted() -> AbstractContextManager[Any]:
@@ -277,7 +273,7 @@ def _refresh_ends_with_its_caller() -> AbstractContextManager[Any]:
 
 
 def _nothing_was_before(self: Any, environment: str, write_id: str) -> Any:
-    return _async(earlier.EarlierWrite(write_id))()
+    return _async(idempotency.EarlierWrite(write_id))()
 
 
 def _manifest_first() -> AbstractContextManager[Any]:
@@ -333,19 +329,19 @@ def _one_tool_after_the_other() -> AbstractContextManager[Any]:
 PLACED: dict[str, Mistake] = {
     "a refresh of live/ does not look again": lambda: mock.patch.object(live.Live, "_newer", _async()),
     "the log is thought to remember twice as many writes": lambda: mock.patch.object(
-        write, "ring_overrun", _ring_of_twice_the_size
+        commit, "ring_overrun", _ring_of_twice_the_size
     ),
     "a release in the history is told by its revision": _history_is_told_by_revisions,
     "a history that cannot be read is taken for one without the write": _history_that_cannot_be_read_is_without_us,
     "a writer does not look for commits that were lost": lambda: mock.patch.object(
         publish.Publisher, "_check_not_ahead", _async()
     ),
-    "outcome rules a write out at once": lambda: mock.patch.object(outcome, "WINDOW", -1.0),
+    "outcome rules a write out at once": lambda: mock.patch.object(idempotency, "WINDOW", -1.0),
     "a refresh of live/ ends with its caller": _refresh_ends_with_its_caller,
     "a base is told by its revision, not by its key": _base_is_told_by_its_revision,
     "the main file of live/ is written with the others": _main_file_with_the_others,
     "a live copy is taken for known that someone else wrote": _copies_are_known_whoever_wrote_them,
-    "a repair knows nothing before a lost document": lambda: mock.patch.object(history, "_before", return_value=None),
+    "a repair knows nothing before a lost document": lambda: mock.patch.object(status, "_before", return_value=None),
     "a rollback does not look at what it copies": _copies_are_not_looked_at,
     "a reference document may lead anywhere": lambda: mock.patch.object(encoding, "check_current"),
     "a release may say it is another one": lambda: mock.patch.object(encoding, "check_release"),
@@ -354,34 +350,40 @@ PLACED: dict[str, Mistake] = {
 
 
 ANYWHERE: dict[str, Mistake] = {
-    "a repeated write id is not looked for": lambda: mock.patch.object(earlier.Earlier, "find", _nothing_was_before),
+    "a repeated write id is not looked for": lambda: mock.patch.object(
+        idempotency.Earlier, "find", _nothing_was_before
+    ),
     "a twin's document is not read": _document_of_a_twin_is_not_read,
     "a rebase does not look at the tool's release": lambda: mock.patch.object(changes, "check_base"),
     "a rebase does not look at the freeze": lambda: mock.patch.object(changes, "check_thawed"),
-    "a 412 is taken for a lost race": lambda: mock.patch.object(write.Write, "_has_won", _async(value=False)),
+    "a 412 is taken for a lost race": lambda: mock.patch.object(commit.Write, "_has_won", _async(value=False)),
     "what is remembered decides after a 412": _memory_decides,
     "a remembered current.json is not confirmed": _memory_is_not_confirmed,
     "what the second level gives is not checked": _second_level_is_trusted,
-    "an unanswered send is taken for a failed one": lambda: mock.patch.object(write.Write, "_judge", _fails),
+    "an unanswered send is taken for a failed one": lambda: mock.patch.object(commit.Write, "_judge", _fails),
     "a refusal ends it though a send is unresolved": _nothing_is_unresolved,
-    "writers leave no id": lambda: mock.patch.object(write, "stamp", _stamp_without_id),
-    "a write goes on after its window": lambda: mock.patch.object(write.Write, "_check_window"),
-    "outcome does not move the document on": lambda: mock.patch.object(outcome, "_rule_out", _async(value=True)),
+    "writers leave no id": lambda: mock.patch.object(commit, "stamp", _stamp_without_id),
+    "a write goes on after its window": lambda: mock.patch.object(commit.Write, "_check_window"),
+    "outcome does not move the document on": lambda: mock.patch.object(idempotency, "_rule_out", _async(value=True)),
     "the commit does not wait for the blobs": _commit_before_its_documents,
     "the commit does not wait for the release documents": _commit_before_its_release_document,
     "live/ is written before the commit": _live_before_the_commit,
     "a deploy commits its tools one by one": _tools_one_by_one,
     "a rollback names old blobs instead of copying them": _reuse_old_blobs,
-    "a collector does not move the document first": lambda: mock.patch.object(committer.Committer, "change", _async()),
+    "a collector does not move the document first": lambda: mock.patch.object(commit.Committer, "change", _async()),
     "a collector deletes what is young": lambda: mock.patch.object(garbage._Old, "is_old", return_value=True),
     "an entry leaves the log before it was stored": lambda: mock.patch.object(
-        log, "_trimmed", _entries_leave_when_they_are_old
+        encoding, "_trimmed", _entries_leave_when_they_are_old
     ),
     "a part of the log is named though another one was stored meanwhile": lambda: mock.patch.object(
-        write, "with_part", _part_is_named_whatever_was_stored_meanwhile
+        commit, "with_part", _part_is_named_whatever_was_stored_meanwhile
     ),
-    "an entry carries a hash of other bytes": lambda: mock.patch.object(log, "entry_hash", _hash_as_it_was_written),
-    "an entry's hash leaves unknown fields out": lambda: mock.patch.object(log, "entry_hash", _hash_of_what_is_known),
+    "an entry carries a hash of other bytes": lambda: mock.patch.object(
+        encoding, "entry_hash", _hash_as_it_was_written
+    ),
+    "an entry's hash leaves unknown fields out": lambda: mock.patch.object(
+        encoding, "entry_hash", _hash_of_what_is_known
+    ),
     "an old writer loses an unknown field": _unknown_fields_are_dropped,
     "an old writer loses an unknown field of a tool": _unknown_fields_of_tools_are_dropped,
     "an entry tells what its writer first saw": _entry_tells_what_was_wanted,

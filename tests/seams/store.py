@@ -14,17 +14,24 @@ import pytest
 
 from apm_s3._plans import canonical_hash
 from apm_s3.configs import ConfigStore
+from apm_s3.configs import _checks as _checks
+from apm_s3.configs import _deploy as _carry_out
+from apm_s3.configs import _deploy as _planning
+from apm_s3.configs import _uploads as _uploads
+from apm_s3.configs import _uploads as _writer
 from apm_s3.configs._backups import restore as _restore
-from apm_s3.configs._backups.manifest import plan_prune
+from apm_s3.configs._backups.backups import plan_prune
 from apm_s3.configs._care.garbage import GRACE
-from apm_s3.configs._deploy import carry_out as _carry_out
-from apm_s3.configs._deploy import planning as _planning
-from apm_s3.configs._models.current import Current, ToolState
-from apm_s3.configs._models.log import Log, LogRef
+from apm_s3.configs._checks import Checks as _Checks
+from apm_s3.configs._models import Current, Log, LogRef, ToolState
+from apm_s3.configs._protocol import commit as _write
+from apm_s3.configs._protocol import encoding as _log
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol import keys as _fields
 from apm_s3.configs._protocol import publish as _publish
-from apm_s3.configs._protocol.commit import write as _write
-from apm_s3.configs._protocol.commit.calls import CLEAN_UP
-from apm_s3.configs._protocol.commit.changes import (
+from apm_s3.configs._protocol import reader as _reader
+from apm_s3.configs._protocol.changes import (
+    CLEAN_UP,
     MarkGood,
     NewReleases,
     RemoveEnvironment,
@@ -33,31 +40,24 @@ from apm_s3.configs._protocol.commit.changes import (
     check_base,
     check_expected,
 )
-from apm_s3.configs._protocol.commit.probe import CLEAN_UP as PROBE_CLEAN_UP
-from apm_s3.configs._protocol.documents import fields as _fields
-from apm_s3.configs._protocol.documents import keys
-from apm_s3.configs._protocol.documents import log as _log
-from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release, encode_current, encode_release
-from apm_s3.configs._protocol.documents.fields import FORMAT
-from apm_s3.configs._protocol.documents.keys import MAX_SEQUENCE, environment_of, log_part
-from apm_s3.configs._protocol.documents.log import (
+from apm_s3.configs._protocol.encoding import (
     MAX_ENTRIES,
     MAY_STORE,
     MUST_STORE,
     chain_breaks,
+    decode_current,
     decode_part,
+    decode_release,
+    encode_current,
     encode_part,
+    encode_release,
     entry_hash,
     read_entry,
 )
+from apm_s3.configs._protocol.keys import FORMAT, MAX_SEQUENCE, environment_of, log_part
 from apm_s3.configs._protocol.live import MARK
-from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reading import reader as _reader
-from apm_s3.configs._protocol.s3_objects import S3Objects
-from apm_s3.configs._writes import checks as _checks
-from apm_s3.configs._writes import uploads as _uploads
-from apm_s3.configs._writes import writer as _writer
-from apm_s3.configs._writes.checks import Checks as _Checks
+from apm_s3.configs._protocol.objects import ObjectStore, S3Objects
+from apm_s3.configs._protocol.probe import CLEAN_UP as PROBE_CLEAN_UP
 from apm_s3.errors import ApmS3Error, PreconditionFailed
 from apm_s3.models import FileInfo
 from apm_s3.reports import ValidationReport

@@ -155,7 +155,7 @@ async def plan_again(store: ConfigStore, document: PlanDocument, variables: Mapp
         PlanOutdated: it would be different now.
     """
     from apm_s3._tools import Tool  # noqa: F401, PLC0415
-    from apm_s3.configs._content.sources import check_tools  # noqa: PLC0415 - it brings the validators
+    from apm_s3.configs._content.files import check_tools  # noqa: PLC0415 - it brings the validators
 
     for side in ("source", "target"):
         document.require_store(side, store.bucket, store.prefix)

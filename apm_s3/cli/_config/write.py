@@ -78,7 +78,7 @@ async def _both(
     store: ConfigStore, tool: Tool, environment: str, to: int | None
 ) -> tuple[Release, Release, ValidationReport]:
     """Return the current release, the one to which a rollback would return, and the validation of its files."""
-    from apm_s3.configs._writes.checks import report_bundle  # noqa: PLC0415 - it brings the validators
+    from apm_s3.configs._checks import report_bundle  # noqa: PLC0415 - it brings the validators
     from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
 
     wanted = to

@@ -12,21 +12,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from apm_s3.configs._backups.manifest import MANIFEST
-from apm_s3.configs._models.current import Current, Damage, ToolState
-from apm_s3.configs._models.log import Note
-from apm_s3.configs._models.releases import Release
-from apm_s3.configs._models.settings import KEEP_LOG, LEAST_KEPT, EnvironmentSettings
+from apm_s3.configs._backups.backups import MANIFEST
+from apm_s3.configs._models import KEEP_LOG, LEAST_KEPT, Current, Damage, EnvironmentSettings, Note, Release, ToolState
 from apm_s3.configs._progress import Steps
-from apm_s3.configs._protocol.commit.calls import Call, within
-from apm_s3.configs._protocol.commit.changes import check_thawed
-from apm_s3.configs._protocol.commit.committer import Committer
-from apm_s3.configs._protocol.documents import keys
-from apm_s3.configs._protocol.documents.log import read_entry
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.archive import Archive
+from apm_s3.configs._protocol.cached_reads import Snapshot
+from apm_s3.configs._protocol.changes import Call, check_thawed, within
+from apm_s3.configs._protocol.commit import Committer
+from apm_s3.configs._protocol.encoding import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
-from apm_s3.configs._protocol.reading.archive import Archive
-from apm_s3.configs._protocol.reading.reader import Reader
-from apm_s3.configs._protocol.reading.snapshots import Snapshot
+from apm_s3.configs._protocol.reader import Reader
 from apm_s3.errors import InvalidOption
 from apm_s3.models import FileInfo
 

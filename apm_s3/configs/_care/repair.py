@@ -1,4 +1,4 @@
-"""Repairs damage: recovers what the bucket still has, marks what is permanently lost, and drops nothing else.
+"""Repairs what fsck finds.
 
 Nothing is guessed: if it is not certain what was committed last, the caller must choose.
 """
@@ -6,35 +6,36 @@ Nothing is guessed: if it is not certain what was committed last, the caller mus
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import Unpack
 
 from apm_s3._tasks import outlived, run_all
 from apm_s3._tools import TOOLS
 from apm_s3.configs._backups.backups import Backups
-from apm_s3.configs._care.fsck import Checker, FsckReport, ToolCheck, newest_sequence
-from apm_s3.configs._care.healing import Healer
-from apm_s3.configs._care.history import Document
-from apm_s3.configs._care.log_care import LogCare
-from apm_s3.configs._care.marks import found_again, marks, told
-from apm_s3.configs._models.current import Current, ToolState
-from apm_s3.configs._models.log import Note
-from apm_s3.configs._models.releases import FileEntry, Origin, Release, ReleaseRef
-from apm_s3.configs._protocol.blobs import plan_blobs
-from apm_s3.configs._protocol.commit.calls import Afterwards, check_write_id, within
-from apm_s3.configs._protocol.commit.committer import CANCEL_GRACE
-from apm_s3.configs._protocol.commit.repeated import check_same, request_hash, used
-from apm_s3.configs._protocol.documents import keys
-from apm_s3.configs._protocol.documents.encoding import decode_current, encode_current, encode_release
-from apm_s3.configs._protocol.documents.log import stamp
+from apm_s3.configs._care.fsck import (
+    Checker,
+    FsckReport,
+    Healer,
+    LogCare,
+    ToolCheck,
+    newest_sequence,
+)
+from apm_s3.configs._care.status import Document, damages, proven_keys, trace
+from apm_s3.configs._models import Current, Damage, FileEntry, Note, Origin, Release, ReleaseRef, ToolState
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.archive import Archive
+from apm_s3.configs._protocol.cached_reads import Snapshot
+from apm_s3.configs._protocol.changes import Afterwards, check_same, check_write_id, request_hash, used, within
+from apm_s3.configs._protocol.commit import CANCEL_GRACE
+from apm_s3.configs._protocol.encoding import decode_current, encode_current, encode_release, stamp
 from apm_s3.configs._protocol.live import Live
-from apm_s3.configs._protocol.objects import ObjectStore, server_time
-from apm_s3.configs._protocol.reading.archive import Archive
-from apm_s3.configs._protocol.reading.reader import OTHER_MD5, PARALLEL, Gone, Reader, has_md5
-from apm_s3.configs._protocol.reading.snapshots import Snapshot
+from apm_s3.configs._protocol.objects import ObjectStore, PutOptions, ReadArguments, server_time
+from apm_s3.configs._protocol.publish import plan_blobs
+from apm_s3.configs._protocol.reader import OTHER_MD5, PARALLEL, Gone, Reader, has_md5
 from apm_s3.errors import (
     ApmS3Error,
     ConfigNotFound,
@@ -43,6 +44,7 @@ from apm_s3.errors import (
     PreconditionFailed,
     StoreDamaged,
 )
+from apm_s3.models import FileInfo, FileVersion
 
 _TRIES = 5
 """Maximum restarts of a repair if the environment changed meanwhile."""
@@ -52,6 +54,37 @@ _TOLD = 500
 
 _SHOWN = 3
 """Maximum number of candidates per tool."""
+
+
+def marks(state: ToolState, check: ToolCheck) -> tuple[Damage, ...]:
+    """Return the marks of a tool's damage for the reference document."""
+    marks = damages(check.history, check.without_files)
+    good = state.good
+    if good is None or good.revision >= state.oldest or check.release(good) is not None:
+        return marks
+    # The good release is older than all other kept releases.
+    return Damage(good.revision, good.revision, "documents"), *marks
+
+
+def found_again(state: ToolState | None, chosen: Release, documents: Mapping[str, Document]) -> ToolState:
+    """Return the certain part of a tool's state after the reference document has lost its last commits, or all.
+
+    If all are lost, it is not known which revisions were kept, so all releases in the chain of parents are used.
+    """
+    proven = proven_keys(documents)
+    refs = [each.release.ref for key, each in documents.items() if key in proven and each.release is not None]
+    refs += [chosen.ref, None if state is None else state.release]
+    newest = max((ref for ref in refs if ref is not None), key=lambda ref: (ref.revision, ref == chosen.ref))
+    if state is not None:
+        state = replace(state, release=newest)
+        return replace(state, damaged=damages(trace(state, documents), ()))
+    history = trace(ToolState(newest), documents, certain=True)
+    return ToolState(newest, oldest=history.oldest, damaged=damages(history, ()))
+
+
+def told(damaged: tuple[Damage, ...]) -> str:
+    runs = [f"{each.first}" if each.first == each.last else f"{each.first} to {each.last}" for each in damaged]
+    return f"marked as damaged: revision {', '.join(runs)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,3 +518,61 @@ def _newly_marked(work: _Work) -> list[tuple[str, ToolState]]:
         for tool, state in work.tools.items()
         if state.damaged and (tool not in before or before[tool].damaged != state.damaged)
     ]
+
+
+class DryRun:
+    """Lets one call run as it would, and see what it wrote, without writing anything.
+
+    Conditions of writes are not evaluated: the call has read what it replaces, and nobody else writes here.
+    """
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self._written: dict[str, tuple[FileInfo, bytes] | None] = {}
+        self.bucket = objects.bucket
+
+    async def read(self, key: str, **options: Unpack[ReadArguments]) -> tuple[FileInfo, bytes]:
+        if key not in self._written or options.get("version_id") is not None:
+            return await self._objects.read(key, **options)
+        there = self._written[key]
+        if there is None:
+            raise ObjectNotFound(f"'{self.bucket}/{key}' does not exist", operation="read", bucket=self.bucket, key=key)
+        return there
+
+    async def head(self, key: str) -> FileInfo:
+        return await self._objects.head(key) if key not in self._written else (await self.read(key))[0]
+
+    async def put(self, key: str, body: bytes, **options: Unpack[PutOptions]) -> FileInfo:
+        now = datetime.now(UTC)
+        metadata = options.get("metadata")
+        info = FileInfo(
+            self.bucket, key, len(body), f'"dry-run-{len(self._written)}"', last_modified=now, metadata=metadata,
+            server_time=now.timestamp(),
+        )  # fmt: skip
+        self._written[key] = info, body
+        return info
+
+    async def copy(self, source_key: str, key: str) -> FileInfo:
+        info, body = await self.read(source_key)
+        return await self.put(key, body, metadata=info.metadata)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        self._written.update(dict.fromkeys(keys))
+
+    async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
+        async with aclosing(self._objects.list(prefix, start_after=start_after)) as listing:
+            found = [info async for info in listing if info.key not in self._written]
+        new = [there[0] for there in self._written.values() if there is not None]
+        found += [info for info in new if info.key.startswith(prefix) and info.key > (start_after or "")]
+        for info in sorted(found, key=lambda info: info.key):
+            yield info
+
+    async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
+        async with aclosing(self._objects.list_folders(prefix)) as names:
+            async for name in names:
+                yield name
+
+    async def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
+        async with aclosing(self._objects.versions(key)) as versions:
+            async for version in versions:
+                yield version

@@ -9,10 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apm_s3.configs._content.diff_structural import Difference, differences
-from apm_s3.configs._content.merging import same
 from apm_s3.configs._content.serialise import Plain, ini_line, ini_value, serialise
-from apm_s3.configs._content.structures import Steps
+from apm_s3.configs._content.structure import Difference, Steps, differences, same
 from apm_s3.reports import Severity
 from apm_s3.validators._reading.documents import Format, format_of, read_document
 from apm_s3.validators._reading.ini_reader import DEFAULT_SECTION

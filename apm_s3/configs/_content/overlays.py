@@ -1,4 +1,7 @@
-"""Overlays: the differences of one tool in one environment, in an explicit file. Pure.
+"""Overlays: what an environment changes in the files that a deploy brings.
+
+The places are found when an overlay is applied, and stored with the result. To search for the texts of secrets later
+would tell everybody who may write an overlay with a list of all short passwords which one is the secret.
 
 An overlay is the file `OVERLAY` in the bundle of its tool and environment, uploaded like any other. So it is versioned,
 diffed, rolled back and backed up with the configuration, and committed together with it. It is applied by a deploy to
@@ -45,19 +48,53 @@ from typing import Any
 
 from apm_s3._naming import OVERLAY, check_file_name
 from apm_s3.configs._content.edits import fitted, load, rewrite
-from apm_s3.configs._content.merging import Merger, MergeRefused, Surprise
-from apm_s3.configs._content.names import check_names
-from apm_s3.configs._content.provenance import secret_places
-from apm_s3.configs._content.serialise import serialise
-from apm_s3.configs._content.structures import Steps, render
+from apm_s3.configs._content.serialise import check_names, serialise
+from apm_s3.configs._content.structure import Merger, MergeRefused, Steps, Surprise, render
 from apm_s3.errors import ApmS3Error, ConfigInvalid
 from apm_s3.reports import Issue, Severity, ValidationReport
 from apm_s3.validators._checking import did_you_mean
 from apm_s3.validators._reading.documents import format_of, read_document
 from apm_s3.validators._reading.nodes import Trace, Unreadable, render_steps
-from apm_s3.validators._secrets.forms import Place
-from apm_s3.validators._secrets.known import Searched
+from apm_s3.validators._secrets.forms import Place, behind
+from apm_s3.validators._secrets.known import Searched, SecretValue, marked, plain_steps
 from apm_s3.validators._secrets.texts import decode, mask_steps
+
+
+def secret_places(
+    base: Searched, substituted: Searched, result: Searched, merged: Callable[[Callable[[Any], Any]], Any] | None
+) -> tuple[Place, ...]:
+    """Return where the secrets of `base` are in `result`.
+
+    Args:
+        substituted: the base with variables replaced.
+        merged: merges the patch into the data of `substituted`, after the function that is given has changed them;
+            None if there is no patch.
+    """
+    steps = base.secret_steps(substituted) | substituted.secret_steps()
+    if not steps:
+        return ()
+    if merged is not None:
+        steps = set(_secrets_in(merged(lambda data: marked(data, steps)), ()))
+    found = set()
+    trace, _ = result.read
+    for each, node in (*trace.scalars, *trace.repeated):
+        if plain_steps(each) in steps and node.stop > node.start:
+            found.add((node.start, node.stop))
+            comment = behind(result.text, node.stop, is_secret=True) if result.form in ("yaml", "ini") else None
+            found |= {comment} if comment else set()
+    return tuple(sorted(found))
+
+
+def _secrets_in(data: Any, at: Steps) -> Iterator[Any]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _secrets_in(value, (*at, key))
+    elif isinstance(data, list):
+        for index, item in enumerate(data):
+            yield from _secrets_in(item, (*at, index))
+    elif isinstance(data, SecretValue):
+        yield at
+
 
 RESERVED = ".apm/"
 """The folder in a bundle for files that no tool reads."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from apm_s3._processes import ROOT, clean_environment, find_program, limit_process
-from apm_s3.configs._content.sources import MAX_FILE
+from apm_s3.configs._content.files import MAX_FILE
 from apm_s3.errors import InvalidOption, ObjectTooLarge
 
 MINIMUM = (2, 34)

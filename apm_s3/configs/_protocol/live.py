@@ -15,11 +15,11 @@ from typing import Any
 from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES
 from apm_s3.configs._content.overlays import is_reserved
-from apm_s3.configs._models.releases import FileEntry, Release
-from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._models import FileEntry, Release
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
-from apm_s3.configs._protocol.reading.reader import PARALLEL, Gone, Reader
-from apm_s3.configs._protocol.reading.snapshots import Snapshot
+from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader
 from apm_s3.errors import ApmS3Error, ObjectNotFound, StoreDamaged
 from apm_s3.models import FileInfo
 

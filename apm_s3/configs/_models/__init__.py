@@ -1,1 +1,0 @@
-"""What the documents of a store say, as frozen values: releases, the current state, the log, settings."""

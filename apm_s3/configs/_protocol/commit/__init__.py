@@ -1,1 +1,0 @@
-"""The commit: one conditional write of the reference document, with a certain outcome."""

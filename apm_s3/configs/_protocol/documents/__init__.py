@@ -1,1 +1,0 @@
-"""The documents of a store: their keys, their fields, the log, and checks of their identity. Pure."""

@@ -1,1 +1,0 @@
-"""Reads the documents and blobs of a store, verifies every hash, and caches what never changes."""

@@ -1,1 +1,0 @@
-"""What callers read: files, bundles, history, and news of changes."""
