@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, HTTPException, Path, Query
-from pydantic import WithJsonSchema
 
 from apm_s3._tools import Tool
 from apm_s3.configs import ConfigFile, ConfigStore, Release
@@ -54,23 +53,30 @@ WriteIdPath = Annotated[
     Path(max_length=100, description="The id of a write.", examples=["production.0123456789abcdef0123"]),
 ]
 # A list may come in several lines (RFC 9110, section 5.3), which FastAPI only reads as a list of texts.
-_TagLines = Annotated[list[str], WithJsonSchema({"type": "string"})]
+_LINES: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "null"}]}
 IfMatchHeader = Annotated[
-    _TagLines | None,
+    list[str] | None,
     Header(
         alias="If-Match",
+        json_schema_extra=_LINES,
         description="The ETag of what is changed. Required if it exists.",
         examples=['"3-production.0123456789abcdef0123"'],
     ),
 ]
 AbsentHeader = Annotated[
-    _TagLines | None,
-    Header(alias="If-None-Match", description="`*`: only if it does not exist yet.", examples=["*"]),
-]
-KnownHeader = Annotated[
-    _TagLines | None,
+    list[str] | None,
     Header(
         alias="If-None-Match",
+        json_schema_extra=_LINES,
+        description="`*`: only if it does not exist yet.",
+        examples=["*"],
+    ),
+]
+KnownHeader = Annotated[
+    list[str] | None,
+    Header(
+        alias="If-None-Match",
+        json_schema_extra=_LINES,
         description="ETags that the client has: if one is current, the answer is 304.",
         examples=['"3-m9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"'],
     ),

@@ -115,6 +115,10 @@ class _Measured(ResponseHandler):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if not data:
+            # aiohttp calls itself without data to go on with what it held back while reading was paused.
+            super().data_received(data)
+            return
         if self._left is None:
             before = len(self._start)
             self._start += data
