@@ -29,6 +29,7 @@ from apm_s3.configs._checks import (
 from apm_s3.configs._content.files import (
     Source,
     check_log_notes,
+    check_many_names,
     check_notes,
     check_revisions,
     check_tool,
@@ -37,7 +38,6 @@ from apm_s3.configs._content.files import (
     read_directory,
 )
 from apm_s3.configs._content.overlays import RESERVED, is_internal
-from apm_s3.configs._content.serialise import check_names
 from apm_s3.configs._models import (
     LAX,
     ConfigFile,
@@ -279,7 +279,7 @@ class Upload:
         require_valid(reports, force)
         bundle = given
         if kept and base is not None:
-            check_names(given, kept)
+            await check_many_names(given, kept)
             bundle = {**await self.reader.files(base, kept), **given}
             reports = [await report_bundle(tool, bundle, rules)]
             require_valid(reports, force)

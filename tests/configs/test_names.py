@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import tracemalloc
 from itertools import combinations
 from pathlib import Path
@@ -75,6 +76,23 @@ async def test_names_that_differ_only_by_case_or_unicode_form_are_refused(
     with pytest.raises(InvalidKey, match="case or Unicode form"):
         await store.upload("prometheus", "staging", RULES, name=second)
     assert (await store.upload("prometheus", "staging", RULES, name=first)).revision == 2
+
+
+async def test_many_names_are_checked_outside_the_event_loop(store: ConfigStore) -> None:
+    threads: list[threading.Thread] = []
+
+    class Noted(str):
+        def split(self, *given: Any) -> Any:
+            threads.append(threading.current_thread())
+            return super().split(*given)
+
+    with pytest.raises(InvalidKey, match="case or Unicode form"):
+        await store.upload(
+            "prometheus", "staging", files={Noted(f"{n // 2:03}{'aA'[n % 2]}.yml"): "" for n in range(200)}
+        )
+
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 async def test_a_file_and_a_folder_whose_names_differ_only_by_case_are_refused(store: ConfigStore) -> None:

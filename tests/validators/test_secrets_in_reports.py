@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apm_s3.validators import validate_bundle, validate_config
+from apm_s3.validators._secrets import known
 
 ALERTMANAGER = "route: {receiver: a}\nreceivers:\n- name: a\n"
 LEAKS = {
@@ -89,3 +90,27 @@ def test_no_error_of_a_template_quotes_a_part_of_a_webhook(receiver: str) -> Non
 
     assert report.issues
     assert "unter2" not in "".join(map(str, report.issues))
+
+
+def test_the_work_for_an_issue_does_not_grow_with_the_number_of_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+    is_elsewhere = known.is_elsewhere
+    monkeypatch.setattr(known, "is_elsewhere", lambda text: looked_at.append(text) or is_elsewhere(text))
+    jobs = "".join(
+        f"- {{job_name: a{n}, basic_auth: {{password: Long4And{n:05}Mixed7Zx9Qk2}}, bad: 1}}\n" for n in range(200)
+    )
+
+    report = validate_config("prometheus", f"scrape_configs:\n{jobs}")
+
+    assert len(report.errors) == 200
+    assert 200 <= len(looked_at) <= 5 * 200
+
+
+def test_a_secret_among_very_many_is_removed_from_an_issue_of_another_line() -> None:
+    secrets = [f"Long4And{n:05}Mixed7Zx9Qk2" for n in range(1000)]
+    texts = "".join(f"- {{job_name: a{n}, basic_auth: {{password: {each}}}}}\n" for n, each in enumerate(secrets))
+
+    report = validate_config("prometheus", f"scrape_configs:\n{texts}- {{job_name: a, {secrets[777]}: 1}}\n")
+
+    assert len(report.errors) == 1
+    assert secrets[777] not in str(report)

@@ -382,9 +382,6 @@ class _Reported(NamedTuple):
     last: int | None = None
     anywhere: bool = True
 
-    def is_at(self, line: int | None) -> bool:
-        return line is None or self.first is None or self.last is None or self.first <= line <= self.last
-
 
 class Concealer:
     """Removes the secrets of one source from its issues.
@@ -416,49 +413,81 @@ class Concealer:
             told.update(_of_text(source, form))
         elif source is not None:
             told.update(_of_data(source))
-        self._told = sorted(told, key=lambda each: -len(each.text))
+        self._told = told
+        self._anywhere = _by_length(each.text for each in told if each.anywhere)
+        self._unplaced = _joined(each.text for each in told if each.first is None)
+        self._placed: dict[int, set[str]] = {}
+        for each in told:
+            for line in range(each.first or 1, (each.last or 0) + 1):
+                self._placed.setdefault(line, set()).add(each.text)
+        self._near: dict[int | None, tuple[dict[int, set[str]], str]] = {}
 
     def conceal(self, issue: Issue) -> Issue:
         """Return `issue` without quoted secrets: whole secrets on any line, parts of them on their own lines."""
         hint = None if issue.hint is None else self._concealed(issue.hint, issue.line)
-        return replace(
-            issue, path=mask_shapes(issue.path), message=self._concealed(issue.message, issue.line), hint=hint
-        )
+        path = issue.path
+        for secret in filter(is_strong, _held_by(path, self._anywhere)):
+            path = path.replace(secret, MASK)
+        return replace(issue, path=mask_shapes(path), message=self._concealed(issue.message, issue.line), hint=hint)
 
     def _concealed(self, text: str, line: int | None) -> str:
-        for each in self._told:
-            if (
-                len(each.text) >= _SHORTEST_QUOTED
-                and (each.anywhere or each.is_at(line))
-                and not is_elsewhere(each.text)
-            ):
-                text = text.replace(each.text, MASK)
-        near = [each.text for each in self._told if each.is_at(line)]
+        if line not in self._near:
+            texts = {each.text for each in self._told} if line is None else self._placed.get(line, ())
+            self._near[line] = _by_length(texts), _joined(texts)
+        whole, parts = self._near[line]
+        for secret in sorted(_held_by(text, self._anywhere) | _held_by(text, whole), key=len, reverse=True):
+            text = text.replace(secret, MASK)
+
+        def is_part(quoted: str) -> bool:
+            # A single character reveals nothing, and may be the message's own.
+            return len(quoted) > 1 and (quoted in parts or quoted in self._unplaced)
 
         def cut(match: re.Match[str]) -> str:
             quoted = match[0][1:-1].removesuffix("...").removesuffix("…")
-            return f"{match[0][0]}{MASK}{match[0][-1]}" if _is_part(quoted, near) else match[0]
+            return f"{match[0][0]}{MASK}{match[0][-1]}" if is_part(quoted) else match[0]
 
         def cut_word(match: re.Match[str]) -> str:
-            return MASK if _is_part(match[0].strip(":.…"), near) else match[0]
+            return MASK if is_part(match[0].strip(":.…")) else match[0]
 
-        return mask_shapes(_QUOTED_WORD.sub(cut_word, _QUOTED.sub(cut, text)) if near else text)
+        return mask_shapes(_QUOTED_WORD.sub(cut_word, _QUOTED.sub(cut, text)) if parts or self._unplaced else text)
 
 
-def _is_part(quoted: str, secrets: list[str]) -> bool:
-    # A single character reveals nothing, and may be the message's own.
-    return len(quoted) > 1 and any(quoted in secret or quoted in repr(secret) for secret in secrets)
+def _by_length(secrets: Iterable[str]) -> dict[int, set[str]]:
+    """Return the secrets that are removed as a whole, by their lengths."""
+    found: dict[int, set[str]] = {}
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_QUOTED and not is_elsewhere(secret):
+            found.setdefault(len(secret), set()).add(secret)
+    return found
+
+
+def _held_by(text: str, secrets: Mapping[int, set[str]]) -> set[str]:
+    """Return the secrets in `text`, in a time that its length bounds, however many secrets there are."""
+    found: set[str] = set()
+    for length, each in secrets.items():
+        if len(each) > len(text):
+            found |= each.intersection(text[at : at + length] for at in range(len(text) - length + 1))
+        else:
+            found.update(secret for secret in each if secret in text)
+    return found
+
+
+def _joined(secrets: Iterable[str]) -> str:
+    """Return one text to find quoted parts of secrets in; no quoted part has a line break."""
+    return "\n".join(form for secret in secrets for form in (secret, repr(secret)))
 
 
 def _of_text(text: str, form: Format | None) -> Iterator[_Reported]:
+    breaks = [match.start() for match in re.finditer("\n", text)]
+
+    def reported(secret: str, start: int, stop: int) -> _Reported:
+        return _Reported(secret, bisect_left(breaks, start) + 1, bisect_left(breaks, stop) + 1, is_strong(secret))
+
     read = traced(text, form)
     for span in secret_spans(form, text, lambda: read):
-        first = text.count("\n", 0, span.start) + 1
-        secret = text[span.start : span.stop]
-        yield _Reported(secret, first, first + secret.count("\n"), is_strong(secret))
+        yield reported(text[span.start : span.stop], span.start, span.stop)
     for node in _named([*read[0].scalars, *read[0].repeated]):
-        first = text.count("\n", 0, node.start) + 1
-        yield _Reported(node.text, first, first + text.count("\n", node.start, node.stop), is_strong(node.text))
+        yield reported(node.text, node.start, node.stop)
 
 
 def _of_data(root: Node) -> Iterator[_Reported]:
