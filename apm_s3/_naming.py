@@ -22,6 +22,9 @@ EXPRESS = "--x-s3"
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html
 """
 
+PRODUCTION = ("production", "prod")
+"""Environments that are changed only after their name was typed, and whose buckets are protected more."""
+
 _SCHEME = "s3://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _IP = re.compile(r"\d+\.\d+\.\d+\.\d+", re.ASCII)

@@ -18,16 +18,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from apm_s3._manager import S3Manager
-    from apm_s3.cli._progress import ProgressLine
+    from apm_s3.cli._output import ProgressLine
     from apm_s3.cli._settings import Settings
     from apm_s3.configs import ConfigStore, OnStoreProgress, StoreProgress
     from apm_s3.events import Hook
     from apm_s3.settings import S3Settings
 
 T = TypeVar("T")
-
-PRODUCTION = ("production", "prod")
-"""Environments that are changed only after their name was typed."""
 
 
 class Output(StrEnum):
@@ -200,8 +197,7 @@ class Call:
 
     def progress(self) -> ProgressLine:
         """Return a line of progress on standard error."""
-        from apm_s3.cli._output import make_console  # noqa: PLC0415 - it imports Rich
-        from apm_s3.cli._progress import ProgressLine  # noqa: PLC0415 - it imports Rich
+        from apm_s3.cli._output import ProgressLine, make_console  # noqa: PLC0415 - the help does without it
 
         return ProgressLine(make_console(stderr=True))
 
@@ -266,6 +262,8 @@ def writing() -> Iterator[None]:
 
 def in_production(environment: str) -> str | None:
     """Return the name that must be typed before `environment` is changed; None if "y" is enough."""
+    from apm_s3._naming import PRODUCTION  # noqa: PLC0415 - the help does without it
+
     return environment if environment in PRODUCTION else None
 
 

@@ -6,12 +6,14 @@ import base64
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from apm_s3.cli._statuses import HIDDEN, clean, in_colour
 
@@ -203,3 +205,74 @@ def in_age(age: timedelta) -> str:
 def in_local_time(when: datetime | None) -> str:
     """Return a time for people, in their time zone."""
     return "" if when is None else f"{when.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+_SECONDS = 5.0
+"""Time between two lines if the output is not a terminal."""
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+class ProgressLine:
+    """Shows the latest text."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live  # noqa: PLC0415 - see above
+
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        # A quick command prints nothing: its result is all that scripts and their logs want.
+        self._next = time.monotonic() + _SECONDS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, text: str, *, last: bool = False, done: float = 0, total: float | None = None) -> None:
+        """Show `text`. Outside a terminal, print it only every few seconds, or if it is the last.
+
+        Args:
+            done, total: how much of all is done; a terminal then shows a bar.
+        """
+        from rich.text import Text  # noqa: PLC0415 - see above
+
+        text = clean(text, line=True)
+        if self._live is not None:
+            # Not before there is something to show: an error before that would follow an empty line.
+            self._live.start()
+            self._live.update(Text(text) if total is None else _bar(text, done, total))
+        elif last or time.monotonic() >= self._next:
+            self._next = time.monotonic() + _SECONDS
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _bar(text: str, done: float, total: float) -> RenderableType:
+    from rich.progress_bar import ProgressBar  # noqa: PLC0415 - see above
+    from rich.table import Table  # noqa: PLC0415 - see above
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    grid = Table.grid(padding=(0, 1))
+    share = f"{min(done / total, 1):.0%}" if total > 0 else "100%"
+    grid.add_row(ProgressBar(total=max(total, 1), completed=done, width=30), share, Text(text))
+    return grid
+
+
+def in_bytes(size: float) -> str:
+    """Format a number of bytes for people."""
+    unit = 0
+    while size >= 1024 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+
+
+def in_time(seconds: float) -> str:
+    """Format a duration for people."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, left = divmod(whole, 60)
+    return f"{minutes} min {left:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -8,24 +8,31 @@ from unittest import mock
 
 import pytest
 
-from apm_s3.cli import _app, _call, _progress
+from apm_s3.cli import _app, _call, _output
 from apm_s3.cli._app import make_command, run, split_docstring
 from apm_s3.cli._call import Call, Output, in_production
 from apm_s3.cli._commands import COMMANDS, GROUPS
-from apm_s3.cli._config.checking import check_all
+from apm_s3.cli._config.deploy import write_text
 from apm_s3.cli._config.formats import Findings, Format, Found, render
-from apm_s3.cli._config.plans import write_text
-from apm_s3.cli._demonstration.demo import run_demo
+from apm_s3.cli._config.validate import Search, check_all
+from apm_s3.cli._demo import run_demo
 from apm_s3.cli._errors import HINTS, details, tell
-from apm_s3.cli._init import HOOK_ID, add_hook, find_hook
 from apm_s3.cli._notes import find_author, find_message
-from apm_s3.cli._output import as_document, make_changes, make_console, make_table, print_json, print_text
-from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
+from apm_s3.cli._output import (
+    ProgressLine,
+    as_document,
+    in_bytes,
+    in_time,
+    make_changes,
+    make_console,
+    make_table,
+    print_json,
+    print_text,
+)
 from apm_s3.cli._s3.transfers import Access, migration_line
-from apm_s3.cli._settings import VARIABLES, load_settings
+from apm_s3.cli._settings import VARIABLES, add_trust, load_settings
+from apm_s3.cli._setup import HOOK_ID, add_hook, find_hook
 from apm_s3.cli._statuses import MEANINGS, Status, Told, UsageFailed, clean, print_error
-from apm_s3.cli._subjects import Search
-from apm_s3.cli._trust import add_trust
 
 
 def sharing(session: object) -> Any:
@@ -46,4 +53,4 @@ def interrupted_while_loading() -> Any:
 
 def show_progress_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let even short calls show how far they have come."""
-    monkeypatch.setattr(_progress, "_SECONDS", 0)
+    monkeypatch.setattr(_output, "_SECONDS", 0)

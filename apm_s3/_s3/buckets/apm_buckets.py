@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from apm_s3._naming import HEALTH_PREFIX, check_bucket_name, check_environment, check_file_name
-from apm_s3._s3.buckets.contents import PRODUCTION
+from apm_s3._naming import HEALTH_PREFIX, PRODUCTION, check_bucket_name, check_environment, check_file_name
 from apm_s3._tools import TOOLS
 from apm_s3.errors import InvalidOption
 from apm_s3.options._bucket_settings import Encryption, OwnershipControls, Policy, PublicAccessBlock, Tags, Versioning

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from apm_s3._naming import PRODUCTION
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.buckets.requests import BucketRef
 from apm_s3._s3.buckets.settings import BucketSettings
@@ -44,7 +45,6 @@ _PAGES_AT_ONCE = 8
 _UPLOADS_AT_ONCE = 32
 
 _ENVIRONMENT_TAGS = ("apm:environment", "environment", "env")
-PRODUCTION = ("production", "prod")
 
 Progress = Callable[[EmptyReport], object]
 

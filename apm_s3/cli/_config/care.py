@@ -1,24 +1,249 @@
-"""The commands `config fsck|repair|gc`."""
+"""The commands `config backup|backups|verify|drill|restore|fsck|repair|gc`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from apm_s3.cli._arguments import Author, DryRun, Note, Yes, pairs
+from apm_s3.cli._arguments import Author, Create, DryRun, Message, Note, ToolOption, Yes, as_tool, pairs
 from apm_s3.cli._call import Call, in_production
-from apm_s3.cli._config.push import WriteId, change
+from apm_s3.cli._config.push import WriteId, change, check_new, counts_of, make_diff, show_blocked, signs_of
 from apm_s3.cli._config.settings import parse_period
-from apm_s3.cli._output import counted, make_changes, make_table
-from apm_s3.cli._progress import in_bytes
+from apm_s3.cli._output import counted, in_bytes, in_local_time, make_changes, make_table
 from apm_s3.cli._statuses import Status
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
     from rich.text import Text
 
-    from apm_s3.configs import ConfigStore, FsckReport, GarbageReport, RepairReport
+    from apm_s3._manager import S3Manager
+    from apm_s3.configs import Backup, ConfigStore, FsckReport, GarbageReport, RepairReport, RestorePlan
+
+
+T = TypeVar("T")
+
+Elsewhere = Annotated[str | None, typer.Option("--backup-bucket", help="Where backups are, if not in --bucket.")]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The backup, as config backups lists it.")]
+
+
+def backup(
+    ctx: typer.Context,
+    tool: ToolOption = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Every environment.")] = False,
+    backup_bucket: Elsewhere = None,
+    retain: Annotated[str | None, typer.Option(help="Lock the backup for this time: 30d.")] = None,
+    author: Author = None,
+    message: Note = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Make a self-contained copy of an environment as it is now.
+
+    Examples:
+        apm-s3 config backup -e production -m "Before the upgrade"
+        apm-s3 config backup --all --backup-bucket apm-backups --retain 30d
+    """
+    call = Call.of(ctx)
+    chosen = None if tool is None else as_tool(tool)
+    environment = "" if everything else call.environment
+    by, period = call.author(author), None if retain is None else parse_period("--retain", retain)
+
+    if dry_run:
+        releases = call.run_on_store(lambda store: store.list(None if everything else environment))
+        kept = [each for each in releases if chosen in (None, each.tool) and not each.removed]
+        lines = [("+", f"{each.environment}/{each.tool}: revision {each.revision}") for each in kept]
+        summary = f"Would back up {counted(len(kept), 'configuration')}"
+        call.print({"dry_run": True, "releases": kept}, make_changes(summary, lines))
+        return
+
+    call.changes = True
+    call.go_on = "An unfinished backup is not listed; run it again."
+    with call.store_progress() as told:
+        shared: dict[str, Any] = {"author": by, "message": message, "retain": period, "on_progress": told}
+
+        async def work(store: ConfigStore, there: ConfigStore) -> tuple[Backup, ...]:
+            if everything:
+                return await store.backup_all(target=there, **shared)
+            return (await store.backup(chosen, environment, target=there, **shared),)
+
+        made = on_stores(call, backup_bucket, work)
+    call.print({"backups": made}, *[f"{each.key}: {_contents(each)}" for each in made])
+
+
+def backups(
+    ctx: typer.Context,
+    everywhere: Annotated[bool, typer.Option("--all", "-a", help="All environments.")] = False,
+    backup_bucket: Elsewhere = None,
+) -> None:
+    """List the backups, newest first.
+
+    Example:
+        apm-s3 config backups -e production
+    """
+    call = Call.of(ctx)
+    environment = None if everywhere else call.settings.environment
+
+    async def work(_: ConfigStore, there: ConfigStore) -> tuple[Backup, ...]:
+        return await there.list_backups(environment)
+
+    found = on_stores(call, backup_bucket, work)
+    call.print({"backups": found}, _table(found), paged=True)
+
+
+def _table(found: tuple[Backup, ...]) -> Table:
+    rows = [
+        (each.key, in_local_time(each.created_at), _contents(each), each.author, each.damage or "", each.message)
+        for each in found
+    ]
+    return make_table(("key", "created", "contents", "author", "damage", "message"), rows)
+
+
+def _contents(backup: Backup) -> str:
+    return ", ".join(f"{tool} revision {held.revision}" for tool, held in backup.tools.items())
+
+
+def verify(ctx: typer.Context, key: Key, backup_bucket: Elsewhere = None) -> None:
+    """Check every file of a backup by its SHA-256.
+
+    Example:
+        apm-s3 config verify backups/production/20260102T030405Z-production.018f6f0e
+    """
+    call = Call.of(ctx)
+
+    found = _verified(call, key, backup_bucket)
+    files = sum(len(held.files) for held in found.tools.values())
+    call.print({"ok": True, "backup": found}, f"{key} is intact: {counted(files, 'file')}, {_contents(found)}")
+
+
+def _verified(call: Call, key: str, backup_bucket: str | None) -> Backup:
+    with call.store_progress() as told:
+        return on_stores(call, backup_bucket, lambda _, there: there.verify_backup(key, on_progress=told))
+
+
+def drill(
+    ctx: typer.Context,
+    key: Key,
+    tool: ToolOption = None,
+    backup_bucket: Elsewhere = None,
+    author: Author = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Test that a backup can be restored, without changing anything.
+
+    It is restored to a scratch environment, compared byte by byte, and removed again.
+
+    Example:
+        apm-s3 config drill backups/production/20260102T030405Z-production.018f6f0e
+    """
+    call = Call.of(ctx)
+    tools = None if tool is None else [as_tool(tool)]
+    by = call.author(author)
+
+    if dry_run:
+        found = _verified(call, key, backup_bucket)
+        call.print({"dry_run": True, "backup": found}, f"Would restore and remove {_contents(found)}")
+        return
+    call.changes = True
+    call.go_on = "Run it again: a drill removes what an interrupted one has left."
+    with call.store_progress() as told:
+        releases = on_stores(
+            call,
+            backup_bucket,
+            lambda store, there: store.restore_environment(
+                key, tools=tools, source=there, author=by, drill=True, on_progress=told
+            ),
+        )
+    names = ", ".join(each.tool for each in releases)
+    call.print({"ok": True, "releases": releases}, f"{key} can be restored: every byte of {names} came back")
+
+
+def restore(
+    ctx: typer.Context,
+    key: Key,
+    tool: ToolOption = None,
+    backup_bucket: Elsewhere = None,
+    create: Create = False,
+    write_id: WriteId = None,
+    author: Author = None,
+    message: Message = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> Status:
+    """Restore a backup to its environment, or to --environment.
+
+    Every hash is verified first; then one commit brings back all tools. Tools that are not in the backup stay.
+
+    Examples:
+        apm-s3 config restore backups/production/20260102T030405Z-production.018f6f0e
+        apm-s3 config restore KEY --backup-bucket apm-backups -m "The bucket was lost"
+    """
+    call = Call.of(ctx)
+    # Only the option: a default for other commands must not decide where a backup goes.
+    wanted = call.options.get("environment")
+    tools = None if tool is None else [as_tool(tool)]
+
+    with call.store_progress() as told:
+
+        async def planned(store: ConfigStore, there: ConfigStore) -> RestorePlan:
+            # The environment of the backup itself is no typing error.
+            await check_new(store, wanted, create=create)
+            return await store.plan_restore(key, environment=wanted, tools=tools, source=there, on_progress=told)
+
+        plan = on_stores(call, backup_bucket, planned)
+    environment = plan.environment
+    if dry_run:
+        document = {"dry_run": True, "plan": plan.to_dict(), "blocked": plan.blocked}
+        diffs = {name: each.to_dict() for name, each in plan.diffs.items()}
+        call.print({**document, "diffs": diffs}, *_shown(plan), paged=True)
+        return Status.CONFLICT if plan.blocked else Status.DONE
+    call.confirm(f"Restore {_contents(plan.backup)} to {environment}?", yes=yes, name=in_production(environment))
+    why = call.message(message, f"Restore {key} to {environment}.")
+    by = call.author(author)
+    used = _write_id(call, environment, write_id)
+
+    with call.store_progress() as told:
+        releases = on_stores(
+            call,
+            backup_bucket,
+            lambda store, there: store.restore_environment(
+                plan, source=there, author=by, message=why, write_id=used, on_progress=told
+            ),
+        )
+    now = ", ".join(f"{each.tool} is at revision {each.revision}" for each in releases)
+    call.print({"releases": releases}, f"restored {environment}: {now}")
+    return Status.DONE
+
+
+def _write_id(call: Call, environment: str, given: str | None) -> str:
+    from apm_s3.configs import ConfigStore  # noqa: PLC0415 - it brings the validators
+
+    used = given or ConfigStore.new_write_id(environment)
+    call.changes = True
+    call.go_on = f"See whether it was committed: apm-s3 config outcome {used}"
+    return used
+
+
+def _shown(plan: RestorePlan) -> Iterator[Text]:
+    files = [file for each in plan.diffs.values() for file in each.files]
+    lines = [line for tool, each in plan.diffs.items() for line in signs_of(each.files, f"{tool}/")]
+    yield make_changes(f"Would restore {plan.backup.key} to {plan.environment}; files: {counts_of(files)}", lines)
+    for each in plan.diffs.values():
+        if each.files:
+            yield make_diff(each)
+    yield from show_blocked(plan.blocked)
+
+
+def on_stores(call: Call, other: str | None, work: Callable[[ConfigStore, ConfigStore], Awaitable[T]]) -> T:
+    """Return the result of `work` with the store, and with the one in the bucket of the backups."""
+    store_of = call.store_of()
+
+    async def with_s3(s3: S3Manager) -> T:
+        store = store_of(s3)
+        return await work(store, store if other is None else s3.configs(other, call.settings.prefix))
+
+    return call.run(with_s3)
 
 
 def fsck(ctx: typer.Context) -> Status:
@@ -33,7 +258,7 @@ def fsck(ctx: typer.Context) -> Status:
     environment = call.environment
     with call.store_progress() as told:
         report = call.run_on_store(lambda store: store.fsck(environment, on_progress=told))
-    call.print({"ok": report.ok, **_document(report)}, *_shown(report))
+    call.print({"ok": report.ok, **_document(report)}, *_checked(report))
     return Status.DONE if report.ok else Status.FAILED
 
 
@@ -68,7 +293,7 @@ def repair(
             before, would = call.run_on_store(plan)
         text = _actions(f"a repair of {environment} would do this", would)
         document = {"dry_run": True, "ok": before.ok, **_document(before)}
-        call.print({**document, "actions": would.actions, "after": _document(would.after)}, *_shown(before), text)
+        call.print({**document, "actions": would.actions, "after": _document(would.after)}, *_checked(before), text)
         return Status.DONE
     if name := in_production(environment):
         call.confirm(f"Repair {environment}?", yes=yes, name=name)
@@ -79,7 +304,7 @@ def repair(
         lambda store, used: store.repair(environment, choose=chosen, author=by, message=message, write_id=used),
     )
     document = {"ok": done.after.ok, "actions": done.actions, "after": _document(done.after)}
-    call.print(document, _actions(f"repaired {environment}", done), *_shown(done.after))
+    call.print(document, _actions(f"repaired {environment}", done), *_checked(done.after))
     return Status.DONE if done.after.ok else Status.FAILED
 
 
@@ -103,7 +328,7 @@ def _document(report: FsckReport) -> dict[str, object]:
     }
 
 
-def _shown(report: FsckReport) -> list[RenderableType]:
+def _checked(report: FsckReport) -> list[RenderableType]:
     checked = f"{report.environment}: {report.releases} releases, {report.blobs} blobs, {report.copies} live copies, "
     checked += f"{report.entries} log entries"
     found = [*report.findings, *report.newer, *report.lost]

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from apm_s3._version import __version__
+from apm_s3.cli._output import counted
 from apm_s3.cli._statuses import clean
 from apm_s3.reports import Severity
 
@@ -86,8 +87,8 @@ class Findings:
     def summary(self) -> str:
         """Return one line with the numbers."""
         names = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
-        told = [_counted(self.counts[each], names[each]) for each in Severity if self.counts[each]]
-        return f"{', '.join(told) or 'valid'} in {_counted(len(self.files), 'file')}"
+        told = [counted(self.counts[each], names[each]) for each in Severity if self.counts[each]]
+        return f"{', '.join(told) or 'valid'} in {counted(len(self.files), 'file')}"
 
 
 def render(findings: Findings, form: Format, *, coloured: bool = False) -> str:
@@ -138,10 +139,6 @@ def _cells(text: str) -> int:
 
 def _painted(text: str, code: str, *, coloured: bool) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if coloured else text
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 # -- for programs

@@ -1,23 +1,112 @@
-"""The commands `config push|pull|diff`."""
+"""The commands `config push|pull|diff|import`, and how differences and plans are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from apm_s3._naming import check_environment
+from apm_s3._naming import check_environment, split_s3
 from apm_s3._tools import Tool
-from apm_s3.cli._arguments import Author, Create, DryRun, ExitCode, ExpectRevision, Message, Revision, ToolHint, Yes
-from apm_s3.cli._call import Call, in_production, suggest_environment
-from apm_s3.cli._config.differences import show_diff
-from apm_s3.cli._output import counted
-from apm_s3.cli._statuses import Status, UsageFailed
+from apm_s3.cli._arguments import (
+    Author,
+    Create,
+    DryRun,
+    ExitCode,
+    ExpectRevision,
+    Message,
+    Revision,
+    ToolHint,
+    Yes,
+    as_tool,
+)
+from apm_s3.cli._call import Call, in_production, suggest_environment, this_command
+from apm_s3.cli._output import SIGNS, counted, make_changes
+from apm_s3.cli._statuses import Status, UsageFailed, clean
 
 if TYPE_CHECKING:
-    from apm_s3.configs import BundleDiff, ConfigStore, Release
+    from rich.text import Text
+
+    from apm_s3._manager import S3Manager
+    from apm_s3.configs import (
+        BundleDiff,
+        ConfigStore,
+        DeployPlan,
+        FileDiff,
+        ImportBundle,
+        ImportPlan,
+        Release,
+        ToolPlan,
+    )
+
+
+_SIGN_OF = {"added": "+", "changed": "~", "removed": "-"}
+_COLOURS = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", SIGNS["+"]), ("-", SIGNS["-"]))
+
+
+def signs_of(files: Iterable[FileDiff], folder: str = "") -> list[tuple[str, str]]:
+    """Return a sign and a name for each file that differs."""
+    return [(_SIGN_OF[each.kind], f"{folder}{each.name}") for each in files]
+
+
+def make_diff(diff: BundleDiff) -> Text:
+    """Return a unified diff in colours, after an empty line; secrets are masked already."""
+    from rich.text import Text  # noqa: PLC0415 - JSON output does without it
+
+    text = Text("\n")
+    for line in str(diff).splitlines():
+        style = next((colour for mark, colour in _COLOURS if line.startswith(mark)), "")
+        text.append(f"{line}\n", style=style)
+    text.rstrip()
+    return text
+
+
+def counts_of(files: Iterable[FileDiff]) -> str:
+    """Return the numbers of files as Terraform says them: "1 to add, 2 to change, 0 to remove"."""
+    kinds = [each.kind for each in files]
+    return ", ".join(
+        f"{kinds.count(kind)} to {verb}"  # type: ignore[arg-type]  # the kinds are these three
+        for kind, verb in (("added", "add"), ("changed", "change"), ("removed", "remove"))
+    )
+
+
+def show_diff(title: str, diff: BundleDiff) -> list[Text]:
+    """Return a difference for people: the summary first."""
+    if not diff.files:
+        return [make_changes(f"{title}: no differences", [])]
+    return [make_changes(f"{title}: {counts_of(diff.files)}", signs_of(diff.files)), make_diff(diff)]
+
+
+def show_plan(plan: DeployPlan, refused: Iterable[str]) -> list[Text]:
+    """Return a plan of a deploy for people: the summary first, what blocks it last."""
+    where = f"{plan.source_environment} to {plan.target_environment}"
+    files = [file for each in plan.tools if each.changes for file in each.diff.files]
+    if not plan.changes:
+        return [make_changes(f"Plan: nothing to deploy from {where}", []), *show_blocked(refused)]
+    tools = counted(sum(each.changes for each in plan.tools), "tool")
+    lines = [line for each in plan.tools if each.changes for line in _lines_of(each)]
+    shown = [make_changes(f"Plan: {tools} from {where}; files: {counts_of(files)}", lines)]
+    shown += [make_diff(each.diff) for each in plan.tools if each.changes and each.diff.files]
+    return [*shown, *show_blocked(refused)]
+
+
+def _lines_of(plan: ToolPlan) -> Iterator[tuple[str, str]]:
+    new = "revision 1" if plan.target is None else f"revision {plan.target_revision} -> {plan.target_revision + 1}"
+    sign = "+" if plan.target is None else "~"
+    yield sign, f"{plan.tool}: {new}, from revision {plan.source_revision}"
+    yield from ((sign, f"  {name}") for sign, name in signs_of(plan.diff.files))
+    if plan.report.warnings:
+        yield " ", f"  {counted(len(plan.report.warnings), 'warning')}"
+
+
+def show_blocked(reasons: Iterable[str]) -> list[Text]:
+    """Return a line for each reason for which a change would be refused."""
+    from rich.text import Text  # noqa: PLC0415 - JSON output does without it
+
+    return [Text.assemble(("Blocked: ", "bold red"), reason) for reason in reasons]
+
 
 T = TypeVar("T")
 
@@ -105,9 +194,8 @@ async def check_new(store: ConfigStore, environment: str | None, *, create: bool
 
 
 def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: str | None, *, create: bool) -> Status:
-    from apm_s3.cli._config.checking import check_all  # noqa: PLC0415 - it brings the validators
-    from apm_s3.cli._config.formats import Format, render  # noqa: PLC0415 - as above
-    from apm_s3.cli._subjects import Search  # noqa: PLC0415 - as above
+    from apm_s3.cli._config.formats import Format, render  # noqa: PLC0415 - as the next
+    from apm_s3.cli._config.validate import Search, check_all  # noqa: PLC0415 - it brings the validators
     from apm_s3.reports import Severity  # noqa: PLC0415 - as above
 
     async def work(store: ConfigStore) -> BundleDiff:
@@ -204,7 +292,7 @@ def tool_of(directory: Path | None, given: str | None) -> Tool:
         UsageFailed: that does not tell.
     """
     from apm_s3.cli._arguments import as_tool  # noqa: PLC0415 - only for this
-    from apm_s3.cli._subjects import tool_of_folder  # noqa: PLC0415 - it brings the validators
+    from apm_s3.cli._config.validate import tool_of_folder  # noqa: PLC0415 - it brings the validators
 
     if given is not None:
         return as_tool(given)
@@ -271,3 +359,98 @@ def change(call: Call, environment: str, given: str | None, work: Callable[[Conf
     call.changes = True
     call.go_on = f"See whether it was committed: apm-s3 config outcome {write_id}"
     return call.run_on_store(lambda store: work(store, write_id))
+
+
+_SHOWN = 20
+
+
+def import_(
+    ctx: typer.Context,
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A directory, a Git checkout, or s3://BUCKET/PREFIX.")
+    ],
+    tool: ToolHint = None,
+    history: Annotated[bool, typer.Option("--history", help="Import each commit of a checkout as a revision.")] = False,
+    ref: Annotated[str, typer.Option(help="With --history: commit, branch or tag.")] = "HEAD",
+    create: Create = False,
+    force: Force = None,
+    author: Author = None,
+    message: Message = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> Status:
+    """Take over an existing layout byte for byte.
+
+    Bundles are in {environment}/{tool}/; with --environment in {tool}/; with --tool as well, SOURCE is one bundle.
+    Repeated, it commits nothing twice.
+
+    Example:
+        apm-s3 config import . --history --ref main
+    """
+    call = Call.of(ctx)
+    # Not from the environment or the project file: it changes what SOURCE is taken for.
+    environment = call.options.get("environment")
+    store_of = call.store_of()
+
+    async def planned(s3: S3Manager) -> ImportPlan:
+        store = store_of(s3)
+        await check_new(store, environment, create=create)
+        return await store.plan_import(
+            _source(s3, source), environment, tool=None if tool is None else as_tool(tool), history=history, ref=ref
+        )
+
+    plan = call.run(planned)
+    document = {"plan": plan, "blocked": plan.blocked}
+    if dry_run or not plan.changes:
+        call.print({"dry_run": dry_run, **document}, *_shown(plan))
+        if any(each.blocked for each in plan.bundles):
+            return Status.CONFLICT
+        return Status.INVALID if force is None and any(each.errors for each in plan.bundles) else Status.DONE
+    names = dict.fromkeys(each.environment for each in plan.revisions)
+    name = next(filter(None, map(in_production, names)), None)
+    if name is not None:
+        call.confirm(f"Import {counted(len(plan.revisions), 'revision')}?", yes=yes, name=name)
+    by, why = call.author(author), message or ""
+    call.changes = True
+    call.go_on = f"Revisions that were committed stay. Continue with the same command: {this_command()}"
+    with call.store_progress() as told:
+        releases = call.run_on_store(
+            lambda store: store.import_configs(plan, author=by, message=why, force=force, on_progress=told)
+        )
+    invalid = [each for each in releases if each.forced is not None]
+    for each in invalid[:_SHOWN]:
+        error = next((line for line in each.warnings if ": error: " in line), each.forced)
+        call.note(f"warning: revision {each.revision} of {each.tool} in {each.environment} is invalid: {error}")
+    if len(invalid) > _SHOWN:
+        call.note(f"warning: {len(invalid) - _SHOWN} more are invalid; apm-s3 config history TOOL marks them as forced")
+    call.print({**document, "releases": releases}, f"imported {counted(len(releases), 'revision')} of {source}")
+    return Status.DONE
+
+
+def _source(s3: S3Manager, text: str) -> str | ConfigStore:
+    """Return the source for the library: a path, or the store of a prefix."""
+    place = split_s3(text)
+    if place is None:
+        return text
+    bucket, prefix = place
+    return s3.configs(bucket, f"{prefix.rstrip('/')}/" if prefix.strip("/") else "")
+
+
+def _shown(plan: ImportPlan) -> list[Text]:
+    from rich.text import Text  # noqa: PLC0415 - JSON output does without it
+
+    summary = f"Import of {plan.source}: {counted(len(plan.revisions), 'revision')} to commit"
+    lines = [_line(each) for each in plan.bundles]
+    shown = [make_changes(summary, lines)]
+    shown += show_blocked(plan.blocked)
+    if plan.left_out:
+        more = f" and {len(plan.left_out) - _SHOWN} more" if len(plan.left_out) > _SHOWN else ""
+        shown.append(Text(clean(f"Left out: {', '.join(plan.left_out[:_SHOWN])}{more}", line=True)))
+    return shown
+
+
+def _line(bundle: ImportBundle) -> tuple[str, str]:
+    left = bundle.found - bundle.done
+    sign = " " if not left else "~" if bundle.current_revision else "+"
+    done = f", {bundle.done} imported before" if bundle.done else ""
+    return sign, f"{bundle.environment}/{bundle.tool}: {counted(left, 'revision')}{done}"

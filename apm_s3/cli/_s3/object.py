@@ -1,27 +1,78 @@
-"""The commands `object put|get|cat|ls|rm|presign`."""
+"""The commands `object put|get|cat|ls|rm|presign|cp|mv`, and places on the command line."""
 
 from __future__ import annotations
 
 import base64
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from apm_s3._naming import split_s3
 from apm_s3.cli._arguments import DryRun, Yes, pairs
 from apm_s3.cli._call import Call
-from apm_s3.cli._output import as_document, counted, in_local_time, make_table
-from apm_s3.cli._s3.places import Place, parse_object, parse_place, parse_target
+from apm_s3.cli._output import as_document, counted, in_bytes, in_local_time, make_table
 from apm_s3.cli._statuses import Status, UsageFailed, clean
 
 if TYPE_CHECKING:
     from apm_s3._manager import S3Manager
-    from apm_s3.cli._progress import ProgressLine
+    from apm_s3.cli._output import ProgressLine
     from apm_s3.events import OperationEvent
     from apm_s3.models import FileInfo, FileVersion
     from apm_s3.options import ReadOptions, UploadOptions
     from apm_s3.sync import SyncPlan, SyncReport
+
+
+class Place(NamedTuple):
+    """A bucket and a key or prefix, which may be empty."""
+
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def is_s3(text: str) -> bool:
+    """Return whether `text` is a place in S3."""
+    return split_s3(text) is not None
+
+
+def parse_place(text: str) -> Place:
+    """Parse "s3://bucket" or "s3://bucket/key".
+
+    Raises:
+        UsageFailed: it is not one.
+    """
+    found = split_s3(text)
+    if found is None or not found[0]:
+        such = "" if found else f", such as s3://{text.lstrip('/')}"
+        raise UsageFailed(f"'{text}' is not a place in S3", f"write s3://BUCKET/KEY{such}")
+    return Place(*found)
+
+
+def parse_object(text: str) -> Place:
+    """Parse "s3://bucket/key".
+
+    Raises:
+        UsageFailed: it is not one, or has no key.
+    """
+    place = parse_place(text)
+    if not place.key:
+        raise UsageFailed(f"'{text}' names a bucket, not an object", f"write s3://{place.bucket}/KEY")
+    return place
+
+
+def parse_target(text: str, name: str) -> Place:
+    """Parse "s3://bucket/key"; after a "/" at the end, or for a bucket alone, `name` is added.
+
+    Raises:
+        UsageFailed: it is not one.
+    """
+    place = parse_place(text)
+    return place._replace(key=place.key + name) if not place.key or place.key.endswith("/") else place
+
 
 S3Object = Annotated[str, typer.Argument(metavar="OBJECT", help="s3://BUCKET/KEY.")]
 VersionId = Annotated[str | None, typer.Option(help="An old version.")]
@@ -294,7 +345,98 @@ class Bytes:
         self._done = 0
 
     def __call__(self, event: OperationEvent) -> None:
-        from apm_s3.cli._progress import in_bytes  # noqa: PLC0415 - it imports Rich
-
         self._done += event.bytes_sent + event.bytes_received
         self._line.show(f"{self._text}: {in_bytes(self._done)}", done=self._done, total=self.total)
+
+
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="s3://BUCKET/KEY, or a file.")]
+Target = Annotated[
+    str, typer.Argument(metavar="TARGET", help="s3://BUCKET/KEY, or a file; after a / the name is added.")
+]
+ObjectSource = Annotated[str, typer.Argument(metavar="SOURCE", help="s3://BUCKET/KEY.")]
+ObjectTarget = Annotated[str, typer.Argument(metavar="TARGET", help="s3://BUCKET/KEY; after a / the name is added.")]
+StorageClass = Annotated[str | None, typer.Option(help="Of the copy, such as STANDARD_IA.")]
+NoClobber = Annotated[bool, typer.Option("--no-clobber", help="Refuse to replace an object.")]
+
+
+def cp(
+    ctx: typer.Context,
+    source: Source,
+    target: Target,
+    version_id: Annotated[str | None, typer.Option(help="An old version of SOURCE.")] = None,
+    storage_class: StorageClass = None,
+    no_clobber: NoClobber = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Copy an object: within S3, from a file, or to a file.
+
+    Whole trees: apm-s3 object sync, apm-s3 migrate.
+
+    Example:
+        apm-s3 object cp s3://apm-files/a.json s3://apm-archive/2026/
+    """
+    from apm_s3.options import CopyOptions, UploadOptions  # noqa: PLC0415 - the help does without it
+
+    call = Call.of(ctx)
+    condition: Literal["*"] | None = "*" if no_clobber else None
+    if is_s3(source) and is_s3(target):
+        one, other = _both(source, target)
+        options = CopyOptions(source_version_id=version_id, storage_class=storage_class, if_none_match=condition)
+        if _told(call, "copy", one, other, dry_run=dry_run):
+            return
+        info = call.run(lambda s3: s3.copy_file(*one, *other, options))
+        call.print(info, f"copied {one} to {other}")
+    elif is_s3(source):
+        one = parse_object(source)
+        path = Path(target)
+        fetch(call, one, path / Path(one.key).name if path.is_dir() else path, version_id, dry_run=dry_run)
+    elif is_s3(target):
+        upload = UploadOptions(storage_class=storage_class, if_none_match=condition)
+        store(call, source, parse_target(target, Path(source).name), upload, dry_run=dry_run)
+    else:
+        raise UsageFailed("neither SOURCE nor TARGET is in S3", "write s3://BUCKET/KEY for one of them")
+
+
+def mv(
+    ctx: typer.Context,
+    source: ObjectSource,
+    target: ObjectTarget,
+    storage_class: StorageClass = None,
+    no_clobber: NoClobber = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Move an object within S3.
+
+    The source is deleted after the copy was verified, and only if it has not changed since.
+
+    Example:
+        apm-s3 object mv s3://apm-files/a.json s3://apm-files/old/a.json
+    """
+    from apm_s3.options import CopyOptions  # noqa: PLC0415 - the help does without it
+
+    call = Call.of(ctx)
+    one, other = _both(source, target)
+    options = CopyOptions(storage_class=storage_class, if_none_match="*" if no_clobber else None)
+    if _told(call, "move", one, other, dry_run=dry_run):
+        return
+
+    async def work(s3: S3Manager) -> FileInfo:
+        return await s3.move_file(*one, *other, options)
+
+    call.print(call.run(work), f"moved {one} to {other}")
+
+
+def _both(source: str, target: str) -> tuple[Place, Place]:
+    """Parse two places in S3."""
+    one = parse_object(source)
+    return one, parse_target(target, one.key.rpartition("/")[2])
+
+
+def _told(call: Call, verb: str, one: Place, other: Place, *, dry_run: bool) -> bool:
+    """In a dry run, tell what would be done, after a look at the source; else prepare for the change."""
+    if dry_run:
+        info = call.run(lambda s3: s3.head_file(*one))
+        call.print({"dry_run": True, "source": info, "target": str(other)}, f"would {verb} {one} to {other}")
+        return True
+    call.changes, call.go_on = True, f"{one} is still there; run it again."
+    return False

@@ -1,33 +1,38 @@
-"""What `migrate` and `sync` do, and how their results are printed."""
+"""The commands `migrate` and `sync`, which `object sync` is as well."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from apm_s3._manager import S3Manager
 from apm_s3.batch import BatchProgress
-from apm_s3.cli._call import make_manager, this_command
-from apm_s3.cli._output import as_document
-from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
-from apm_s3.cli._s3.places import is_s3
-from apm_s3.cli._statuses import clean
+from apm_s3.cli._arguments import DeleteExtra, DryRun, Exclude, Include, SourcePlace, TargetPlace, TransferConcurrency
+from apm_s3.cli._call import Call, make_manager, this_command
+from apm_s3.cli._output import ProgressLine, as_document, in_bytes, in_time
+from apm_s3.cli._s3.object import is_s3
+from apm_s3.cli._statuses import Status, clean
 from apm_s3.errors import InvalidRequest
 from apm_s3.migration import (
     MigrationOptions,
     MigrationPlan,
     MigrationProgress,
     MigrationReport,
-    migrate,
     plan_migration,
     verify_migration,
 )
+from apm_s3.migration import migrate as carry_out
 from apm_s3.sync import SyncPlan, SyncReport
+
+if TYPE_CHECKING:
+    from apm_s3._migration.models import Compare, IfExists, Verify
+
 
 _SHOWN = 20
 """Most failures to print. The journal and the JSON output have more."""
@@ -77,7 +82,7 @@ async def run_migration(wanted: Wanted, line: ProgressLine) -> MigrationPlan | M
             if wanted.journal is None:
                 raise InvalidRequest("--verify-only needs the journal of what was migrated", hint="give --journal FILE")
             return await verify_migration(*places, journal=wanted.journal, on_progress=told, **managers)
-        return await migrate(*places, journal=wanted.journal, on_progress=told, **managers)
+        return await carry_out(*places, journal=wanted.journal, on_progress=told, **managers)
 
 
 @asynccontextmanager
@@ -165,3 +170,90 @@ def parse_bytes(text: str | None) -> float | None:
         return float(text[:-1]) * factor if factor else float(text)
     except ValueError as exc:
         raise typer.BadParameter(f"'{text}' is no number of bytes such as 800k, 5M or 1.5G") from exc
+
+
+def sync(
+    ctx: typer.Context,
+    source: SourcePlace,
+    target: TargetPlace,
+    dry_run: DryRun = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    delete_extra: DeleteExtra = False,
+    concurrency: TransferConcurrency = 64,
+) -> Status:
+    """Copy from SOURCE to TARGET what differs.
+
+    Examples:
+        apm-s3 object sync s3://apm-files/dashboards ./dashboards
+        apm-s3 sync ./dashboards s3://apm-files/dashboards --delete-extra --dry-run
+    """
+    call = Call.of(ctx)
+    # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
+    call.go_on = call.go_on if dry_run else "Run it again: only what is still missing is copied."
+    access = Access(call.settings.endpoint_url, call.settings.region, call.settings.profile)
+    options = {"include": include, "exclude": exclude, "delete_extra": delete_extra, "concurrency": concurrency}
+    with call.progress() as line:
+        result = asyncio.run(run_sync(source, target, access, line, dry_run=dry_run, **options))
+    call.print(as_json(result), as_text(result))
+    return Status.DONE if getattr(result, "ok", True) else Status.FAILED
+
+
+def migrate(
+    ctx: typer.Context,
+    source: SourcePlace,
+    target: TargetPlace,
+    journal: Annotated[Path | None, typer.Option(help="Keep track in this file; it resumes.")] = None,
+    dry_run: DryRun = False,
+    verify_only: Annotated[bool, typer.Option("--verify-only", help="Only compare TARGET with the journal.")] = False,
+    if_exists: Annotated[
+        str, typer.Option(help="skip-identical (default), overwrite or fail.", show_default=False)
+    ] = "skip-identical",
+    compare: Annotated[str, typer.Option(help="all (default), or content.", show_default=False)] = "all",
+    include: Include = None,
+    exclude: Exclude = None,
+    delete_extra: DeleteExtra = False,
+    versions: Annotated[bool, typer.Option("--versions", help="Bring all versions and delete markers.")] = False,
+    verify: Annotated[
+        str, typer.Option(help="checksum (default), or read: read both again.", show_default=False)
+    ] = "checksum",
+    accept: Annotated[list[str] | None, typer.Option(help="What may get lost: metadata, tags. Repeatable.")] = None,
+    bandwidth: Annotated[str | None, typer.Option(help="Bytes a second through here: 800k, 5M.")] = None,
+    trust_network: Annotated[
+        bool, typer.Option("--trust-network", help="Send contents unsigned over plain HTTP: faster.")
+    ] = False,
+    concurrency: TransferConcurrency = 64,
+    target_endpoint_url: Annotated[str | None, typer.Option(help="The server of TARGET, if another.")] = None,
+    target_region: Annotated[str | None, typer.Option(help="The region of TARGET, if another.")] = None,
+    target_profile: Annotated[str | None, typer.Option(help="The profile for TARGET, if another.")] = None,
+) -> Status:
+    """Copy everything from SOURCE to TARGET, verify it, resume it.
+
+    Example:
+        apm-s3 migrate s3://old/team s3://new/team --journal move.journal
+    """
+    call = Call.of(ctx)
+    # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
+    call.go_on = call.go_on if dry_run or verify_only else how_to_go_on(journal)
+    options = MigrationOptions(
+        if_exists=cast("IfExists", if_exists),
+        compare=cast("Compare", compare),
+        include=include,
+        exclude=exclude,
+        delete_extra=delete_extra,
+        versions=versions,
+        verify=cast("Verify", verify),
+        accept=accept or (),
+        bandwidth=parse_bytes(bandwidth),
+        trust_network=trust_network,
+        concurrency=concurrency,
+    )
+    one = call.settings
+    there = Access(target_endpoint_url or one.endpoint_url, target_region or one.region, target_profile or one.profile)
+    # The source may be a directory: then nothing of the common settings is used where those of the target are given.
+    here = Access(one.endpoint_url, one.region, one.profile) if is_s3(source) else there
+    wanted = Wanted(source, target, here, there, options, journal, dry_run, verify_only)
+    with call.progress() as line:
+        result = asyncio.run(run_migration(wanted, line))
+    call.print(as_json(result), as_text(result))
+    return Status.DONE if getattr(result, "ok", True) else Status.FAILED

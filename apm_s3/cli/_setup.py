@@ -1,23 +1,23 @@
-"""The command `init`."""
+"""The commands with which one begins: `init`, `completion` and `demo`."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from importlib.metadata import PackageNotFoundError, distribution
+import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from apm_s3._version import __version__
 from apm_s3.cli._arguments import DryRun
-from apm_s3.cli._call import Call
-from apm_s3.cli._output import make_changes
-from apm_s3.cli._settings import PROJECT_FILE, VARIABLES, refuse_writable
-from apm_s3.cli._statuses import UsageFailed
-from apm_s3.cli._trust import add_trust
+from apm_s3.cli._call import Call, Output
+from apm_s3.cli._output import make_changes, make_console, print_json
+from apm_s3.cli._settings import PROJECT_FILE, VARIABLES, add_trust, refuse_writable
+from apm_s3.cli._statuses import Status, UsageFailed
 
 HOOKS_FILE = ".pre-commit-config.yaml"
 HOOK_ID = "apm-s3-validate"
@@ -105,6 +105,8 @@ def find_hook() -> tuple[str, str]:
 
     https://packaging.python.org/en/latest/specifications/direct-url/
     """
+    from importlib.metadata import PackageNotFoundError, distribution  # noqa: PLC0415 - only this needs it
+
     try:
         recorded = json.loads(distribution("apm-s3").read_text("direct_url.json") or "{}")
     except PackageNotFoundError:
@@ -154,3 +156,61 @@ def _repos(text: str) -> list[Any] | None:
         return None
     repos = document.get("repos") if isinstance(document, dict) else None
     return repos if isinstance(repos, list) else None
+
+
+class Shell(StrEnum):
+    """The shells that have completion."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+_REGISTERED = "compdef _apm_s3_completion apm-s3"
+_COMPLETED_AT_ONCE = f"""\
+if [ "$funcstack[1]" = "_apm-s3" ]; then
+  _apm_s3_completion "$@"
+else
+  {_REGISTERED}
+fi"""
+"""zsh runs a file of its `fpath` as the completion itself. If it only registers another, the first Tab does nothing."""
+
+
+def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
+    """Print the completion script of a shell.
+
+    Examples:
+        apm-s3 completion bash >> ~/.bashrc
+        apm-s3 completion zsh > ~/.zfunc/_apm-s3
+        apm-s3 completion fish > ~/.config/fish/completions/apm-s3.fish
+    """
+    from typer import completion as completions  # noqa: PLC0415 - only this needs it
+
+    script = completions.get_completion_script(  # type: ignore[attr-defined]
+        prog_name="apm-s3", complete_var="_APM_S3_COMPLETE", shell=shell.value
+    )
+    sys.stdout.write(script.replace(_REGISTERED, _COMPLETED_AT_ONCE) + "\n")
+
+
+def demo(ctx: typer.Context) -> Status:
+    """Show what the library does, on example configurations.
+
+    It uses a bucket of its own, which it deletes afterwards, on an embedded server or on --endpoint-url with the
+    credentials of the AWS configuration.
+
+    Example:
+        apm-s3 demo
+    """
+    import asyncio  # noqa: PLC0415 - the help, and the other commands here, do without it
+
+    from apm_s3.cli._demo import run_demo  # noqa: PLC0415 - it brings the validators and the S3 client
+
+    call = Call.of(ctx)
+    call.go_on = "Its bucket was deleted."
+    as_json = call.output is Output.json
+    console = make_console(stderr=as_json)
+    region = call.settings.region or "us-east-1"
+    ok = asyncio.run(run_demo(console, endpoint_url=call.options.get("endpoint-url"), region=region))
+    if as_json:
+        print_json({"ok": ok})
+    return Status.DONE if ok else Status.FAILED

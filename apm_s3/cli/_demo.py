@@ -3,21 +3,61 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
+from rich.syntax import Syntax
+from rich.text import Text
 
 from apm_s3._manager import S3Manager
 from apm_s3._tasks import shielded
 from apm_s3._tools import TOOLS, Tool
 from apm_s3.cli._call import make_s3_settings
-from apm_s3.cli._demonstration import show
-from apm_s3.cli._demonstration.samples import sample_bundle
+from apm_s3.cli._output import make_table
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ApmS3Error, ConfigInvalid, RevisionConflict
 from apm_s3.testing import embedded_server
+
+_PACKAGED = Path(__file__).parent / "configs"
+_CHECKOUT = Path(__file__).parents[2] / "examples" / "configs"
+"""In a clone they are among the examples; the wheel includes a copy."""
+
+
+def sample_bundle(tool: str) -> dict[str, bytes]:
+    """Return the files of a tool's example configuration by their names in the bundle."""
+    folder = (_PACKAGED if _PACKAGED.is_dir() else _CHECKOUT) / tool
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def _show_heading(console: Console, number: int, title: str) -> None:
+    """Print the title of a step."""
+    console.print(Text(f"\n{number}. {title}", style="bold"))
+
+
+def _show_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table as all commands print it."""
+    console.print(make_table(columns, rows))
+
+
+def _show_patch(console: Console, text: str) -> None:
+    """Print a unified diff, in colour if the terminal supports it."""
+    console.print(Syntax(text.rstrip("\n"), "diff", background_color="default", word_wrap=True))
+
+
+def _show_success(console: Console, text: str) -> None:
+    """A good end."""
+    console.print(Text(f"\n{text}", style="bold green"))
+
+
+def _show_failure(console: Console, text: str) -> None:
+    """Print an error."""
+    console.print(Text.assemble(("Failed: ", "bold red"), text))
+
 
 ENVIRONMENT = "production"
 RULES = "rules/checkout.yml"
@@ -69,7 +109,7 @@ async def run_demo(console: Console, *, endpoint_url: str | None, region: str) -
             ):
                 return await _run_steps(Demo(console, s3, bucket, s3.configs(bucket)))
         except ApmS3Error as exc:
-            show.failure(console, str(exc))
+            _show_failure(console, str(exc))
             return False
 
 
@@ -89,20 +129,20 @@ async def _own_bucket(console: Console, s3: S3Manager) -> AsyncIterator[str]:
         try:
             await shielded(delete())
         except ApmS3Error as exc:
-            show.failure(console, f"bucket {bucket} was not deleted: {exc}")
+            _show_failure(console, f"bucket {bucket} was not deleted: {exc}")
             raise
         console.print(f"\nBucket {bucket} was deleted.")
 
 
 async def _run_steps(demo: Demo) -> bool:
     for number, (title, step) in enumerate(STEPS, start=1):
-        show.heading(demo.console, number, title)
+        _show_heading(demo.console, number, title)
         try:
             await step(demo)
         except (DemoFailed, ApmS3Error) as exc:
-            show.failure(demo.console, str(exc))
+            _show_failure(demo.console, str(exc))
             return False
-    show.success(demo.console, f"All {len(STEPS)} steps succeeded.")
+    _show_success(demo.console, f"All {len(STEPS)} steps succeeded.")
     return True
 
 
@@ -120,7 +160,7 @@ async def _upload_all(demo: Demo) -> None:
         _check(release.revision == 1, f"{tool} got revision {release.revision}, not 1")
         _check(set(release.files) == set(files), f"{tool}: the release does not list the uploaded files")
         rows.append((tool, release.revision, len(release.files), sum(entry.size for entry in release.files.values())))
-    show.table(demo.console, ("tool", "revision", "files", "bytes"), rows)
+    _show_table(demo.console, ("tool", "revision", "files", "bytes"), rows)
 
 
 async def _read_back(demo: Demo) -> None:
@@ -135,7 +175,7 @@ async def _read_back(demo: Demo) -> None:
         plain = await demo.s3.read_file(demo.bucket, f"live/{ENVIRONMENT}/{tool}/{main.name}")
         _check(plain == main.raw, f"{tool}: the copy for plain S3 clients differs")
         rows.append((tool, main.name, main.sha256[:12], "byte for byte", "the same"))
-    show.table(demo.console, ("tool", "main file", "SHA-256", "read back", "copy in live/"), rows)
+    _show_table(demo.console, ("tool", "main file", "SHA-256", "read back", "copy in live/"), rows)
 
 
 async def _refuse_invalid(demo: Demo) -> None:
@@ -148,7 +188,7 @@ async def _refuse_invalid(demo: Demo) -> None:
         report = exc.report
     else:
         raise DemoFailed("an invalid configuration was accepted")
-    show.table(
+    _show_table(
         demo.console,
         ("place", "reason", "rule"),
         [
@@ -200,11 +240,11 @@ async def _show_diff(demo: Demo) -> None:
     diff = await demo.store.diff("prometheus", ENVIRONMENT, 1, 2)
     _check([file.name for file in diff.files] == [RULES], "the diff does not show exactly the changed file")
     [file] = diff.files
-    show.unified_diff(demo.console, file.text)
+    _show_patch(demo.console, file.text)
     changes = file.changes or ()
     for change in changes:
         demo.console.print(f"\n{change.path}:")
-        show.table(demo.console, ("release", "value"), [(diff.old, change.old), (diff.new, change.new)])
+        _show_table(demo.console, ("release", "value"), [(diff.old, change.old), (diff.new, change.new)])
     _check(len(changes) == 1, f"the diff lists {len(changes)} changed values, not 1")
 
 
@@ -224,7 +264,7 @@ async def _roll_back(demo: Demo) -> None:
 async def _show_history(demo: Demo) -> None:
     releases = await demo.store.history("prometheus", ENVIRONMENT)
     _check([release.revision for release in releases] == [3, 2, 1], "the history is not 3, 2, 1")
-    show.table(
+    _show_table(
         demo.console,
         ("revision", "time (UTC)", "author", "what", "message"),
         [

@@ -1,1 +1,0 @@
-"""The demo, and the configurations that it shows."""
