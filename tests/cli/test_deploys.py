@@ -134,6 +134,19 @@ def test_an_invalid_bundle_is_not_pushed(staging: Shell) -> None:
     assert staging.json("config", "push", "prometheus", "--force", "as it was")["forced"] == "as it was"
 
 
+def test_a_dry_push_judges_by_the_settings_of_the_environment(staging: Shell) -> None:
+    staging.ok("config", "push", "prometheus")
+    staging.ok("config", "settings", "--set", "warnings-as-errors=plain-text-secret", "-m", "x")
+    put(staging.directory / "prometheus", {"prometheus.yml": LEAKY})
+
+    tried = staging("config", "push", "prometheus", "--dry-run")
+    refused = staging("config", "push", "prometheus", "-m", "x")
+
+    assert (tried.status, refused.status) == (3, 3)
+    assert "error: " in tried.stderr
+    assert staging("config", "push", "prometheus", "--dry-run", "--force", "an incident").status == 0
+
+
 def test_differences_never_show_a_secret(staging: Shell) -> None:
     staging.ok("config", "push", "prometheus")
     put(staging.directory / "prometheus", {"prometheus.yml": LEAKY})

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from apm_s3._manager import S3Manager
+    from apm_s3.cli._config.validate import Subject
     from apm_s3.configs import (
         BundleDiff,
         ConfigStore,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
         Release,
         ToolPlan,
     )
+    from apm_s3.configs._models import ValidationRules
+    from apm_s3.reports import ValidationReport
 
 
 _SIGN_OF = {"added": "+", "changed": "~", "removed": "-"}
@@ -195,18 +198,21 @@ async def check_new(store: ConfigStore, environment: str | None, *, create: bool
 
 def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: str | None, *, create: bool) -> Status:
     from apm_s3.cli._config.formats import Format, render  # noqa: PLC0415 - as the next
-    from apm_s3.cli._config.validate import Search, check_all  # noqa: PLC0415 - it brings the validators
+    from apm_s3.cli._config.validate import Search, findings_of  # noqa: PLC0415 - it brings the validators
+    from apm_s3.configs._checks import report_bundle  # noqa: PLC0415 - as above
     from apm_s3.reports import Severity  # noqa: PLC0415 - as above
 
     async def work(store: ConfigStore) -> BundleDiff:
         await check_new(store, environment, create=create)
-        rules = await _target_version(store, tool, environment)
-        targets.update({} if rules is None else {tool: rules})
-        return await diff_with(store, tool, environment, directory)
+        rules = await _rules(store, tool, environment)
+        diff = await diff_with(store, tool, environment, directory)
+        bundles = Search((directory,), tool=tool).subjects(bytes)
+        checked.extend([(each, await report_bundle(tool, each.files, rules)) for each in bundles])
+        return diff
 
-    targets: dict[Tool, str] = {}
+    checked: list[tuple[Subject, ValidationReport]] = []
     diff = call.run_on_store(work)
-    findings = check_all(Search((directory,), tool=tool), targets, bytes)
+    findings = findings_of(checked)
     if told := render(findings, Format.text).rstrip():
         call.note(told)
     valid = not findings.counts[Severity.ERROR] or force is not None
@@ -342,13 +348,14 @@ def _files_in(directory: Path) -> Mapping[str, bytes]:
     return read_files(directory).files if directory.is_dir() and any(directory.iterdir()) else {}
 
 
-async def _target_version(store: ConfigStore, tool: Tool, environment: str) -> str | None:
+async def _rules(store: ConfigStore, tool: Tool, environment: str) -> ValidationRules:
+    from apm_s3.configs._models import LAX  # noqa: PLC0415 - it brings the validators
     from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
 
     try:
-        return (await store.settings(environment)).rules(tool).target_version
+        return (await store.settings(environment)).rules(tool)
     except ConfigNotFound:
-        return None
+        return LAX
 
 
 def change(call: Call, environment: str, given: str | None, work: Callable[[ConfigStore, str], Awaitable[T]]) -> T:

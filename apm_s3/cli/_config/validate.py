@@ -248,11 +248,15 @@ def check_all(search: Search, targets: Mapping[Tool, str], read_stdin: Callable[
         InvalidOption: see `Search.subjects`, or a release is not valid.
         OSError: a file cannot be read.
     """
+    return findings_of((each, _report(each, targets.get(each.tool))) for each in search.subjects(read_stdin))
+
+
+def findings_of(checked: Iterable[tuple[Subject, ValidationReport]]) -> Findings:
+    """Return what reports say, in terms of the files that the user named."""
     issues: list[Found] = []
     files: dict[str, str] = {}
     skipped: dict[str, None] = {}
-    for subject in search.subjects(read_stdin):
-        report = _report(subject, targets.get(subject.tool))
+    for subject, report in checked:
         files.update(dict.fromkeys(map(subject.shown, subject.files), subject.tool))
         issues += _found(subject, report)
         skipped.update(dict.fromkeys(f"{subject.root or subject.tool}: {reason}" for reason in report.skipped))
