@@ -103,3 +103,53 @@ def test_the_commands_of_a_night_say_what_the_page_says(shell: Shell, memory: Fa
 
 def test_each_night_with_commands_is_run() -> None:
     assert NIGHTS.keys() == DAMAGE.keys() | REFUSALS.keys()
+
+
+ROWS = dict(
+    re.findall(r"^\| ([^|]+) \| `([^`]+)`[^|]*\|$", PAGE.partition("### Each kind of damage")[2], re.MULTILINE)[:5]
+)
+KEYS: dict[str, Callable[[Shell, Bucket], str]] = {
+    "`current.json`": lambda shell, bucket: CURRENT,
+    "the current release": lambda shell, bucket: _find(bucket, "/releases/00000003-"),
+    "an older release": lambda shell, bucket: _find(bucket, "/releases/00000002-"),
+    "a blob": lambda shell, bucket: _find(
+        bucket, json.loads(_read(shell, _find(bucket, "/releases/00000003-")))["files"]["prometheus.yml"]["blob"]
+    ),
+    "a live copy": lambda shell, bucket: "live/production/prometheus/prometheus.yml",
+}
+"""The object of each row of the page."""
+
+
+@pytest.mark.parametrize("how", ["overwritten", "cut", "emptied", "deleted", "swapped"])
+@pytest.mark.parametrize("what", KEYS)
+def test_each_kind_of_damage_is_healed_by_the_command_of_the_page(
+    shell: Shell, memory: FaultyS3, what: str, how: str
+) -> None:
+    shell.environ["APM_S3_ENVIRONMENT"] = "production"
+    bucket = memory.s3.buckets[shell.environ["APM_S3_BUCKET"]]
+    (shell.directory / "prometheus").mkdir()
+    older: dict[str, str] = {}
+    for number in (1, 2, 3):
+        (shell.directory / "prometheus/prometheus.yml").write_text(f"scrape_configs: []\n# {number}\n")
+        shell.ok("config", "push", "prometheus", "--yes", "-m", "x")
+        older = older or {key: _read(shell, key) for key in bucket}
+    key = KEYS[what](shell, bucket)
+    text = _read(shell, key).encode()
+    same_kind = key.rpartition("/")[0]
+    swapped = older.get(key) or next(each for name, each in older.items() if name.startswith(same_kind))
+
+    if how == "deleted":
+        shell.ok("object", "rm", f"s3://{shell.environ['APM_S3_BUCKET']}/{key}", "--yes")
+    else:
+        bodies = {"overwritten": b"garbage", "cut": text[: len(text) // 2], "emptied": b"", "swapped": swapped.encode()}
+        _write(shell, key, bodies[how])
+
+    assert shell("config", "fsck").status == 1
+    assert shell("config", "repair", "--yes").status == (1 if "--choose" in ROWS[what] else 0)
+    shell.ok(*ROWS[what].split(), "--yes")
+    shell.ok("config", "fsck")
+    shell.ok("config", "push", "prometheus", "--yes", "-m", "back")
+
+
+def test_each_row_of_the_page_is_tried() -> None:
+    assert set(ROWS) == set(KEYS)
