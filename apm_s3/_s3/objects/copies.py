@@ -59,10 +59,10 @@ async def copy(engine: Engine, source: Place, target: Place, options: CopyOption
             storage_class=options.storage_class,
         )
 
-    if type(options) is not NewNameCopy:
+    if conditional and type(options) is not NewNameCopy:
         await require_honoured(engine, "CopyObject", bucket, key, options)
     try:
-        copied = await spelled(engine, "CopyObject", bucket, key, options, send)
+        copied = await (spelled(engine, "CopyObject", bucket, key, options, send) if conditional else send(options))
     except BucketNotFound as exc:
         raise await _which_bucket(engine, exc, source_bucket, bucket, options) from exc
     except ObjectNotFound as exc:
