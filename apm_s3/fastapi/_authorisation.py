@@ -12,9 +12,10 @@ from starlette.requests import Request
 
 from apm_s3._tools import TOOLS
 from apm_s3.configs import ConfigStore
-from apm_s3.errors import UsageError
+from apm_s3.errors import ConfigNotFound, UsageError
 from apm_s3.fastapi._lifespan import get_configs
 from apm_s3.fastapi._problems import ProblemError
+from apm_s3.validators._checking import did_you_mean
 
 
 class Action(StrEnum):
@@ -176,6 +177,13 @@ class HttpCall:
             # All tools include each one whose secrets the principal may read, even if it may not read all.
             for each in (tool,) if tool is not None else TOOLS:
                 await self._require_secrets_too(source, target, each)
+
+    async def unknown_environment(self, name: str) -> ConfigNotFound:
+        """Return the refusal to create an environment; it names only those that the caller may read."""
+        names = await self.configs.environments()
+        known = [each for each in names if await self.allows(Permission(Action.READ, each, None))]
+        hint = f"{did_you_mean(name, known) or 'check its name;'} create=true creates a new one"
+        return ConfigNotFound(f"there is no environment '{name}'", environment=name, hint=hint)
 
     async def _require_secrets_too(self, source: str, target: str, tool: str) -> None:
         in_target, in_source = (Permission(Action.FETCH, each, tool) for each in (target, source))

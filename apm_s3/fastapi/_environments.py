@@ -121,6 +121,14 @@ async def thaw(call: HttpCall, environment: EnvironmentPath, given: NotedBody) -
     return Response(status_code=204)
 
 
+async def remove_environment(
+    call: HttpCall, environment: EnvironmentPath, message: MessageQuery = "", write_id: WriteIdQuery = None
+) -> Response:
+    """Take away an environment whose configurations were removed. Its history is kept, and thawing brings it back."""
+    await call.configs.remove_environment(environment, **call.change(message, write_id))
+    return Response(status_code=204)
+
+
 async def get_log(
     call: HttpCall, environment: EnvironmentPath, tool: ToolsQuery = None, limit: LimitQuery = 100
 ) -> list[LogEntryModel]:
@@ -274,6 +282,10 @@ ENDPOINTS = (
     Endpoint(
         "POST", f"{_ENVIRONMENT}/thaw", thaw, "Thaw", Action.MANAGE,
         errors=(404, 409, 413), body=NotedBody, limit=MAX_JSON, options=_DONE,
+    ),
+    Endpoint(
+        "DELETE", _ENVIRONMENT, remove_environment, "Remove an environment", Action.MANAGE,
+        errors=(404, 409, 423), options=_DONE,
     ),
     Endpoint(
         "GET", f"{_ENVIRONMENT}/log", get_log, "Get the log", Action.READ, by_tools=True,

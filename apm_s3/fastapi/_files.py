@@ -22,7 +22,7 @@ from apm_s3.configs._content.overlays import is_internal
 from apm_s3.configs._models import masking_inputs
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
 from apm_s3.fastapi import _models
-from apm_s3.fastapi._authorisation import Action, HttpCall, Permission
+from apm_s3.fastapi._authorisation import Action, HttpCall
 from apm_s3.fastapi._bodies import BundleBody, FilesBody
 from apm_s3.fastapi._masking import mask_file, mask_files, masked_etag, parsed, refuse_masked
 from apm_s3.fastapi._models import ReleaseModel, ReportModel, bundle_etag
@@ -49,7 +49,6 @@ from apm_s3.fastapi._parameters import (
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import Endpoint, own_response
 from apm_s3.fastapi._supervision import Stream
-from apm_s3.validators._checking import did_you_mean
 
 _MEDIA_TYPES = {"yml": "application/yaml", "yaml": "application/yaml", "json": "application/json"}
 
@@ -189,9 +188,7 @@ async def upload(call: HttpCall, tool: Tool, environment: str, *content: bytes, 
         return await call.configs.upload(tool, environment, *content, **options)
     except ConfigNotFound as exc:
         if exc.tool is None:
-            names = await call.configs.environments()
-            known = [name for name in names if await call.allows(Permission(Action.READ, name, None))]
-            exc.hint = f"{did_you_mean(environment, known) or 'check its name;'} create=true creates a new one"
+            raise await call.unknown_environment(environment) from exc
         raise
 
 

@@ -9,14 +9,16 @@ from typing import Annotated
 
 from fastapi import Path, Query, Response
 
+from apm_s3._tools import Tool
 from apm_s3.configs import Backup
-from apm_s3.errors import ConfigNotFound
+from apm_s3.errors import ConfigNotFound, StoreDamaged
 from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall, Permission
 from apm_s3.fastapi._bodies import BackupBody, MarkBody, RestoreBody, RollbackBody
 from apm_s3.fastapi._models import BackupModel, DiffModel, LostReleaseModel, ReleaseModel
 from apm_s3.fastapi._parameters import (
     PRIVATE,
+    CreateQuery,
     EnvironmentPath,
     KnownHeader,
     LimitQuery,
@@ -32,9 +34,13 @@ from apm_s3.fastapi._routes import MAX_JSON, Endpoint
 _TOOL = "/environments/{environment}/tools/{tool}"
 
 
-async def list_releases(call: HttpCall, environment: EnvironmentPath) -> list[ReleaseModel]:
-    """Return the current release of each tool in an environment."""
-    releases = await call.configs.list(environment)
+async def list_releases(call: HttpCall, environment: EnvironmentPath) -> list[ReleaseModel | LostReleaseModel]:
+    """Return the current release of each tool in an environment. A damaged one has only its revision."""
+    try:
+        releases = await call.configs.list(environment)
+    except StoreDamaged:
+        rows = await call.configs.status(environment)
+        return [row for each in rows for row in await _history(call, environment, each.tool, 1)]
     return [ReleaseModel.of(each, secrets=await call.sees_secrets(environment, each.tool)) for each in releases]
 
 
@@ -58,6 +64,10 @@ async def get_history(
     call: HttpCall, environment: EnvironmentPath, tool: ToolPath, limit: LimitQuery = 100
 ) -> list[ReleaseModel | LostReleaseModel]:
     """Return the kept releases of a tool, newest first. One whose document is damaged has only its revision."""
+    return await _history(call, environment, tool, limit)
+
+
+async def _history(call: HttpCall, environment: str, tool: Tool, limit: int) -> list[ReleaseModel | LostReleaseModel]:
     sees = await call.sees_secrets(environment, tool)
     releases, lost = await intact_history(call.configs, tool, environment, limit)
     rows: list[ReleaseModel | LostReleaseModel] = [ReleaseModel.of(each, secrets=sees) for each in releases]
@@ -176,6 +186,7 @@ async def restore_backup(
     into: Annotated[
         str | None, Query(max_length=63, description="By default the backup's environment.", examples=["staging"])
     ] = None,
+    create: CreateQuery = False,
 ) -> list[ReleaseModel]:
     """Restore a backup as new revisions of all its tools, or of some, in one commit."""
     target = into or environment
@@ -183,6 +194,9 @@ async def restore_backup(
     if target != environment:
         await call.require(*(Permission(Action.WRITE, target, each) for each in tools))
         await call.require_to_copy(environment, target, tools)
+    # The environment of the backup itself is no typing error.
+    if into is not None and not create and (known := await call.configs.environments()) and target not in known:
+        raise await call.unknown_environment(target)
     releases = await call.configs.restore_environment(
         _key(environment, backup),
         environment=into,

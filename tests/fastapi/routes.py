@@ -33,6 +33,7 @@ SAMPLES: dict[str, Sample] = {
     "put_settings": Sample(arguments=_json(headers={"If-Match": "*"})),
     "freeze": Sample(arguments=_json({"reason": "holidays"})),
     "thaw": Sample(arguments=_json()),
+    "remove_environment": Sample(),
     "get_log": Sample(),
     "new_write_id": Sample(),
     "get_outcome": Sample({"write_id": WRITE_ID}),

@@ -28,7 +28,7 @@ NEEDS = {
         "drill_backup", "restore_backup",
     },
     Action.DEPLOY: {"plan_deploy", "deploy"},
-    Action.MANAGE: {"put_settings", "freeze", "thaw"},
+    Action.MANAGE: {"put_settings", "freeze", "remove_environment", "thaw"},
     Action.FETCH: {"get_index", "fetch_file", "fetch_bundle", "http_sd"},
 }  # fmt: skip
 """What the routes need; all others need READ, and change nothing."""

@@ -42,6 +42,9 @@ async def prepare(store: ConfigStore, client: httpx.AsyncClient, name: str) -> d
     await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules.yml": RULES})
     if name == "thaw":
         await store.freeze("production", "holidays")
+    if name == "remove_environment":
+        await store.remove("prometheus", "production")
+        await store.remove("alertmanager", "production")
     if name == "restore_backup":
         return {"backup": (await client.post(f"{PRODUCTION}/backups", json={})).json()["name"]}
     if name == "deploy":
@@ -52,7 +55,7 @@ async def prepare(store: ConfigStore, client: httpx.AsyncClient, name: str) -> d
 
 
 async def change_as_somebody_else(store: ConfigStore, name: str) -> None:
-    if name == "freeze":
+    if name in {"freeze", "remove_environment"}:
         await store.thaw("production", author="otto")
     settings = EnvironmentSettings(require_author=True)
     await store.upload("prometheus", "production", files={"prometheus.yml": OTHER_PROMETHEUS, "x.yml": RULES})

@@ -209,6 +209,35 @@ async def test_a_history_with_a_damaged_release_shows_the_others(
     assert "acme-secret-bucket" not in history.text + status.text
 
 
+async def test_a_list_of_releases_with_a_damaged_one_shows_the_others(
+    client: httpx.AsyncClient, objects: CountedObjects
+) -> None:
+    [key] = [each for each in objects.objects if "production/prometheus/releases/00000001-" in each]
+    objects.objects[key] = (objects.objects[key][0], b"garbage")
+
+    listed = await client.get(f"{PRODUCTION}/tools")
+
+    assert listed.status_code == 200, listed.text
+    assert [(each["tool"], each["revision"], each["damaged"]) for each in listed.json()] == [
+        ("alertmanager", 1, False), ("prometheus", 1, True),
+    ]  # fmt: skip
+
+
+async def test_a_removed_environment_is_listed_no_longer_until_it_is_thawed(client: httpx.AsyncClient) -> None:
+    full = await client.delete(STAGING)
+    for tool in ("prometheus", "loki"):
+        await client.delete(f"{STAGING}/tools/{tool}", headers={"If-Match": "*"})
+    removed = await client.delete(STAGING, params={"message": "a typing error"})
+    after = (await client.get("/api/environments")).json()
+    log = (await client.get(f"{STAGING}/log")).json()
+    thawed = await client.post(f"{STAGING}/thaw", json={})
+
+    assert (full.status_code, removed.status_code, thawed.status_code) == (422, 204, 204)
+    assert "configuration of loki" in full.json()["detail"]
+    assert (after, log[0]["message"]) == (["production"], "a typing error")
+    assert (await client.get("/api/environments")).json() == ["production", "staging"]
+
+
 async def test_a_rollback_to_an_invalid_revision_needs_a_reason(client: httpx.AsyncClient, store: ConfigStore) -> None:
     await store.upload("prometheus", "production", "scrape_configs: 3\n", force="imported")
 
@@ -452,6 +481,20 @@ async def test_a_backup_that_is_not_there_or_damaged_is_refused(
     odd = await client.post(f"{PRODUCTION}/backups/..%2F..%2Fconfigs/verify")
 
     assert [each.status_code for each in (damaged, absent, odd)] == [409, 404, 404]
+
+
+async def test_a_restore_into_a_new_environment_is_asked_for(client: httpx.AsyncClient) -> None:
+    made = (await client.post(f"{PRODUCTION}/backups", params={"tool": "prometheus"}, json={})).json()
+    url = f"{PRODUCTION}/backups/{made['name']}/restore"
+
+    refused = await client.post(url, params={"into": "stagign"}, json={})
+    before = (await client.get("/api/environments")).json()
+    created = await client.post(url, params={"into": "stagign", "create": True}, json={})
+
+    assert (refused.status_code, created.status_code) == (404, 200), created.text
+    assert "did you mean staging?" in refused.json()["detail"]
+    assert "create=true" in refused.json()["detail"]
+    assert before == ["production", "staging"]
 
 
 async def test_a_restore_elsewhere_needs_the_permissions_there(app: FastAPI, client: httpx.AsyncClient) -> None:
