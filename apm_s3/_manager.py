@@ -245,14 +245,8 @@ class S3Manager(Buckets, Bulk):
         opened = self._lifecycle.opened
         return self.settings.retry.budget if opened is None else opened.engine.runner.budget.tokens
 
-    async def credentials_source(self) -> str | None:
-        """Return where the credentials come from ("the environment", "the instance's role"); None without credentials.
-
-        Never the credentials themselves.
-
-        Raises:
-            ApmS3Error: a provider of AWS's credential chain failed.
-        """
+    async def _credentials_source(self) -> str | None:
+        """Return where the credentials come from ("the environment"), for `HealthChecker`; None without credentials."""
         self._engine()  # refused unless it is open, and on this event loop
         opened = self._lifecycle.opened
         return None if opened is None else await opened.clients.credentials_source()

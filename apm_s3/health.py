@@ -367,7 +367,7 @@ async def _reach(s3: S3Manager, bucket: str, region: str | None) -> str:
 
 
 async def _credentials(s3: S3Manager) -> str:
-    source = await s3.credentials_source()
+    source = await s3._credentials_source()  # noqa: SLF001 - a door for this module
     if source is None:
         raise _Failed("no credentials were found: give S3Manager(credentials=...), or configure AWS's credential chain")
     return f"from {source}"

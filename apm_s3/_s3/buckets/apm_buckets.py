@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from apm_s3._naming import HEALTH_PREFIX, PRODUCTION, check_bucket_name, check_environment, check_file_name
@@ -173,7 +172,6 @@ def apm_lifecycle(
     *,
     retention: int | None = None,
     prefixes: Sequence[str] = ("",),
-    move_small_objects: bool = False,
 ) -> Lifecycle:
     """Return the lifecycle of a bucket for configurations.
 
@@ -196,8 +194,6 @@ def apm_lifecycle(
         retention: days after which backups (with purpose "logs": logs) expire, instead of the table's; transitions at
             that time or later are omitted.
         prefixes: prefixes of the configuration stores in the bucket.
-        move_small_objects: also move objects under 128 KiB, which S3 does not move by default, because a move can cost
-            more than it saves. Empty objects are never moved.
     """
     rules: list[LifecycleRule] = []
     for prefix in prefixes:
@@ -212,7 +208,6 @@ def apm_lifecycle(
             _BACKUPS_MOVES,
             backups_days,
             BACKUPS_NONCURRENT_DAYS,
-            move_small_objects,
         )
         if logs:
             rules += _expiring(
@@ -221,9 +216,8 @@ def apm_lifecycle(
                 _LOGS_MOVES,
                 retention or LOGS_DAYS,
                 LOGS_NONCURRENT_DAYS,
-                move_small_objects,
             )
-        rules += _expiring(f"temp{where}", f"{prefix}temp/", (), TEMP_DAYS, TEMP_NONCURRENT_DAYS, move_small=False)
+        rules += _expiring(f"temp{where}", f"{prefix}temp/", (), TEMP_DAYS, TEMP_NONCURRENT_DAYS)
     rules.append(LifecycleRule(id="uploads", abort_uploads_days=UPLOADS_DAYS))
     return Lifecycle(rules=tuple(rules))
 
@@ -267,7 +261,6 @@ def apm_bucket_options(
     prefixes: Sequence[str] = ("",),
     policy: Policy | None = None,
     require_https: bool = True,
-    move_small_objects: bool = False,
 ) -> BucketOptions:
     """Return the options that `create_apm_bucket` uses, for `ensure_bucket` and `plan_bucket`. Pure.
 
@@ -283,7 +276,7 @@ def apm_bucket_options(
         "apm:purpose": purpose,
         **STORE_TAG,
     }
-    lifecycle = apm_lifecycle(purpose, retention=retention, prefixes=prefixes, move_small_objects=move_small_objects)
+    lifecycle = apm_lifecycle(purpose, retention=retention, prefixes=prefixes)
     return BucketOptions(
         # S3 does not allow lifecycle rules with MFA delete.
         lifecycle=None if mfa_delete else lifecycle,
@@ -343,20 +336,11 @@ def _kept(rule_id: str, prefix: str) -> list[LifecycleRule]:
 
 
 def _expiring(
-    rule_id: str,
-    prefix: str,
-    moves: tuple[Transition, ...],
-    days: int,
-    noncurrent_days: int,
-    move_small: bool,
+    rule_id: str, prefix: str, moves: tuple[Transition, ...], days: int, noncurrent_days: int
 ) -> list[LifecycleRule]:
-    """Split the rule: S3 requires separate rules for delete markers, and for transitions filtered by size."""
+    """Split the rule: S3 requires a separate one for delete markers."""
     moves = tuple(move for move in moves if move.days is not None and move.days < days)
     rule = LifecycleRule(
         id=rule_id, prefix=prefix, transitions=moves, expire_days=days, noncurrent_days=noncurrent_days
     )
-    markers = LifecycleRule(id=f"{rule_id} markers", prefix=prefix, expire_markers=True)
-    if not (move_small and moves):
-        return [rule, markers]
-    moving = LifecycleRule(id=f"{rule_id} moves", prefix=prefix, larger_than=0, transitions=moves)
-    return [replace(rule, transitions=()), moving, markers]
+    return [rule, LifecycleRule(id=f"{rule_id} markers", prefix=prefix, expire_markers=True)]

@@ -278,7 +278,6 @@ class Buckets(Verbs):
         prefixes: Sequence[str] = ("",),
         policy: Policy | None = None,
         require_https: bool | None = None,
-        move_small_objects: bool = False,
     ) -> BucketOptions:
         """Return the options that `create_apm_bucket` applies, for `ensure_bucket` and `plan_bucket`.
 
@@ -307,7 +306,6 @@ class Buckets(Verbs):
             prefixes=prefixes,
             policy=policy,
             require_https=endpoint.is_encrypted if require_https is None else require_https,
-            move_small_objects=move_small_objects,
         )
 
     @composed
@@ -326,7 +324,6 @@ class Buckets(Verbs):
         prefixes: Sequence[str] = ("",),
         policy: Policy | None = None,
         require_https: bool | None = None,
-        move_small_objects: bool = False,
         unsupported: Unsupported = "refuse",
     ) -> BucketPlan:
         """Create a bucket for configurations: encrypted, versioned, private, tagged, with a policy and a lifecycle.
@@ -349,7 +346,6 @@ class Buckets(Verbs):
             policy: replaces the environment's policy.
             require_https: deny plain HTTP. This is the default, except on a plain HTTP endpoint, where it would lock
                 everybody out: there it is omitted, with a warning.
-            move_small_objects: also move objects under 128 KiB to cheaper classes.
             unsupported: "warn" omits settings that an S3-compatible server lacks, with a warning.
 
         Returns:
@@ -374,7 +370,6 @@ class Buckets(Verbs):
             prefixes=prefixes,
             policy=policy,
             require_https=require_https,
-            move_small_objects=move_small_objects,
         )
         warnings = apm_buckets.left_out(
             mfa_delete=mfa is not None,

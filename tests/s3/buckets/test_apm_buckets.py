@@ -15,7 +15,6 @@ from apm_s3.options import (
     OwnershipControls,
     Policy,
     PublicAccessBlock,
-    Transition,
     Versioning,
 )
 from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
@@ -44,11 +43,10 @@ def moves(rule: LifecycleRule) -> list[tuple[str, int | None]]:
 
 
 @pytest.mark.parametrize("purpose", ["configs", "logs", "backups"])
-@pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("retention", [None, 1, 30, 100, 5000])
-def test_the_lifecycle_rules_are_valid_for_s3(purpose: str, small: bool, retention: int | None) -> None:
+def test_the_lifecycle_rules_are_valid_for_s3(purpose: str, retention: int | None) -> None:
     prefixes = ("", "team-a/", "team-b/x/")
-    apm_lifecycle(purpose, retention=retention, prefixes=prefixes, move_small_objects=small).check()
+    apm_lifecycle(purpose, retention=retention, prefixes=prefixes).check()
 
 
 @pytest.mark.parametrize("name", ["configs", "live"])
@@ -60,9 +58,8 @@ def test_live_configurations_are_never_transitioned_or_expired(name: str) -> Non
     assert (rule.noncurrent_days, rule.noncurrent_keep, rule.expire_markers) == (90, None, True)
 
 
-@pytest.mark.parametrize("small", [False, True])
-def test_no_transition_or_expiry_rule_matches_a_live_configuration(small: bool) -> None:
-    for rule in apm_lifecycle("logs", move_small_objects=small, prefixes=("", "team/")).rules:
+def test_no_transition_or_expiry_rule_matches_a_live_configuration() -> None:
+    for rule in apm_lifecycle("logs", prefixes=("", "team/")).rules:
         if rule.transitions or rule.expire_days or rule.expire_date:
             for live in ("configs/", "live/", "team/configs/", "team/live/"):
                 assert not live.startswith(rule.prefix)
@@ -99,15 +96,6 @@ def test_a_retention_replaces_the_expiry_and_omits_later_transitions() -> None:
     assert (moves(backups), backups.expire_days) == ([("STANDARD_IA", 30)], 90)
     assert (moves(logs["logs"]), logs["logs"].expire_days) == ([("STANDARD_IA", 30), ("GLACIER", 60)], 61)
     assert logs["backups"].expire_days == 2555
-
-
-def test_small_objects_are_transitioned_on_request() -> None:
-    found = rules(move_small_objects=True)
-
-    assert found["backups"].transitions == ()
-    assert found["backups"].expire_days == 2555
-    assert found["backups moves"].larger_than == 0
-    assert Transition(storage_class="STANDARD_IA", days=30) in found["backups moves"].transitions
 
 
 def test_every_store_in_the_bucket_has_its_rules() -> None:
