@@ -41,15 +41,19 @@ OVERHEAD = 1024
 3.11."""
 
 
+Group = tuple[str, str, str]
+"""What is invalidated together: an object, or the settings of a bucket."""
+
+
+def object_group(bucket: str, key: str) -> Group:
+    """Return the group of everything that is cached of an object: what reads it and what writes it must agree on."""
+    return "object", bucket, key
+
+
 class Key(NamedTuple):
-    """The key of an entry.
+    """The key of an entry: its group, and which reading of that this is."""
 
-    Attributes:
-        group: what is invalidated together: an object, a bucket.
-        detail: which reading of it.
-    """
-
-    group: tuple[str, str, str]
+    group: Group
     detail: Any
 
 
@@ -99,7 +103,7 @@ class Entries:
         self.bytes = 0
         self.evictions = 0
         self.ageing = 0
-        self._groups: dict[tuple[str, str, str], dict[Any, Entry]] = {}
+        self._groups: dict[Group, dict[Any, Entry]] = {}
         self._order: OrderedDict[Entry, None] = OrderedDict()
         self.touch = self._order.move_to_end
         """Mark a held entry as just used. This is the bound method itself, because it is on the hottest path."""
@@ -149,7 +153,7 @@ class Entries:
         if not group:
             del self._groups[entry.key.group]
 
-    def drop_group(self, group: tuple[str, str, str]) -> None:
+    def drop_group(self, group: Group) -> None:
         """Remove all entries of a group."""
         for entry in list(self._groups.get(group, {}).values()):
             self.drop(entry)
@@ -361,7 +365,7 @@ class Cache:
         self.clock: Callable[[], float] = clock
         self._misses = self._coalesced = 0
         self._order = itertools.count(1)
-        self._flights: dict[tuple[str, str, str], list[_Flight]] = {}
+        self._flights: dict[Group, list[_Flight]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cleaner: asyncio.Task[None] | None = None
         self._closed = False
@@ -392,7 +396,7 @@ class Cache:
         for group in list(self._flights):
             self.forget(group)
 
-    def forget(self, group: tuple[str, str, str]) -> None:
+    def forget(self, group: Group) -> None:
         """Remove the entries of `group`, which may have changed, and do not cache its reads in progress."""
         self._entries.drop_group(group)
         for flight in self._flights.pop(group, ()):
@@ -402,7 +406,7 @@ class Cache:
         """Remove the entries of all objects in a bucket."""
         groups = {entry.key.group for entry in self._entries} | set(self._flights)
         for group in groups:
-            if group[:2] == ("object", bucket):
+            if group == object_group(bucket, group[2]):
                 self.forget(group)
 
     def peek(self, key: Key) -> Entry | None:

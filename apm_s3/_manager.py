@@ -16,7 +16,7 @@ from apm_s3._cache import Cache, S3Cache
 from apm_s3._naming import check_store_bucket
 from apm_s3._s3.buckets.verbs import Buckets
 from apm_s3._s3.bulk.verbs import Bulk
-from apm_s3._s3.caching import Policies, invalidating
+from apm_s3._s3.caching import InvalidatingTransport, Policies
 from apm_s3._s3.engine import Engine, check_bucket
 from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.runner import Runner
@@ -318,7 +318,7 @@ class S3Manager(Buckets, Bulk):
         wanted = self.settings.cache
         policies = None if wanted is None else Policies.of(wanted)
         engine = Engine(
-            transport if policies is None else invalidating(transport, self._cache),
+            transport if policies is None else InvalidatingTransport(transport, self._cache),
             clients,
             runner,
             self.pool,

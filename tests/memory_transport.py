@@ -21,7 +21,7 @@ from apm_s3.errors import ApmS3Error, ConnectionLost
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, UploadInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from tests.seams.s3 import ManagerOn, MemoryBucket
-from tests.seams.transports import ParsedPage, PartInfo, Stream
+from tests.seams.transports import ObjectTransport, ParsedPage, PartInfo, Stream
 from tests.seams.wire import error_of_response
 
 PIECE = 100_000
@@ -34,7 +34,7 @@ class Upload:
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
-class MemoryTransport:
+class MemoryTransport(ObjectTransport):
     """One bucket, "bucket", without versions.
 
     Attributes:

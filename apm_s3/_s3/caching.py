@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
-from apm_s3._cache import Cache, Policy
+from apm_s3._cache import Cache, Group, Policy, object_group
 from apm_s3.errors import BucketNotFound, ObjectNotFound
 
 if TYPE_CHECKING:
@@ -15,19 +15,14 @@ if TYPE_CHECKING:
     from apm_s3.options import CopyOptions, DeleteOptions, UploadOptions
     from apm_s3.settings import CacheSettings
 
-BUCKET_LISTS = ("buckets", "", "")
+BUCKET_LISTS: Group = ("buckets", "", "")
 """The cache group of all lists of buckets."""
 
 _LISTED_BYTES, _DETAILS_BYTES, _INFO_BYTES = 300, 4000, 700
 """Approximate sizes in CPython of a listed bucket, a bucket's details and a `FileInfo`."""
 
 
-def object_group(bucket: str, key: str) -> tuple[str, str, str]:
-    """Return the cache group of an object."""
-    return "object", bucket, key
-
-
-def bucket_group(bucket: str) -> tuple[str, str, str]:
+def bucket_group(bucket: str) -> Group:
     """Return the cache group of a bucket's settings."""
     return "bucket", bucket, ""
 
@@ -76,33 +71,51 @@ def _listed(found: tuple[BucketInfo, ...]) -> int:
 
 
 class InvalidatingTransport:
-    """A transport whose writes invalidate the cache, whether they succeed or not.
+    """A transport whose writes invalidate the cache: every verb that can change what a read returns is a method here.
 
-    A request that is still in flight after its call has ended may arrive later: like a write of another process, it
-    becomes visible after the TTL.
+    A write invalidates after it has ended, because a read that starts in between may still get the old object. It does
+    so even if it failed or was cancelled: without a response, nobody knows whether S3 has carried it out. Such a
+    request may even arrive after its call has ended; then, like a write of another process, it becomes visible after
+    the TTL. For this reason stores confirm a reference document by its ETag before they build on it.
+
+    The other verbs are those of the transport itself, so that reads cost nothing here. The parts of an upload are among
+    them: nobody sees them before `complete_upload`.
     """
 
     def __init__(self, inner: ObjectTransport, cache: Cache) -> None:
         self._inner = inner
-        self._forget = cache.forget
-
-    def __getattr__(self, name: str) -> Any:
-        # Resolved once per verb that does not write.
-        verb = getattr(self._inner, name)
-        setattr(self, name, verb)
-        return verb
+        self._cache = cache
+        self.read = inner.read
+        self.open = inner.open
+        self.head = inner.head
+        self.tags = inner.tags
+        self.object_lock = inner.object_lock
+        self.server_name = inner.server_name
+        self.streams = inner.streams
+        self.list_files = inner.list_files
+        self.fetch_files = inner.fetch_files
+        self.list_versions = inner.list_versions
+        self.create_upload = inner.create_upload
+        self.upload_part = inner.upload_part
+        self.copy_part = inner.copy_part
+        self.abort_upload = inner.abort_upload
+        self.list_parts = inner.list_parts
+        self.list_uploads = inner.list_uploads
+        self.presign = inner.presign
+        self.recover = inner.recover
+        self.aclose = inner.aclose
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         try:
             return await self._inner.put(bucket, key, body, options)
         finally:
-            self._forget(("object", bucket, key))
+            self._cache.forget(object_group(bucket, key))
 
     async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
         try:
             return await self._inner.delete(bucket, key, options)
         finally:
-            self._forget(("object", bucket, key))
+            self._cache.forget(object_group(bucket, key))
 
     async def delete_many(
         self, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
@@ -111,13 +124,13 @@ class InvalidatingTransport:
             return await self._inner.delete_many(bucket, keys, options)
         finally:
             for key, _ in keys:
-                self._forget(("object", bucket, key))
+                self._cache.forget(object_group(bucket, key))
 
     async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
         try:
             return await self._inner.copy(source_bucket, source_key, bucket, key, options)
         finally:
-            self._forget(("object", bucket, key))
+            self._cache.forget(object_group(bucket, key))
 
     async def complete_upload(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
@@ -125,12 +138,7 @@ class InvalidatingTransport:
         try:
             return await self._inner.complete_upload(bucket, key, upload_id, parts, options)
         finally:
-            self._forget(("object", bucket, key))
-
-
-def invalidating(inner: ObjectTransport, cache: Cache) -> ObjectTransport:
-    """Wrap `inner`, so that its writes invalidate the cache."""
-    return cast("ObjectTransport", InvalidatingTransport(inner, cache))
+            self._cache.forget(object_group(bucket, key))
 
 
 def forget_after(cache: Cache, method: str, bucket: str | None) -> None:

@@ -19,7 +19,17 @@ from apm_s3 import CacheSettings, ConfigStore
 from apm_s3.errors import ConfigNotFound, ConnectFailed, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.cancellation import cancelled_everywhere
-from tests.seams.cache import Cache, entries_of, evict, grow_older, loads_of, make_cache, make_store_cache, tasks_of
+from tests.seams.cache import (
+    Cache,
+    entries_of,
+    evict,
+    grow_older,
+    loads_of,
+    make_cache,
+    make_store_cache,
+    object_group,
+    tasks_of,
+)
 
 FIRST = "global: {scrape_interval: 15s}\n"
 SECOND = "global: {scrape_interval: 30s}\n"
@@ -50,7 +60,7 @@ class Objects:
             return await self.inner.put(key, body, **options)
         finally:
             if self.cache is not None:
-                self.cache.forget(("object", self.bucket, key))
+                self.cache.forget(object_group(self.bucket, key))
 
 
 @dataclass

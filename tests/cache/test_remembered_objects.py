@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -13,6 +15,7 @@ from apm_s3.errors import (
     BucketNotFound,
     ConfigNotFound,
     ConnectFailed,
+    ConnectionLost,
     DeadlineExceeded,
     InvalidOption,
     ManagerClosed,
@@ -27,6 +30,7 @@ from tests.seams.cache import (
     BUCKET_LISTS,
     Cache,
     CachedBuckets,
+    InvalidatingTransport,
     Key,
     Policies,
     Policy,
@@ -38,6 +42,7 @@ from tests.seams.cache import (
     object_group,
 )
 from tests.seams.s3 import BucketRef, bucket_ref
+from tests.seams.transports import ObjectTransport
 from tests.servers import Server
 
 ASKED = CacheSettings(objects=True, stale_if_error=60.0)
@@ -144,7 +149,8 @@ async def test_absence_is_cached_until_the_object_is_written(s3: MemoryManager) 
     assert await s3.read_file("bucket", "missing") == b"there"
 
 
-async def test_a_timeout_ends_the_wait_of_its_caller_only(s3: MemoryManager) -> None:
+async def test_a_timeout_ends_the_wait_of_its_caller_only() -> None:
+    s3 = MemoryManager(S3Settings(cache=ASKED, retry=RetrySettings(attempts=1)))
     carry_out, may_go_on = s3.transport.read, asyncio.Event()
 
     async def slow(*arguments: Any) -> Any:
@@ -152,12 +158,14 @@ async def test_a_timeout_ends_the_wait_of_its_caller_only(s3: MemoryManager) -> 
         return await carry_out(*arguments)
 
     s3.transport.read = slow  # type: ignore[method-assign]
-    patient = asyncio.create_task(s3.read_file("bucket", "key"))
-    with pytest.raises(DeadlineExceeded):
-        await s3.read_file("bucket", "key", ReadOptions(timeout=0.01))
-    may_go_on.set()
-    assert await patient == b"one"
-    assert s3.cache.stats().coalesced == 1
+    async with s3:
+        await s3.upload_file("bucket", "key", b"one")
+        patient = asyncio.create_task(s3.read_file("bucket", "key"))
+        with pytest.raises(DeadlineExceeded):
+            await s3.read_file("bucket", "key", ReadOptions(timeout=0.01))
+        may_go_on.set()
+        assert await patient == b"one"
+        assert s3.cache.stats().coalesced == 1
 
 
 async def test_objects_of_more_than_the_allowed_size_are_not_cached() -> None:
@@ -257,6 +265,46 @@ async def test_buckets_are_cached_until_this_manager_changes_one(moto: Server, b
         with pytest.raises(BucketNotFound):
             await s3.get_bucket(bucket_name)
         assert bucket_name not in [bucket.name for bucket in await s3.list_buckets()]
+
+
+WRITING_VERBS: dict[str, tuple[Any, ...]] = {
+    "put": ("bucket", "key", b"", None),
+    "delete": ("bucket", "key", None),
+    "delete_many": ("bucket", [("other", None), ("key", "version")], None),
+    "copy": ("bucket", "other", "bucket", "key", None),
+    "complete_upload": ("bucket", "key", "upload", [], None),
+}
+"""Every verb of a transport that changes what a read of an object returns, with arguments that change "key"."""
+
+CHANGES_NO_OBJECT = {
+    *("read", "open", "head", "tags", "object_lock", "server_name", "streams", "list_files", "fetch_files"),
+    *("list_versions", "list_parts", "list_uploads", "presign", "recover", "aclose"),
+    *("create_upload", "upload_part", "copy_part", "abort_upload"),  # nobody sees the parts of an upload
+}
+
+
+def test_every_verb_of_a_transport_either_invalidates_or_changes_no_object() -> None:
+    verbs = {name for name in vars(ObjectTransport) if not name.startswith("_")}
+    methods = {name for name in vars(InvalidatingTransport) if not name.startswith("_")}
+
+    assert methods == WRITING_VERBS.keys()
+    assert verbs == methods | CHANGES_NO_OBJECT
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("verb", WRITING_VERBS)
+async def test_a_writing_verb_invalidates_what_it_wrote_even_if_it_fails(verb: str, fails: bool) -> None:
+    cache = make_cache()
+    key, policy = Key(object_group("bucket", "key"), "body"), Policy[int](cost=lambda _: 1, ttl=60.0)
+    inner = mock.AsyncMock(spec=ObjectTransport)
+    getattr(inner, verb).side_effect = ConnectionLost("no answer") if fails else None
+    await cache.fetch(key, policy, _one)
+
+    with pytest.raises(ConnectionLost) if fails else nullcontext():
+        await getattr(InvalidatingTransport(inner, cache), verb)(*WRITING_VERBS[verb])
+
+    assert cache.peek(key) is None
+    await cache.aclose()
 
 
 async def test_what_a_call_on_a_bucket_invalidates() -> None:

@@ -10,12 +10,23 @@ from unittest import mock
 import pytest
 
 from apm_s3 import S3Manager, _cache
-from apm_s3._cache import OUTAGE_PAUSE, OVERHEAD, Cache, Entries, Entry, Found, Key, Policy, SharedLevel
+from apm_s3._cache import (
+    OUTAGE_PAUSE,
+    OVERHEAD,
+    Cache,
+    Entries,
+    Entry,
+    Found,
+    Key,
+    Policy,
+    SharedLevel,
+    object_group,
+)
 from apm_s3._cache import PATIENCE as BACKEND_PATIENCE
 from apm_s3._cache import PAUSE as BACKEND_PAUSE
 from apm_s3._manager import make_cache
 from apm_s3._s3.buckets.reads import CachedBuckets
-from apm_s3._s3.caching import BUCKET_LISTS, Policies, bucket_group, forget_after, object_group
+from apm_s3._s3.caching import BUCKET_LISTS, InvalidatingTransport, Policies, bucket_group, forget_after
 from apm_s3.configs._protocol.cached_reads import StoreCache
 
 LOGGER = _cache.__name__

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from apm_s3._cache import Key
-from apm_s3._s3.caching import Policies, object_group
+from apm_s3._cache import Key, object_group
+from apm_s3._s3.caching import Policies
 from apm_s3._s3.engine import READ_DEFAULTS, Engine, within
 from apm_s3.errors import NotModified
 from apm_s3.options import ReadOptions

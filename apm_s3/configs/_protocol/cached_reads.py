@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from apm_s3._cache import Cache, Entry, Found, Key, Policy, SharedLevel
+from apm_s3._cache import Cache, Entry, Found, Group, Key, Policy, SharedLevel, object_group
 from apm_s3.configs._content.serialise import Content
 from apm_s3.configs._models import ConfigFile, Current, FileEntry, Release, ReleaseRef
 from apm_s3.configs._protocol import keys
@@ -107,9 +107,9 @@ class StoreCache:
         self._releases: Policy[Release] = Policy(cost=_release_bytes, ttl=_FOR_EVER)
         self._contents: Policy[Content] = Policy(cost=lambda content: _CONTENT_BYTES + len(content.raw), ttl=_FOR_EVER)
 
-    def group(self, key: str) -> tuple[str, str, str]:
+    def group(self, key: str) -> Group:
         """Return the cache group of an object, which a write invalidates."""
-        return "object", self._bucket, self._prefix + key
+        return object_group(self._bucket, self._prefix + key)
 
     # Reference documents ----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from apm_s3.models import FileInfo
 from tests.configs.simulation.bucket import Client
-from tests.seams.cache import Cache, SharedLevel, StoreCache
+from tests.seams.cache import Cache, SharedLevel, StoreCache, object_group
 
 MIB = 1024**2
 STALENESS = (0.0, 0.0, 0.5, 30.0)
@@ -102,4 +102,4 @@ class Forgetting:
         return self._client.versions(key)
 
     def _forget(self, key: str) -> None:
-        self._cache.forget(("object", self.bucket, key))
+        self._cache.forget(object_group(self.bucket, key))
