@@ -18,7 +18,7 @@ from apm_s3.configs._content.files import check_tool
 from apm_s3.configs._content.overlays import inputs_of, is_internal, is_reserved
 from apm_s3.configs._content.serialise import Content
 from apm_s3.errors import ConfigNotFound, InvalidOption
-from apm_s3.reports import Severity, ValidationReport
+from apm_s3.reports import Severity, ValidationReport, is_rule_among
 from apm_s3.validators import parse_document
 from apm_s3.validators._checking import MatcherMode, parse_version
 from apm_s3.validators._validation.validate import Level
@@ -157,7 +157,7 @@ class ValidationRules:
 
     def covers(self, rule: str) -> bool:
         """Return whether a warning of `rule` counts as an error."""
-        return EVERY in self.warnings_as_errors or rule in self.warnings_as_errors
+        return EVERY in self.warnings_as_errors or is_rule_among(rule, self.warnings_as_errors)
 
     def applied(self, report: ValidationReport) -> ValidationReport:
         """Turn the warnings of `report` that count as errors into errors."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.errors import InvalidOption
-from apm_s3.reports import Issue, Severity, ValidationReport
+from apm_s3.reports import Issue, Rule, Severity, ValidationReport
 from apm_s3.validators._reading.documents import Format, from_data, read_document
 from apm_s3.validators._reading.nodes import (
     MAPPING,
@@ -146,7 +146,7 @@ def check_top_level(root: Node | None, known: Collection[str], context: Context)
     return root
 
 
-PLAIN_SECRET = "plain-text-secret"  # noqa: S105 - the name of a rule
+PLAIN_SECRET: Rule = "plain-text-secret"  # noqa: S105 - the name of a rule
 """The rule against plain-text secrets."""
 
 
@@ -335,7 +335,7 @@ class Context:
         node: Node,
         path: Path,
         offset: int,
-        rule: str,
+        rule: Rule,
         message: str,
         hint: str | None = None,
         *,
@@ -347,15 +347,15 @@ class Context:
             return replace(found, line=place[0], column=place[1])
         return replace(found, message=f"{message}, at character {offset + 1}") if offset else found
 
-    def error(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
+    def error(self, node: Node, path: Path, rule: Rule, message: str, hint: str | None = None) -> None:
         """Report an error at `node`."""
         self.add(problem(Severity.ERROR, path, node, rule, message, hint))
 
-    def warn(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
+    def warn(self, node: Node, path: Path, rule: Rule, message: str, hint: str | None = None) -> None:
         """Report a warning at `node`."""
         self.add(problem(Severity.WARNING, path, node, rule, message, hint))
 
-    def notice(self, node: Node, path: Path, rule: str, message: str) -> None:
+    def notice(self, node: Node, path: Path, rule: Rule, message: str) -> None:
         """Report something noteworthy at `node` that may be intended."""
         self.add(problem(Severity.INFO, path, node, rule, message, None))
 
@@ -610,7 +610,7 @@ class Member:
         """Return what its own check recorded."""
         return [mention for mention in self.result.mentions if mention.what == what]
 
-    def report(self, severity: Severity, mention: Mention, rule: str, message: str, hint: str | None = None) -> None:
+    def report(self, severity: Severity, mention: Mention, rule: Rule, message: str, hint: str | None = None) -> None:
         """Report an issue at a mention."""
         self.context.add(Issue(severity, mention.path, mention.line, mention.column, rule, message, hint))
 
@@ -625,7 +625,7 @@ def report_repeated(what: str, found: Iterable[tuple[Member, Mention]]) -> None:
     for member, mention in found:
         if mention.text in first:
             message = f"{what} {mention.text[:80]!r} is already defined in {first[mention.text]}"
-            member.report(Severity.ERROR, mention, "duplicate", message)
+            member.report(Severity.ERROR, mention, "duplicate-name", message)
         else:
             first[mention.text] = f"{member.name}, {mention.path}"
 

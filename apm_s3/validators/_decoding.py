@@ -30,6 +30,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final
 
+from apm_s3.reports import Rule
 from apm_s3.validators._checking import Context, Version, nearest
 from apm_s3.validators._query.kit import Expr, QueryProblem
 from apm_s3.validators._reading.nodes import (
@@ -262,7 +263,7 @@ class Mismatch(Exception):
     `offset` is the position of the problem in the text, None if the whole text is wrong.
     """
 
-    def __init__(self, rule: str, message: str, hint: str | None = None, offset: int | None = None) -> None:
+    def __init__(self, rule: Rule, message: str, hint: str | None = None, offset: int | None = None) -> None:
         super().__init__(message)
         self.rule = rule
         self.message = message
@@ -492,23 +493,26 @@ _TYPES = {
 """The types that a rule cannot have, with a hint."""
 
 
-def report_query(owner: Struct, field: str, language: str, problem: QueryProblem, context: Context) -> None:
+_LANGUAGES = {"promql": "PromQL", "logql": "LogQL"}
+
+
+def report_query(owner: Struct, field: str, rule: Rule, problem: QueryProblem, context: Context) -> None:
     """Report `problem` in the query in `field` of `owner`."""
     node, path = owner.place(field)
-    message = f"invalid {language}: {problem.message}"
-    context.add(context.issue_inside(node, path, problem.start, language.lower(), message, problem.hint))
+    message = f"invalid {_LANGUAGES.get(rule, rule)}: {problem.message}"
+    context.add(context.issue_inside(node, path, problem.start, rule, message, problem.hint))
 
 
 def check_rule_query(
-    rule: Struct, expression: str, language: str, parse: Callable[[str, Version | None], Expr], context: Context
+    owner: Struct, expression: str, rule: Rule, parse: Callable[[str, Version | None], Expr], context: Context
 ) -> None:
     """Check the expression of a rule. One that is neither a vector nor a number is loaded, but always fails."""
     try:
         tree = parse(expression, context.target)
     except QueryProblem as exc:
-        report_query(rule, "expr", language, exc, context)
+        report_query(owner, "expr", rule, exc, context)
         return
     if tree.type in _TYPES:
         found, hint = _TYPES[tree.type]
-        node, path = rule.place("expr")
+        node, path = owner.place("expr")
         context.warn(node, path, "query-type", f"a rule needs an instant vector or a number, got {found}", hint)

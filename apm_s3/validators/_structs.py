@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from apm_s3.reports import Rule
 from apm_s3.validators._checking import Context, Version, parse_version
 from apm_s3.validators._reading.nodes import Node, Path
 
@@ -118,7 +119,7 @@ class Struct:
         return key
 
     def error(
-        self, context: Context, where: Where, rule: str, message: str, hint: str | None = None, *, at_key: bool = False
+        self, context: Context, where: Where, rule: Rule, message: str, hint: str | None = None, *, at_key: bool = False
     ) -> None:
         """Report an error at the value of a field, or at the struct if the field is absent.
 
@@ -134,7 +135,7 @@ class Struct:
         """Report a value that is not one of the `allowed` values."""
         self.error(context, where, "enum", unknown_message(what, value, allowed), context.hint(value, allowed))
 
-    def warn(self, context: Context, where: Where, rule: str, message: str) -> None:
+    def warn(self, context: Context, where: Where, rule: Rule, message: str) -> None:
         """Report a warning at a field, or at the struct if the field is absent."""
         steps = (where,) if isinstance(where, str) else where
         node, path = self.place(*steps)
@@ -241,7 +242,11 @@ def check_no_nulls(owner: Struct, field: str, what: str, context: Context) -> No
 
 
 def at_most_one(
-    struct: Struct, context: Context, names: Collection[str], rule: str = "exclusive-fields", message: str | None = None
+    struct: Struct,
+    context: Context,
+    names: Collection[str],
+    rule: Rule = "exclusive-fields",
+    message: str | None = None,
 ) -> bool:
     """Report if more than one of `names` is set, and return whether this is the case."""
     used = [name for name in names if not struct.empty(name) and name not in struct.failed]
@@ -266,7 +271,7 @@ class GroupRule:
     all_of: tuple[str, ...] | list[str] = ()
     none_of: tuple[str, ...] | list[str] = ()
     when: Mapping[str, Collection[Any]] = field(default_factory=dict)
-    rule: str = "exclusive-fields"
+    rule: Rule = "exclusive-fields"
     message: str | None = None
 
     def check(self, struct: Struct, context: Context) -> None:

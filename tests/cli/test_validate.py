@@ -151,7 +151,7 @@ def test_a_single_file_is_checked_with_its_bundle_if_asked(local: Shell) -> None
 
     assert [each["file"] for each in alone["files"]] == [path]
     assert [each["file"] for each in together["files"]] == ["prometheus/prometheus.yml", path]
-    assert {"unused-file", "no-matching-file"} & {each["rule"] for each in together["issues"]}
+    assert "unused-file" in {each["rule"] for each in together["issues"]}
 
 
 def test_warnings_fail_only_if_asked(local: Shell) -> None:
@@ -278,7 +278,7 @@ def test_sarif_has_a_line_for_each_result_because_github_requires_it(local: Shel
 
 
 def test_a_file_name_that_is_not_utf_8_is_percent_encoded_in_sarif() -> None:
-    found = Found("loki", "\udcff.yml", 1, 1, Severity.ERROR, "rule", "bad", None, "")
+    found = Found("loki", "\udcff.yml", 1, 1, Severity.ERROR, "enum", "bad", None, "")
 
     log = json.loads(render(Findings([found], {found.file: "loki"}), Format.sarif))
 

@@ -8,30 +8,22 @@ from typing import Any
 
 import yaml
 
-from apm_s3.reports import ValidationReport
+from apm_s3.reports import RENAMED, RULES, Rule, ValidationReport
 from apm_s3.validators import validate_bundle, validate_config
 
 PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
 LANGUAGES = {".json": "json", ".ini": "ini", ".tmpl": "text", ".js": "text"}
-UNSHOWN = {
-    "invalid-utf8": "The file is not valid UTF-8.",
-    "label-value": "This cannot be the value of a label.",
-    "no-main-file": "The bundle has no main file of its tool. Only uploads and `configs.validate` tell; it is a warning.",
-    "nul-byte": "The file contains a NUL byte, so it is not text.",
-    "plain-text-secret": "A secret is in plain text. Only uploads and `configs.validate` look for secrets; it is a warning.",
-    "too-deep": "The document is nested too deeply to be read.",
-    "too-large": "The document is too large to be read.",
-    "too-many-values": "The document has too many values to be read.",
-    "unsupported-type": "Data passed as a mapping contains something that no file can hold.",
-    "yaml-tag": "The tag is not one that the tool reads.",
-}
-"""Rules without an example, because it would be long, or no text."""
+UNSHOWN: frozenset[Rule] = frozenset((
+    "amtool", "invalid-utf8", "label-value", "no-main-file", "nul-byte", "overlay", "plain-text-secret", "promtool", "too-deep",
+    "too-large", "too-many-values", "undeclared-variable", "unsupported-type", "yaml-tag",
+))  # fmt: skip
+"""Rules without an example, because it would be long, no text, or more than a validator."""
 HEAD = """\
 # Validation rules
 
 Each problem in a report has the name of a rule, the last word in its line. These are the rules, each with an example and what
 the report says about it. `apm-s3 config validate` prints the same lines; `--fail-on warning` also refuses warnings. An
-environment's `warnings_as_errors` takes the names of rules.
+environment's `warnings_as_errors` takes the names of rules, also those of earlier versions.
 """
 
 
@@ -39,8 +31,7 @@ environment's `warnings_as_errors` takes the names of rules.
 class Example:
     """One rule."""
 
-    rule: str
-    meaning: str
+    rule: Rule
     tool: Any
     text: str = ""
     files: dict[str, str] | None = None
@@ -59,7 +50,7 @@ class Example:
             f"`{name}`:\n\n{self._block(name, text)}" if self.files else self._block(name, text)
             for name, text in (self.files or {self._name(): self.text}).items()
         )
-        return f"## {self.rule}\n\n{self.meaning}\n\n{shown}\n```text\n{found}\n```\n"
+        return f"## {self.rule}\n\n{RULES[self.rule]}\n\n{shown}\n```text\n{found}\n```\n"
 
     def _name(self) -> str:
         if self.name is not None:
@@ -78,8 +69,9 @@ EXAMPLES = [Example(**entry) for entry in yaml.safe_load(Path(__file__).with_nam
 def render() -> str:
     """The page, as it should be."""
     entries = {example.rule: example.render() for example in EXAMPLES}
-    entries |= {rule: f"## {rule}\n\n{meaning}\n" for rule, meaning in UNSHOWN.items()}
-    return "\n".join([HEAD, *(entries[rule] for rule in sorted(entries))])
+    entries |= {rule: f"## {rule}\n\n{RULES[rule]}\n" for rule in UNSHOWN}
+    renamed = ", ".join(f"`{old}` (now `{rule}`)" for old, rule in RENAMED.items())
+    return "\n".join([HEAD, f"Earlier names are {renamed}.\n", *(entries[rule] for rule in sorted(entries))])
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def test_a_dashboard_is_recognised_and_accepted() -> None:
     ("text", "path", "rule"),
     [
         ("[]", "", "wrong-type"),
-        (dashboard(title=""), "title", "required"),
+        (dashboard(title=""), "title", "required-field"),
         (dashboard(title=7), "title", "wrong-type"),
         (dashboard(uid="x" * 41), "uid", "uid"),
         (dashboard(uid="a/b"), "uid", "uid"),
@@ -95,7 +95,7 @@ def test_a_dashboard_is_recognised_and_accepted() -> None:
         (dashboard(panels={}), "panels", "wrong-type"),
         (dashboard(panels=["x"]), "panels[0]", "wrong-type"),
         (dashboard(templating=[1]), "templating", "wrong-type"),
-        (json.dumps({"dashboard": DASHBOARD}), "title", "required"),
+        (json.dumps({"dashboard": DASHBOARD}), "title", "required-field"),
         ('{"title": "x",}', "", "json-syntax"),
     ],
 )
@@ -108,10 +108,10 @@ def test_each_violated_dashboard_rule_is_refused(text: str, path: str, rule: str
     [
         ({"schemaVersion": 999}, "schemaVersion", "schema-version"),
         ({"schemaVersion": "x"}, "schemaVersion", "schema-version"),
-        ({"panels": [{"id": 1, "type": "a"}, {"id": 1, "type": "b"}]}, "panels[1].id", "duplicate"),
-        ({"panels": [{"id": 1}]}, "panels[0].type", "required"),
+        ({"panels": [{"id": 1, "type": "a"}, {"id": 1, "type": "b"}]}, "panels[1].id", "duplicate-name"),
+        ({"panels": [{"id": 1}]}, "panels[0].type", "required-field"),
         ({"panels": [{"type": "a", "datasource": "$other"}]}, "panels[0].datasource", "undefined-reference"),
-        ({"templating": {"list": [{"type": "query"}]}, "panels": []}, "templating.list[0].name", "required"),
+        ({"templating": {"list": [{"type": "query"}]}, "panels": []}, "templating.list[0].name", "required-field"),
     ],
 )
 def test_a_dashboard_that_would_be_displayed_wrongly_gets_a_warning(
@@ -123,7 +123,7 @@ def test_a_dashboard_that_would_be_displayed_wrongly_gets_a_warning(
 def test_the_spec_of_a_resource_is_checked_as_a_dashboard() -> None:
     resource = {"apiVersion": "dashboard.grafana.app/v1beta1", "kind": "Dashboard", "metadata": {"name": "x"}}
     assert found(json.dumps({**resource, "spec": DASHBOARD}), "dashboard") == []
-    assert found(json.dumps({**resource, "spec": {}}), "dashboard") == [("error", "spec.title", "required")]
+    assert found(json.dumps({**resource, "spec": {}}), "dashboard") == [("error", "spec.title", "required-field")]
 
 
 def bundle(**files: str) -> list[tuple[str | None, str, str, str]]:
@@ -162,8 +162,8 @@ def test_an_organisation_has_one_default_data_source_across_files() -> None:
 
 def test_uids_must_be_unique_across_files() -> None:
     again = "apiVersion: 1\ndatasources: [{name: P2, type: prometheus, uid: prom}]\n"
-    assert bundle(a_yaml=SOURCES, b_yaml=again) == [("b.yaml", "error", "datasources[0].uid", "duplicate")]
-    assert bundle(a_json=dashboard(), b_json=dashboard()) == [("b.json", "error", "uid", "duplicate")]
+    assert bundle(a_yaml=SOURCES, b_yaml=again) == [("b.yaml", "error", "datasources[0].uid", "duplicate-name")]
+    assert bundle(a_json=dashboard(), b_json=dashboard()) == [("b.json", "error", "uid", "duplicate-name")]
 
 
 def test_a_data_source_that_is_not_provisioned_gets_a_warning() -> None:

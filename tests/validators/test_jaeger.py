@@ -10,12 +10,12 @@ from tests.validators.good import JAEGER, SAMPLING, errors
 
 def test_missing_sections_are_reported_by_name() -> None:
     found = errors("jaeger", "processors: {batch: }\n")
-    assert {path for path, rule in found if rule == "required"} == {"receivers", "exporters", "service"}
+    assert {path for path, rule in found if rule == "required-field"} == {"receivers", "exporters", "service"}
 
 
 def test_storage_without_a_backend_is_refused() -> None:
     text = JAEGER[: JAEGER.index("    backends:")] + JAEGER[JAEGER.index("    metric_backends:") :]
-    assert ("extensions.jaeger_storage.backends", "required") in errors("jaeger", text)
+    assert ("extensions.jaeger_storage.backends", "required-field") in errors("jaeger", text)
 
 
 def test_a_typo_gets_a_hint() -> None:
@@ -32,12 +32,12 @@ def test_values_with_variables_are_not_checked() -> None:
     ("old", "new", "rule"),
     [
         ('"ratelimiting"', '"adaptive"', "strategy-type"),
-        ("0.5", "1.5", "range"),
-        ('"param": 2', '"param": -2', "range"),
+        ("0.5", "1.5", "out-of-range"),
+        ('"param": 2', '"param": -2', "out-of-range"),
         (
             '"service_strategies": [',
             '"service_strategies": [{"service": "api", "type": "probabilistic", "param": 0},',
-            "duplicate",
+            "duplicate-name",
         ),
     ],
 )
@@ -85,8 +85,8 @@ def test_a_value_from_a_variable_does_not_count_as_missing(text: str) -> None:
         ("ai: {agent_url: '', mcp: {}}", []),
         ("ai: {agent_url: 'ws://a:1', health_check_interval: 0}", []),
         ("ai: {agent_url: '', enable_mcp: true}", []),
-        ("ai: {agent_url: ''}", [("ai.agent_url", "required")]),
-        ("ai: {agent_url: '', enable_mcp: false}", [("ai.agent_url", "required")]),
+        ("ai: {agent_url: ''}", [("ai.agent_url", "required-field")]),
+        ("ai: {agent_url: '', enable_mcp: false}", [("ai.agent_url", "required-field")]),
         ("ai: {enable_mpc: true}", [("ai.enable_mpc", "unknown-field")]),
     ],
 )

@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-import ast
-import re
+import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import apm_s3.validators
+from apm_s3.configs import EnvironmentSettings
+from apm_s3.reports import RENAMED, RULES, Issue, Rule, Severity, ValidationReport
 from tests.validators.rules import EXAMPLES, PAGE, UNSHOWN, Example, render
 
-FUNCTIONS = {"error", "warn", "report", "Mismatch", "Unreadable", "Issue", "_error"}
-NO_RULES = {"virtual-hosted", "utf-8"}
+DATA = Path(apm_s3.validators.__file__).with_name("_data")
 
 
-def rules_in_the_code() -> set[str]:
-    """The names with a hyphen that functions which report problems get: a rule of one word looks like a field."""
-    found = set()
-    for path in Path(apm_s3.validators.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call):
-                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                values = [*node.args, *(keyword.value for keyword in node.keywords)]
-                if name in FUNCTIONS:
-                    found |= {value.value for value in values if isinstance(value, ast.Constant)}
-    return {rule for rule in found if isinstance(rule, str) and re.fullmatch("[a-z0-9]+(-[a-z0-9]+)+", rule)}
+def test_every_rule_of_the_code_has_a_meaning() -> None:
+    assert set(get_args(Rule)) == set(RULES)
+    assert list(RULES) == sorted(RULES)
+
+
+def test_every_rule_of_the_tables_of_fields_has_a_meaning() -> None:
+    tables = [json.loads(path.read_text("utf-8")) for path in DATA.glob("*.json")]
+    named = {
+        group["rule"]
+        for table in tables
+        for groups in table.get("groups", {}).values()
+        for group in groups
+        if "rule" in group
+    }
+    assert named <= RULES.keys()
 
 
 def test_every_rule_is_on_the_page() -> None:
     shown = {example.rule for example in EXAMPLES}
-    assert not shown & UNSHOWN.keys()
-    assert rules_in_the_code() - NO_RULES <= shown | UNSHOWN.keys()
+    assert not shown & UNSHOWN
+    assert shown | UNSHOWN == RULES.keys()
+
+
+@pytest.mark.parametrize(("old", "rule"), RENAMED.items())
+def test_a_setting_with_the_earlier_name_of_a_rule_goes_on_to_work(old: str, rule: Rule) -> None:
+    warning = Issue(Severity.WARNING, "", None, None, rule, "a message")
+    report = ValidationReport("grafana", "config", None, (warning,))
+    assert not EnvironmentSettings(warnings_as_errors=(old,)).rules("grafana").applied(report).ok
+    assert EnvironmentSettings(warnings_as_errors=("access",)).rules("grafana").applied(report).ok
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.rule)

@@ -186,4 +186,4 @@ def test_a_thousand_warnings_hide_no_error():
 
     report = validate_config("grafana", {"title": "", "panels": panels}, kind="dashboard")
 
-    assert [issue.rule for issue in report.errors] == ["required"], report.errors
+    assert [issue.rule for issue in report.errors] == ["required-field"], report.errors

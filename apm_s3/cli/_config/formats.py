@@ -15,7 +15,7 @@ from typing import Any
 from apm_s3._version import __version__
 from apm_s3.cli._output import counted
 from apm_s3.cli._statuses import clean
-from apm_s3.reports import Severity
+from apm_s3.reports import RULES, Rule, Severity
 
 _HOME = "https://pypi.org/project/apm-s3/"
 _WIDTH = 160
@@ -51,7 +51,7 @@ class Found:
     line: int | None
     column: int | None
     severity: Severity
-    rule: str
+    rule: Rule
     message: str
     hint: str | None
     path: str
@@ -197,13 +197,13 @@ def _as_sarif(findings: Findings) -> str:
     return f"{json.dumps(document, indent=2)}\n"
 
 
-def _sarif_rule(rule: str) -> dict[str, Any]:
+def _sarif_rule(rule: Rule) -> dict[str, Any]:
     """Return a rule with all that GitHub's code scanning requires of one."""
     words = rule.replace("-", " ")
     return {
         "id": rule,
         "shortDescription": {"text": words},
-        "fullDescription": {"text": f"The rule {rule} of apm-s3 config validate."},
+        "fullDescription": {"text": RULES[rule]},
         "help": {"text": "The page on validation rules in the documentation of apm-s3 has an example that breaks it."},
     }
 

@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from apm_s3.reports import Issue, Severity
+from apm_s3.reports import Issue, Rule, Severity
 
 _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _PROPERTIES = re.compile(r"(?:[!&][^\s]*[ \t\r\n]+)*")
@@ -308,7 +308,7 @@ def render_step(step: str | int) -> str:
 class Unreadable(Exception):
     """The text is not a document of its format, or is over a limit. Never leaves the validators."""
 
-    def __init__(self, rule: str, message: str, line: int | None = None, column: int | None = None) -> None:
+    def __init__(self, rule: Rule, message: str, line: int | None = None, column: int | None = None) -> None:
         super().__init__(message)
         self.rule = rule
         self.message = message
@@ -326,7 +326,7 @@ class Document:
         self.issues = list(issues)
 
 
-def problem(severity: Severity, path: Path, node: Node, rule: str, message: str, hint: str | None = None) -> Issue:
+def problem(severity: Severity, path: Path, node: Node, rule: Rule, message: str, hint: str | None = None) -> Issue:
     """Create an issue at `node`."""
     return Issue(severity, render_path(path), node.line or None, node.column or None, rule, message, hint)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
-from apm_s3.reports import Issue, Severity
+from apm_s3.reports import Issue, Rule, Severity
 from apm_s3.validators._reading.nodes import (
     MAPPING,
     MAX_DEPTH,
@@ -297,7 +297,7 @@ class _Composer:
                     entries[name] = entry
                     parent.merged.add(name)
 
-    def _error(self, node: Node, rule: str, message: str, step: str = "", hint: str | None = None) -> None:
+    def _error(self, node: Node, rule: Rule, message: str, step: str = "", hint: str | None = None) -> None:
         steps = [_step(collection) for collection in self._open[:-1]]
         path = ".".join([step for step in (*steps, step) if step]).replace(".[", "[")
         self._issues.append(Issue(Severity.ERROR, path, node.line, node.column, rule, message, hint))

@@ -12,11 +12,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from apm_s3._processes import clean_environment, find_program, limit_process
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import Context, Version
 from apm_s3.validators._reading.nodes import MAPPING, SEQUENCE, Node, decode_binary
+
+Program = Literal["promtool", "amtool"]
 
 DEADLINE = 20.0
 """Seconds; promtool needs 0.2 for 500 KB."""
@@ -24,7 +27,7 @@ MEMORY = 1024**3
 """Bytes; promtool needs 60 MB for 500 KB."""
 _MAX_OUTPUT = 1024**2
 _NEWEST: dict[str, Version] = {"promtool": (3, 14), "amtool": (0, 34)}
-_COMMANDS = {
+_COMMANDS: dict[tuple[str, str], tuple[Program, *tuple[str, ...]]] = {
     ("prometheus", "config"): ("promtool", "check", "config", "--syntax-only", "--lint=none"),
     ("prometheus", "rules"): ("promtool", "check", "rules", "--lint=none"),
     ("alertmanager", "config"): ("amtool", "check-config"),
@@ -84,7 +87,7 @@ def ask_tool(tool: str, kind: str, text: str, root: Node | None, context: Contex
             context.add(issue)
 
 
-def _refuses(program: str, root: Node | None, context: Context) -> bool:
+def _refuses(program: Program, root: Node | None, context: Context) -> bool:
     """Report a path that leads out of the document's folder, and return whether there is one."""
     for name, node in _paths(root):
         if _leads_out(node):
@@ -150,7 +153,7 @@ def _version(program: str, folder: str) -> Version:
     return (int(match[1]), int(match[2])) if match else (0,)
 
 
-def _issues(program: str, version: Version, output: str, text: str, context: Context) -> Iterator[Issue]:
+def _issues(program: Program, version: Version, output: str, text: str, context: Context) -> Iterator[Issue]:
     severity = Severity.ERROR if version >= (context.target or _NEWEST[program]) else Severity.WARNING
     release = ".".join(map(str, version))
     for line, column, reason in _reasons(program, output):

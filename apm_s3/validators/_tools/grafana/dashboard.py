@@ -34,7 +34,7 @@ def check_dashboard(root: Node, context: Context) -> None:
         hint = (
             "the dashboard is inside 'dashboard': provision only that object" if "dashboard" in root.entries else None
         )
-        context.error(title or root, (path, "title"), "required", "a dashboard needs a title", hint)
+        context.error(title or root, (path, "title"), "required-field", "a dashboard needs a title", hint)
     elif title is not None and not _is_json_text(title):
         context.error(title, (path, "title"), "wrong-type", "expected a string")
     _check_uid(model, path, context)
@@ -118,13 +118,13 @@ def _check_variables(model: Node, path: Path, context: Context) -> set[str]:
     for variable, where in objects(templating, at, "list", context):
         name = field(variable, "name")
         if name is None or is_absent(name):
-            context.warn(variable, (where, "name"), "required", "a variable needs a name")
+            context.warn(variable, (where, "name"), "required-field", "a variable needs a name")
             continue
         if name.kind != SCALAR:
             context.error(name, (where, "name"), "wrong-type", "expected a string")
             continue
         if name.text in names:
-            context.warn(name, (where, "name"), "duplicate", f"variable {name.text[:80]!r} is defined twice")
+            context.warn(name, (where, "name"), "duplicate-name", f"variable {name.text[:80]!r} is defined twice")
         names.add(name.text)
     return names
 
@@ -135,10 +135,10 @@ def _check_panels(model: Node, path: Path, variables: set[str], context: Context
         identity = field(panel, "id")
         if identity is not None and identity.kind == SCALAR and not is_absent(identity):
             if identity.text in seen:
-                context.warn(identity, (at, "id"), "duplicate", f"panel id {identity.text[:20]} is used twice")
+                context.warn(identity, (at, "id"), "duplicate-name", f"panel id {identity.text[:20]} is used twice")
             seen.add(identity.text)
         if is_absent(field(panel, "type")) and field(panel, "libraryPanel") is None:
-            context.warn(panel, (at, "type"), "required", "a panel needs a type")
+            context.warn(panel, (at, "type"), "required-field", "a panel needs a type")
         _check_panel_source(panel, at, variables, context)
 
 

@@ -39,7 +39,7 @@ def _require(node: Node, path: Path, name: str, what: str, context: Context) -> 
     if not is_absent(value):
         expect_text(node, path, name, context)
         return True
-    context.error(value or node, (path, name), "required", f"{what} needs a {name}")
+    context.error(value or node, (path, name), "required-field", f"{what} needs a {name}")
     return False
 
 
@@ -57,7 +57,7 @@ def _check_choice(node: Node, path: Path, name: str, choices: tuple[str, ...], c
         return
     if value.kind != SCALAR or value.text not in choices:
         hint = context.hint(value.text, choices) if value.kind == SCALAR else None
-        context.error(value, (path, name), "choice", f"expected one of {', '.join(choices)}", hint)
+        context.error(value, (path, name), "enum", f"expected one of {', '.join(choices)}", hint)
 
 
 def _check_group(group: Node, path: Path, context: Context) -> None:
@@ -80,7 +80,7 @@ def _check_rule(rule: Node, path: Path, context: Context) -> None:
         _require(rule, path, "condition", "a rule", context)
     data = field(rule, "data")
     if data is None or is_absent(data) or not getattr(data, "items", True):
-        context.error(data or rule, (path, "data"), "required", "a rule needs data: its queries and expressions")
+        context.error(data or rule, (path, "data"), "required-field", "a rule needs data: its queries and expressions")
     else:
         for query, at in objects(rule, path, "data", context):
             expect_text(query, at, "refId", context)
@@ -101,7 +101,7 @@ def _check_contact_point(point: Node, path: Path, context: Context) -> None:
         _require(receiver, at, "type", "a receiver", context)
         settings = field(receiver, "settings")
         if settings is None or is_absent(settings):
-            context.error(receiver, (at, "settings"), "required", "a receiver needs settings")
+            context.error(receiver, (at, "settings"), "required-field", "a receiver needs settings")
         else:
             expect_mapping(settings, (at, "settings"), context)
 
@@ -175,7 +175,7 @@ def check_provisioning(root: Node, context: Context) -> None:
 
 def _check_app(app: Node, path: Path, context: Context) -> None:
     if is_absent(field(app, "type")):
-        context.error(app, (path, "type"), "required", "an app needs its plugin's type")
+        context.error(app, (path, "type"), "required-field", "an app needs its plugin's type")
     expect_bool(app, path, "disabled", context)
 
 
@@ -205,7 +205,7 @@ def _check_data_sources(root: Node, context: Context) -> None:
             expect_text(source, path, name, context)
         for name in ("name", "type"):
             if is_absent(field(source, name)):
-                context.warn(source, (path, name), "required", f"a data source needs a {name}")
+                context.warn(source, (path, name), "required-field", f"a data source needs a {name}")
         for name in ("orgId", "org_id", "version"):
             expect_integer(source, path, name, context)
         for name in ("isDefault", "is_default", "basicAuth", "withCredentials", "editable"):
@@ -238,7 +238,7 @@ def _check_provider(provider: Node, path: Path, context: Context) -> None:
     for name in ("disableDeletion", "editable", "allowUiUpdates"):
         expect_bool(provider, path, name, context)
     if is_absent(field(provider, "name")):
-        context.warn(provider, (path, "name"), "required", "a provider needs a name")
+        context.warn(provider, (path, "name"), "required-field", "a provider needs a name")
     kind = field(provider, "type")
     options = field(provider, "options")
     if options is not None and not expect_mapping(options, (path, "options"), context):
@@ -247,7 +247,7 @@ def _check_provider(provider: Node, path: Path, context: Context) -> None:
         message = "Grafana supports only providers of type file"
         context.error(kind or provider, (path, "type"), "provider-type", message)
     elif options is None or (is_absent(field(options, "path")) and is_absent(field(options, "folder"))):
-        context.error(provider, ((path, "options"), "path"), "required", "a file provider needs options.path")
+        context.error(provider, ((path, "options"), "path"), "required-field", "a file provider needs options.path")
 
 
 def _check_legacy_provider(item: Node, path: Path, context: Context) -> None:
@@ -257,7 +257,7 @@ def _check_legacy_provider(item: Node, path: Path, context: Context) -> None:
     if options is None or (options.kind == MAPPING and is_absent(field(options, "path"))):
         legacy = options is not None and not is_absent(field(options, "folder"))
         if not legacy:
-            context.error(item, ((path, "options"), "path"), "required", "a file provider needs options.path")
+            context.error(item, ((path, "options"), "path"), "required-field", "a file provider needs options.path")
 
 
 _SOURCE_UID, _SOURCE_NAME, _DEFAULT = "data source uid", "data source name", "default data source of organisation"

@@ -123,7 +123,7 @@ def _texts(expected: str) -> Codec:
 
 def _require(struct: Struct, name: str, context: Context, message: str) -> None:
     """Report that the field `name` is missing."""
-    context.error(struct.key(name) or struct.node, (struct.path, name), "required", message)
+    context.error(struct.key(name) or struct.node, (struct.path, name), "required-field", message)
 
 
 def _needs_backend(field: str) -> Hook:
@@ -144,7 +144,7 @@ def _check_storage(storage: Struct, context: Context) -> None:
             if backend is None:
                 kinds = config_schema().table[_BACKENDS[field]]
                 message = f"name one kind of storage: {', '.join(sorted(kinds))}"
-                storage.error(context, (field, name), "required", message, at_key=True)
+                storage.error(context, (field, name), "required-field", message, at_key=True)
 
 
 def _check_backend(backend: Struct, context: Context) -> None:
@@ -152,7 +152,7 @@ def _check_backend(backend: Struct, context: Context) -> None:
     given = [name for name in kinds if backend.given(name)]
     if len(given) != 1 and len([name for name in backend.node.entries if name in kinds]) != 1:
         message = f"a backend has exactly one kind of storage, not {len(given)}: {', '.join(sorted(kinds))}"
-        context.error(backend.node, backend.path, "exactly-one", message)
+        context.error(backend.node, backend.path, "exclusive-fields", message)
 
 
 def _check_ai(ai: Struct, context: Context) -> None:
@@ -161,13 +161,13 @@ def _check_ai(ai: Struct, context: Context) -> None:
     if agent is None or agent.kind != SCALAR or agent.text or ai.failed & {"enable_mcp", "mcp"}:
         return
     if enabled is None or (enabled.kind == SCALAR and resolve_plain(enabled.text) is False):
-        ai.error(context, "agent_url", "required", "ai needs an agent_url (the chat) or mcp (tools for agents)")
+        ai.error(context, "agent_url", "required-field", "ai needs an agent_url (the chat) or mcp (tools for agents)")
 
 
 def _check_query(query: Struct, context: Context) -> None:
     if query.empty("storage"):
         path: Path = ((query.path, "storage"), "traces")
-        context.error(query.node, path, "required", "storage.traces must name a storage backend")
+        context.error(query.node, path, "required-field", "storage.traces must name a storage backend")
     text = getattr(query.get("base_path"), "text", "")
     if text not in ("", "/") and (not text.startswith("/") or posixpath.normpath(text) != text):
         message = "must begin with / and have no empty, '.' or '..' segments"
@@ -178,7 +178,7 @@ def _check_sampling(sampling: Struct, context: Context) -> None:
     given = [name for name in ("file", "adaptive") if name in sampling.node.entries]
     if len(given) != 1:
         message = f"needs exactly one of file, adaptive, not {len(given)}"
-        context.error(sampling.node, sampling.path, "exactly-one", message)
+        context.error(sampling.node, sampling.path, "exclusive-fields", message)
 
 
 _REFERENCES = (
@@ -239,7 +239,7 @@ def _check_processors(pipeline: Struct, context: Context) -> None:
     for index, text in pipeline.strings("processors"):
         if text in seen:
             message = f"processor {text!r} is listed twice in this pipeline"
-            pipeline.error(context, ("processors", index), "duplicate", message)
+            pipeline.error(context, ("processors", index), "duplicate-name", message)
         seen.add(text)
 
 
@@ -265,7 +265,7 @@ class _Service:
         self._check_references(self._service, "extensions")
         if self._service.empty("pipelines"):
             path: Path = (self._service.path, "pipelines")
-            self._context.error(self._service.node, path, "required", "at least one pipeline is required")
+            self._context.error(self._service.node, path, "required-field", "at least one pipeline is required")
         for name, pipeline in (self._service.get("pipelines") or {}).items():
             self._check_pipeline(name, pipeline)
         self._check_connectors()
@@ -277,7 +277,7 @@ class _Service:
             self._service.error(self._context, where, "pipeline-id", message, at_key=True)
         if pipeline is None:
             message = "a pipeline needs receivers and exporters"
-            self._service.error(self._context, where, "required", message, at_key=True)
+            self._service.error(self._context, where, "required-field", message, at_key=True)
         if not isinstance(pipeline, Struct):
             return
         self._check_references(pipeline, "processors")

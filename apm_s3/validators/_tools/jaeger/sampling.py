@@ -35,7 +35,7 @@ def check_sampling(root: Node, context: Context) -> None:
             continue
         name = service[1].text
         if name in seen:
-            context.warn(service[1], (path, "service"), "duplicate", f"service {name[:80]!r} is listed twice")
+            context.warn(service[1], (path, "service"), "duplicate-name", f"service {name[:80]!r} is listed twice")
         seen.add(name)
 
 
@@ -78,9 +78,9 @@ def _check_parameter(node: Node, path: Path, kind: str, context: Context) -> Non
     if isinstance(number, bool) or not isinstance(number, int | float):
         context.error(value, (path, "param"), "wrong-type", "expected a number")
     elif kind == "probabilistic" and not 0 <= number <= 1:
-        context.warn(value, (path, "param"), "range", "a probability must be between 0 and 1")
+        context.warn(value, (path, "param"), "out-of-range", "a probability must be between 0 and 1")
     elif kind == "ratelimiting" and number < 0:
-        context.warn(value, (path, "param"), "range", "a rate must be at least 0")
+        context.warn(value, (path, "param"), "out-of-range", "a rate must be at least 0")
 
 
 def _check_text(node: Node, path: Path, field: str, context: Context) -> None:

@@ -182,4 +182,4 @@ def check_rules(file: Struct, context: Context) -> None:
 
 
 def _check_logql(rule: Struct, expression: str, context: Context) -> None:
-    check_rule_query(rule, expression, "LogQL", parse, context)
+    check_rule_query(rule, expression, "logql", parse, context)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 
+from apm_s3.reports import Rule
 from apm_s3.validators._checking import Context, Source, Version, take_issues
 from apm_s3.validators._decoding import Schema, check_rule_query, load_table, report_query
 from apm_s3.validators._grammars.gotemplate import template_problem
@@ -47,7 +48,7 @@ ExpressionCheck = Callable[[Struct, str, Context], None]
 
 def check_promql(rule: Struct, expression: str, context: Context) -> None:
     """Check that the expression is PromQL."""
-    check_rule_query(rule, expression, "PromQL", parse, context)
+    check_rule_query(rule, expression, "promql", parse, context)
 
 
 def check_groups(file: Struct, context: Context, check_expression: ExpressionCheck = check_promql) -> None:
@@ -303,7 +304,7 @@ def _check_alert(alert: Struct, context: Context) -> None:
 
 
 def _check_expression(test: Struct, context: Context) -> None:
-    _check_text(test, "expr", parse, context, "PromQL")
+    _check_text(test, "expr", parse, context, "promql")
 
 
 def _check_sample(sample: Struct, context: Context) -> None:
@@ -316,7 +317,7 @@ def _check_text(
     field: str,
     check: Callable[[str, Version | None], object],
     context: Context,
-    language: str = "series",
+    rule: Rule = "series",
 ) -> None:
     text = owner.get(field)
     if not isinstance(text, str) or (not text and field != "series"):
@@ -324,4 +325,4 @@ def _check_text(
     try:
         check(text, context.target)
     except QueryProblem as exc:
-        report_query(owner, field, language, exc, context)
+        report_query(owner, field, rule, exc, context)
