@@ -29,7 +29,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from apm_s3._tasks import joined, settled
+from apm_s3._tasks import wait_finished, wait_shielded
 from apm_s3.errors import ApmS3Error, ManagerClosed, ServiceUnavailable, Throttled, TransportError
 
 if TYPE_CHECKING:
@@ -317,7 +317,7 @@ class Policy(NamedTuple, Generic[V]):
     max_cost: float = math.inf
 
 
-class Found(NamedTuple, Generic[V]):
+class CacheRead(NamedTuple, Generic[V]):
     """The result of a read.
 
     Attributes:
@@ -365,7 +365,7 @@ class Cache:
         self.clock: Callable[[], float] = clock
         self._misses = self._coalesced = 0
         self._order = itertools.count(1)
-        self._flights: dict[Group, list[_Flight]] = {}
+        self._loads: dict[Group, list[_Load]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cleaner: asyncio.Task[None] | None = None
         self._closed = False
@@ -393,18 +393,18 @@ class Cache:
     def clear(self) -> None:
         """Remove everything, and do not cache the reads in progress."""
         self._entries.clear()
-        for group in list(self._flights):
+        for group in list(self._loads):
             self.forget(group)
 
     def forget(self, group: Group) -> None:
         """Remove the entries of `group`, which may have changed, and do not cache its reads in progress."""
         self._entries.drop_group(group)
-        for flight in self._flights.pop(group, ()):
-            flight.overtaken = True
+        for loading in self._loads.pop(group, ()):
+            loading.overtaken = True
 
     def forget_bucket(self, bucket: str) -> None:
         """Remove the entries of all objects in a bucket."""
-        groups = {entry.key.group for entry in self._entries} | set(self._flights)
+        groups = {entry.key.group for entry in self._entries} | set(self._loads)
         for group in groups:
             if group == object_group(bucket, group[2]):
                 self.forget(group)
@@ -421,7 +421,7 @@ class Cache:
         load: Callable[[V | None], Awaitable[V]],
         *,
         refresh: bool = False,
-    ) -> Found[V]:
+    ) -> CacheRead[V]:
         """Return the cached value of `key`, or read it, sharing the request with other callers.
 
         A cancellation only ends the caller's wait, unless nobody else waits: then it cancels the read.
@@ -441,7 +441,7 @@ class Cache:
             self.touch(entry)
             if isinstance(entry.value, ApmS3Error):
                 raise copy.copy(entry.value)
-            return Found(entry.value, None, entry)
+            return CacheRead(entry.value, None, entry)
         self._misses += 1
         if not refresh and entry is not None and now < entry.retry_at:
             stale = self._stale(key, policy, now)
@@ -449,9 +449,9 @@ class Cache:
                 return stale
         other = self._join(key, now, 0.0 if refresh else policy.ttl)
         began_at = None if other is None else other.began_at
-        flight = other or self._start(key, policy, load)
+        loading = other or self._start(key, policy, load)
         try:
-            return await self._landed(flight)
+            return await self._finished(loading)
         except ApmS3Error as error:
             if isinstance(error, policy.absent) and began_at is not None and now - began_at >= policy.negative_ttl:
                 # That read began too long ago to say that nothing is there now.
@@ -483,82 +483,82 @@ class Cache:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _stale(self, key: Key, policy: Policy[V], now: float) -> Found[V] | None:
+    def _stale(self, key: Key, policy: Policy[V], now: float) -> CacheRead[V] | None:
         entry = self.peek(key)
         if entry is None or now >= entry.fresh_until + policy.stale_if_error:
             return None
         self.touch(entry)
-        return Found(entry.value, datetime.now(UTC) - timedelta(seconds=now - entry.asked_at), entry)
+        return CacheRead(entry.value, datetime.now(UTC) - timedelta(seconds=now - entry.asked_at), entry)
 
     # ----------------------------------------------------------------------------------------------------------
     # Reads in progress
 
-    def _join(self, key: Key, now: float, max_age: float) -> _Flight | None:
-        for flight in reversed(self._flights.get(key.group, ())):
+    def _join(self, key: Key, now: float, max_age: float) -> _Load | None:
+        for loading in reversed(self._loads.get(key.group, ())):
             # Reads that have not started yet will see the current state.
-            if flight.key == key and (flight.began_at is None or now - flight.began_at < max_age):
-                flight.waiters += 1
+            if loading.key == key and (loading.began_at is None or now - loading.began_at < max_age):
+                loading.waiters += 1
                 self._coalesced += 1
-                return flight
+                return loading
         return None
 
-    def _start(self, key: Key, policy: Policy[V], load: Callable[[V | None], Awaitable[V]]) -> _Flight:
+    def _start(self, key: Key, policy: Policy[V], load: Callable[[V | None], Awaitable[V]]) -> _Load:
         if self._closed:
             raise ManagerClosed("this S3Manager was closed")
-        flight = _Flight(key)
-        flight.task = self.spawn(self._fly(flight, policy, load), "read")
+        loading = _Load(key)
+        loading.task = self.spawn(self._run(loading, policy, load), "read")
         # Also if it is cancelled before it starts.
-        flight.task.add_done_callback(lambda _: self._unlink(flight))
-        self._flights.setdefault(key.group, []).append(flight)
-        return flight
+        loading.task.add_done_callback(lambda _: self._unlink(loading))
+        self._loads.setdefault(key.group, []).append(loading)
+        return loading
 
-    async def _fly(self, flight: _Flight, policy: Policy[V], load: Callable[[V | None], Awaitable[V]]) -> Found[V]:
-        flight.began_at, flight.order = self.clock(), next(self._order)
-        old = self.peek(flight.key)
+    async def _run(self, loading: _Load, policy: Policy[V], load: Callable[[V | None], Awaitable[V]]) -> CacheRead[V]:
+        loading.began_at, loading.order = self.clock(), next(self._order)
+        old = self.peek(loading.key)
         try:
             value = await load(None if old is None else old.value)
         except policy.absent as error:
-            if not flight.overtaken:
-                self._remember_absence(flight, policy, error)
+            if not loading.overtaken:
+                self._remember_absence(loading, policy, error)
             raise
         # Done here, not in a callback, so that the value is cached before waiting tasks wake up.
-        return Found(value, None, None if flight.overtaken else self._remember(flight, policy, value))
+        return CacheRead(value, None, None if loading.overtaken else self._remember(loading, policy, value))
 
-    async def _landed(self, flight: _Flight) -> Found[Any]:
-        task = flight.task
+    async def _finished(self, loading: _Load) -> CacheRead[Any]:
+        task = loading.task
         try:
-            return await joined(task)
+            return await wait_shielded(task)
         except asyncio.CancelledError:
             if task.cancelled() and self._closed and not _is_cancelled():
                 raise ManagerClosed("this S3Manager was closed") from None
-            flight.waiters -= 1
-            if not flight.waiters and not task.done():
-                self._unlink(flight)
+            loading.waiters -= 1
+            if not loading.waiters and not task.done():
+                self._unlink(loading)
                 task.cancel()
-                await settled(task)
+                await wait_finished(task)
             raise
         except ApmS3Error as error:
-            if flight.waiters == 1:
+            if loading.waiters == 1:
                 raise
             # Each caller adds its own frames to the traceback.
             raise copy.copy(error).with_traceback(error.__traceback__) from error.__cause__
 
-    def _unlink(self, flight: _Flight) -> None:
-        flights = self._flights.get(flight.key.group)
-        if flights is not None and flight in flights:
-            flights.remove(flight)
-            if not flights:
-                del self._flights[flight.key.group]
+    def _unlink(self, loading: _Load) -> None:
+        loads = self._loads.get(loading.key.group)
+        if loads is not None and loading in loads:
+            loads.remove(loading)
+            if not loads:
+                del self._loads[loading.key.group]
 
     # ----------------------------------------------------------------------------------------------------------
     # Remembering
 
-    def _remember(self, flight: _Flight, policy: Policy[V], value: V) -> Entry | None:
-        old = self._entries.get(flight.key)
-        if old is not None and old.order > flight.order:
+    def _remember(self, loading: _Load, policy: Policy[V], value: V) -> Entry | None:
+        old = self._entries.get(loading.key)
+        if old is not None and old.order > loading.order:
             return None  # a later read was faster
         if old is not None and old.value is value:
-            self._date(old, flight, policy.ttl, max(policy.keep, policy.stale_if_error))
+            self._date(old, loading, policy.ttl, max(policy.keep, policy.stale_if_error))
             self.touch(old)
             return old
         cost = policy.cost(value)
@@ -566,27 +566,27 @@ class Cache:
             if old is not None:
                 self._entries.drop(old)
             return None
-        return self._hold(Entry(flight.key, value, cost), flight, policy.ttl, max(policy.keep, policy.stale_if_error))
+        return self._hold(Entry(loading.key, value, cost), loading, policy.ttl, max(policy.keep, policy.stale_if_error))
 
-    def _remember_absence(self, flight: _Flight, policy: Policy[Any], error: ApmS3Error) -> None:
-        old = self._entries.get(flight.key)
-        if old is not None and old.order > flight.order:
+    def _remember_absence(self, loading: _Load, policy: Policy[Any], error: ApmS3Error) -> None:
+        old = self._entries.get(loading.key)
+        if old is not None and old.order > loading.order:
             return
         if old is not None:
             self._entries.drop(old)
         if policy.negative_ttl > 0:
             # A copy has no traceback, whose frames would keep objects alive.
-            self._hold(Entry(flight.key, copy.copy(error), len(str(error))), flight, policy.negative_ttl, 0.0)
+            self._hold(Entry(loading.key, copy.copy(error), len(str(error))), loading, policy.negative_ttl, 0.0)
 
     @staticmethod
-    def _date(entry: Entry, flight: _Flight, ttl: float, keep: float) -> None:
-        entry.asked_at = entry.retry_at = flight.began_at or 0.0
-        entry.order = flight.order
+    def _date(entry: Entry, loading: _Load, ttl: float, keep: float) -> None:
+        entry.asked_at = entry.retry_at = loading.began_at or 0.0
+        entry.order = loading.order
         entry.fresh_until = entry.asked_at + ttl
         entry.kept_until = entry.fresh_until + keep
 
-    def _hold(self, entry: Entry, flight: _Flight, ttl: float, keep: float) -> Entry | None:
-        self._date(entry, flight, ttl, keep)
+    def _hold(self, entry: Entry, loading: _Load, ttl: float, keep: float) -> Entry | None:
+        self._date(entry, loading, ttl, keep)
         if self._closed:
             return None
         self._entries.put(entry)
@@ -610,7 +610,7 @@ class Cache:
                 await asyncio.sleep(0)
 
 
-class _Flight:
+class _Load:
     """A read in progress, and the number of its waiters.
 
     Attributes:
@@ -621,7 +621,7 @@ class _Flight:
 
     __slots__ = ("began_at", "key", "order", "overtaken", "task", "waiters")
 
-    task: asyncio.Task[Found[Any]]
+    task: asyncio.Task[CacheRead[Any]]
 
     def __init__(self, key: Key) -> None:
         self.key = key

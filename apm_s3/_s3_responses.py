@@ -202,7 +202,7 @@ _PERMISSIONS = (
      "in production changes of protections without MFA, and "),
     (re.compile("list_versions"), "s3:ListBucketVersions", ""),
     (re.compile("list_upload"), "s3:ListBucketMultipartUploads", ""),
-    (re.compile("list_file|list_object|head_bucket|tell_apart|bucket_exists"), "s3:ListBucket", ""),
+    (re.compile("list_file|list_object|head_bucket|explain_head|bucket_exists"), "s3:ListBucket", ""),
     (re.compile("get_file_tags|get_object_tagging"), "s3:GetObjectTagging", ""),
     (re.compile("read|get_file|head|download|file_exists|get_object"), "s3:GetObject", ""),
 )  # fmt: skip

@@ -46,7 +46,7 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-async def joined(task: asyncio.Future[T]) -> T:
+async def wait_shielded(task: asyncio.Future[T]) -> T:
     """Wait for `task`, which continues if the caller is cancelled; then nothing logs its error.
 
     On Python 3.14, `asyncio.shield` logs the error of a task whose caller was cancelled, also if others handle it.
@@ -80,7 +80,7 @@ async def shielded(
     """
     task = asyncio.ensure_future(work)
     try:
-        return await joined(task)
+        return await wait_shielded(task)
     except asyncio.CancelledError:
         if task.cancelled():
             raise
@@ -90,10 +90,10 @@ async def shielded(
         raise
 
 
-async def outlived(task: asyncio.Future[T], grace: float) -> T:
+async def finish_within(task: asyncio.Future[T], grace: float) -> T:
     """Wait for `task`, which continues if the caller is cancelled; the caller then waits at most `grace` seconds."""
     try:
-        return await joined(task)
+        return await wait_shielded(task)
     except asyncio.CancelledError:
         end = asyncio.get_running_loop().time() + grace
         while not task.done() and (left := end - asyncio.get_running_loop().time()) > 0:
@@ -106,7 +106,7 @@ async def _await(work: Awaitable[object]) -> None:
     await work
 
 
-async def settled(task: asyncio.Future[Any]) -> None:
+async def wait_finished(task: asyncio.Future[Any]) -> None:
     """Wait until `task` has finished, even if the caller is cancelled repeatedly. Its result is ignored."""
     await _settle(task, None)
 

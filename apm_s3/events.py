@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from apm_s3._logs import LOGGER
 from apm_s3._redaction import redacted
-from apm_s3.errors import ErrorCode
+from apm_s3.errors import ApmS3Error, ErrorCode
 
 __all__ = [
     "Hook",
@@ -109,3 +109,20 @@ def labels(*, tool: str | None = None, environment: str | None = None) -> Iterat
         yield
     finally:
         _LABELS.reset(token)
+
+
+_EXPECTED: ContextVar[tuple[type[ApmS3Error], ...]] = ContextVar("apm_s3_expected", default=())
+expected_errors: Callable[[], tuple[type[ApmS3Error], ...]] = _EXPECTED.get
+
+
+@contextmanager
+def expecting(*errors: type[ApmS3Error]) -> Iterator[None]:
+    """Report requests inside the block that fail with one of `errors` as successful: the caller asks just that.
+
+    A probe wants to be refused, and a first write finds nothing. The errors are raised all the same.
+    """
+    token = _EXPECTED.set((*_EXPECTED.get(), *errors))
+    try:
+        yield
+    finally:
+        _EXPECTED.reset(token)

@@ -289,7 +289,7 @@ class MemoryBody:
             raise ConnectionLost("it broke", operation="read_file", bucket="bucket", key=self.info.key)
         await self.aclose()
 
-    async def pour(self, take: Callable[[memoryview], object]) -> None:
+    async def write_to(self, sink: Callable[[memoryview], object]) -> None:
         pass
 
     async def aclose(self) -> None:

@@ -48,7 +48,7 @@ NAMES = 39
 """The number of top-level names: a new one is a decision."""
 
 PARTS_OF_THE_STORE = {
-    "Call", "Current", "Draft", "Entry", "Log", "LogRef", "Publisher", "Reader", "Side", "Snapshot", "ToolState"
+    "Current", "Draft", "Entry", "Log", "LogRef", "Publisher", "Reader", "Side", "Snapshot", "ToolState", "WriteCall"
 }  # fmt: skip
 """Reached through a plan, which holds the store that made it."""
 

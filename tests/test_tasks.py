@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.seams.tasks import Deadlines, Line, joined, run_all, shielded, stop_all
+from tests.seams.tasks import Deadlines, Line, run_all, shielded, stop_all, wait_shielded
 
 
 async def give(value: int) -> int:
@@ -75,7 +75,7 @@ async def test_the_error_of_a_task_is_raised_to_those_who_still_wait_and_reporte
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     for moment, count in (("before", 2), ("before", 1), ("with the error", 1)):
         work: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        waiters = [asyncio.ensure_future(joined(work)) for _ in range(count)]
+        waiters = [asyncio.ensure_future(wait_shielded(work)) for _ in range(count)]
         await asyncio.sleep(0)
         if moment == "before":
             waiters[0].cancel()

@@ -197,7 +197,7 @@ def check_bucket(bucket: str) -> None:
         )
 
 
-async def told_apart(engine: Engine, error: S3Error, operation: str, options: ReadOptions) -> S3Error:
+async def explain_failed_head(engine: Engine, error: S3Error, operation: str, options: ReadOptions) -> S3Error:
     """Return the error with the reason for a failed HEAD, determined with one small listing, because it has no body.
 
     A 404 can mean the bucket or the key, and a 403 wrong credentials. Return `error` itself if nothing more is known.
@@ -206,13 +206,13 @@ async def told_apart(engine: Engine, error: S3Error, operation: str, options: Re
         return error
     bucket, key = error.bucket, error.key
     try:
-        told = await listing_refusal(engine, bucket, key or "", options)
+        refusal = await listing_refusal(engine, bucket, key or "", options)
     except TransportError:
         return error
     if isinstance(error, AccessDenied):
-        code = told.s3_code if isinstance(told, InvalidCredentials) else ""
+        code = refusal.s3_code if isinstance(refusal, InvalidCredentials) else ""
     else:
-        code = "NoSuchBucket" if isinstance(told, BucketNotFound) else "NoSuchKey"
+        code = "NoSuchBucket" if isinstance(refusal, BucketNotFound) else "NoSuchKey"
     if not code:
         return error
     return s3_error(
@@ -235,7 +235,7 @@ async def listing_refusal(engine: Engine, bucket: str, prefix: str, options: Rea
         expected_bucket_owner=options.expected_bucket_owner,
     )
     try:
-        await engine.runner.run("tell_apart", bucket, None, lambda: engine.transport.list_files(bucket, listing))
+        await engine.runner.run("explain_head", bucket, None, lambda: engine.transport.list_files(bucket, listing))
     except S3Error as refused:
         return refused
     return None

@@ -1,7 +1,7 @@
 """The only place that decides whether and when a failed request is retried.
 
-Requests of the manager use `go_on`, a plain loop. Functions of users run under tenacity, which handles both synchronous
-and asynchronous functions.
+Requests of the manager use `with_retries`, a plain loop. Functions of users run under tenacity, which handles both
+synchronous and asynchronous functions.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class RetryBudget:
             self.tokens = min(self._capacity, self.tokens + self._refund)
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Return whether repeating the request after a pause may succeed. Never True for a cancellation."""
     return isinstance(error, ApmS3Error) and error.retryable and not isinstance(error, RECOVERABLE)
 
@@ -70,12 +70,12 @@ def pause_after(error: BaseException, backoff: Backoff) -> float:
     return next(backoff) + (asked or 0.0)
 
 
-async def go_on(
+async def with_retries(
     first: ApmS3Error,
     attempt: Callable[[], Awaitable[T]],
     settings: RetrySettings,
     *,
-    retry: Callable[[ApmS3Error], bool] = may_pass,
+    retry: Callable[[ApmS3Error], bool] = is_transient,
     budget: RetryBudget | None = None,
     ends_at: float = math.inf,
     on_retry: OnRetry | None = None,
@@ -180,7 +180,7 @@ def _call(fn: Callable[[], Any], settings: RetrySettings, operation: str) -> Any
         with _ours():
             return fn()
 
-    from tenacity import Retrying  # noqa: PLC0415 - a manager needs none of it: see `go_on`
+    from tenacity import Retrying  # noqa: PLC0415 - a manager needs none of it: see `with_retries`
 
     try:
         result = Retrying(sleep=time.sleep, **_policy(settings, operation))(counted)
@@ -227,7 +227,7 @@ def _policy(settings: RetrySettings, operation: str) -> dict[str, Any]:
         )
 
     return {
-        "retry": retry_if_exception(may_pass),
+        "retry": retry_if_exception(is_transient),
         "stop": stop_after_attempt(settings.attempts),
         "wait": wait,
         "before_sleep": log,

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from apm_s3._logs import EXCHANGES, OPERATIONS, REQUESTS, Exchanges, log_event, log_exchanges
-from apm_s3._s3.retry import RECOVERABLE, RetryBudget, go_on, may_pass
+from apm_s3._s3.retry import RECOVERABLE, RetryBudget, is_transient, with_retries
 from apm_s3._tasks import Deadlines, Watch
 from apm_s3.errors import (
     ApmS3Error,
@@ -24,7 +24,7 @@ from apm_s3.errors import (
     ServiceUnavailable,
     Throttled,
 )
-from apm_s3.events import Hook, OperationEvent, Outcome, current_labels, emit
+from apm_s3.events import Hook, OperationEvent, Outcome, current_labels, emit, expected_errors
 
 if TYPE_CHECKING:
     from apm_s3._s3.pool import S3ConnectionPool
@@ -36,9 +36,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 POOL_HINT = "raise the deadline or S3Settings.max_concurrency, or lower the load: other calls held all slots"
-
-EXPECTED: tuple[type[ApmS3Error], ...] = (NotModified,)
-"""Errors that are expected results."""
 
 _CLOSED = "this S3Manager was closed during the call"
 
@@ -53,7 +50,7 @@ class _Call(Watch, Generic[T]):
     """One call in progress, and the watch for its deadline."""
 
     __slots__ = (
-        "attempt", "attempts", "bucket", "bytes_sent", "expected", "failure", "key", "limit", "operation", "queued",
+        "attempt", "attempts", "bucket", "bytes_sent", "failure", "key", "limit", "operation", "queued",
         "recovered", "repeated", "replayable", "report", "sent_at", "started", "storage_class", "trace", "unresolved",
         "verdict", "waited",
     )  # fmt: skip
@@ -77,7 +74,6 @@ class _Call(Watch, Generic[T]):
         super().__init__(self.started + limit, loop)
         self.attempts: int = 0
         self.queued: bool = False
-        self.expected: tuple[type[ApmS3Error], ...] = EXPECTED
         self.report: StreamReport | None = None
         self.failure: ApmS3Error | None = None
         self.recovered: tuple[type[ApmS3Error], ...] = ()
@@ -207,7 +203,6 @@ class Runner:
         measure: Measure[T] | None = None,
         bytes_sent: int = 0,
         storage_class: str | None = None,
-        expected: tuple[type[ApmS3Error], ...] = EXPECTED,
         report: StreamReport | None = None,
     ) -> T:
         """Return the result of `attempt`, retried if its error is transient.
@@ -222,7 +217,6 @@ class Runner:
                 error of S3 if an earlier attempt is unresolved.
             measure: returns the bytes received with a result, and its storage class, for events.
             bytes_sent: size of the request's body, for events.
-            expected: errors that are raised, but are expected results and no failures for metrics and hooks.
             report: reports the success later, when the body has been read.
 
         Raises:
@@ -234,7 +228,7 @@ class Runner:
         call: _Call[T] = _Call(operation, bucket, key, self._deadline if timeout is None else timeout, self._loop)
         call.attempt, call.replayable, call.verdict = attempt, replayable, verdict
         call.bytes_sent, call.storage_class = bytes_sent, storage_class
-        call.expected, call.report = expected, report
+        call.report = report
         if self.tracer is not None:
             call.trace = self.tracer.request(operation, bucket, key, self._region)
         self._deadlines.add(call)
@@ -245,7 +239,7 @@ class Runner:
                 first = error
             else:
                 return self._succeeded(call, result, measure)
-            result = await self._go_on(call, first)
+            result = await self._recover_or_retry(call, first)
         except BaseException as error:
             failure = self._failed(call, error)
             if failure is error:
@@ -306,11 +300,11 @@ class Runner:
                     self._request_log, call.operation, call.bucket, call.key, call.attempts, seconds, exchanges, failure
                 )
 
-    async def _go_on(self, call: _Call[T], first: ApmS3Error) -> T:
+    async def _recover_or_retry(self, call: _Call[T], first: ApmS3Error) -> T:
         """After a first failure, recover, get the verdict, or retry by the policy."""
         failure: ApmS3Error | None = first
 
-        async def settled() -> T:
+        async def attempt_with_verdict() -> T:
             nonlocal failure
             error, failure = failure, None
             while True:
@@ -326,14 +320,14 @@ class Runner:
             return await self._judged(call, error)
 
         try:
-            return await settled()
+            return await attempt_with_verdict()
         except ApmS3Error as error:
             if not self._may_retry(call, error):
                 raise
             first = error
-        return await go_on(
+        return await with_retries(
             first,
-            settled,
+            attempt_with_verdict,
             self._retry,
             retry=lambda error: self._may_retry(call, error),
             budget=self.budget,
@@ -342,7 +336,7 @@ class Runner:
         )
 
     def _may_retry(self, call: _Call[T], error: ApmS3Error) -> bool:
-        return call.replayable and may_pass(error) and not getattr(call, "repeated", False)
+        return call.replayable and is_transient(error) and not getattr(call, "repeated", False)
 
     def _note(self, call: _Call[T], error: ApmS3Error) -> None:
         # A response that is malformed in the same way twice was not damaged on its way: it will not change.
@@ -414,7 +408,7 @@ class Runner:
             # The exceptions that aiobotocore raises when its session is closed during a request are in no table.
             call.failure, error = None, _closed_under(call)
         error = _complete(call, error)
-        if isinstance(error, call.expected):
+        if isinstance(error, (NotModified, *expected_errors())):
             outcome = Outcome.SUCCESS
         self._tell(self._observers(), call, outcome, error)
         return error

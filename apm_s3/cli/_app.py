@@ -34,7 +34,7 @@ from typer.core import TyperCommand, TyperGroup
 from apm_s3.cli._arguments import common_options, version_option
 from apm_s3.cli._call import Call, Output
 from apm_s3.cli._commands import COMMANDS, EXAMPLES, GROUPS, Entry
-from apm_s3.cli._statuses import MEANINGS, OutputFailed, Status, Told, clean, did_you_mean, print_error
+from apm_s3.cli._statuses import MEANINGS, Explanation, OutputFailed, Status, clean, did_you_mean, print_error
 
 NAME = "apm-s3"
 _COMPLETE = "_APM_S3_COMPLETE"
@@ -85,7 +85,7 @@ class Command(TyperCommand):
         except BaseException as exc:
             if not _is_interruption(exc):
                 raise
-            sys.stderr.write(f"\nInterrupted. {clean(call.go_on)}\n")
+            sys.stderr.write(f"\nInterrupted. {clean(call.resume_hint)}\n")
             return Status.INTERRUPTED
         return Status.DONE if result is None else result
 
@@ -185,7 +185,7 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of a pipe has gone, as `head` does: it does not want to know.
         # What failed before has been told, and its status says more: that the outcome is unknown, for example.
         if not isinstance(exc, BrokenPipeError) and status == Status.DONE:
-            print_error(Told(Status.FAILED, str(OutputFailed(exc)), OutputFailed.hint))
+            print_error(Explanation(Status.FAILED, str(OutputFailed(exc)), OutputFailed.hint))
         return status or Status.FAILED
     return status
 
@@ -235,27 +235,27 @@ def _report(error: Exception, call: Call) -> Status:
         import traceback  # noqa: PLC0415 - only for this
 
         sys.stderr.write(clean("".join(traceback.format_exception(error))))
-    from apm_s3.cli._errors import details, tell  # noqa: PLC0415 - the help does without it
+    from apm_s3.cli._errors import details, explain  # noqa: PLC0415 - the help does without it
 
-    told = tell(error, changes=call.changes)
-    print_error(told)
+    explanation = explain(error, changes=call.changes)
+    print_error(explanation)
     if call.output is Output.json:
         from apm_s3.cli._output import print_json  # noqa: PLC0415 - the help does without it
 
-        code = getattr(error, "code", "USAGE" if told.status is Status.USAGE else "INTERNAL_ERROR")
-        facts = {"code": code, "message": told.message, "hint": told.hint, "status": told.status}
+        code = getattr(error, "code", "USAGE" if explanation.status is Status.USAGE else "INTERNAL_ERROR")
+        facts = {"code": code, "message": explanation.message, "hint": explanation.hint, "status": explanation.status}
         # Standard error has it already, and the exit status must remain that of the error.
         with contextlib.suppress(OSError):
             print_json({"error": {**facts, **details(error)}})
             sys.stdout.flush()
-    return told.status
+    return explanation.status
 
 
 def _report_usage(error: Any) -> Status:
     """Tell what is wrong with the arguments."""
     path = error.ctx.command_path if error.ctx is not None else NAME
     message = error.format_message().rstrip(".")
-    print_error(Told(Status.USAGE, message[:1].lower() + message[1:], f"see {path} --help"))
+    print_error(Explanation(Status.USAGE, message[:1].lower() + message[1:], f"see {path} --help"))
     return Status.USAGE
 
 

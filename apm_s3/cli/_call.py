@@ -50,7 +50,7 @@ class Call:
         self.output = output
         self.debug = debug
         self.changes: bool = False
-        self.go_on: str = "Nothing was changed."
+        self.resume_hint: str = "Nothing was changed."
 
     @staticmethod
     def of(ctx: typer.Context) -> Call:
@@ -144,7 +144,7 @@ class Call:
 
         write_id = ConfigStore.new_write_id(self.environment)
         self.changes = True
-        self.go_on = f"See whether it was committed: apm-s3 config outcome {write_id}"
+        self.resume_hint = f"See whether it was committed: apm-s3 config outcome {write_id}"
         return self.run_on_store(lambda store: work(store, write_id))
 
     # People ----------------------------------------------------------------------------------------------------------

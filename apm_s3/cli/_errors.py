@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from apm_s3 import errors
-from apm_s3.cli._statuses import OutputFailed, Status, Told, UsageFailed
+from apm_s3.cli._statuses import Explanation, OutputFailed, Status, UsageFailed
 
 _STATUSES: tuple[tuple[type[BaseException], Status], ...] = (
     (errors.ConfigInvalid, Status.INVALID),
@@ -55,7 +55,7 @@ HINTS: Mapping[type[errors.ApmS3Error], str] = MappingProxyType(
 """Hints that name commands, where the library's own hint names its functions."""
 
 
-def tell(error: BaseException, *, changes: bool = False) -> Told:
+def explain(error: BaseException, *, changes: bool = False) -> Explanation:
     """Return how to show `error`.
 
     Args:
@@ -67,13 +67,13 @@ def tell(error: BaseException, *, changes: bool = False) -> Told:
             status = Status.UNKNOWN
         if isinstance(error, errors.JournalRefused) and error.may_have_happened:
             status = Status.FAILED
-        return Told(status, _problem(error), _hint(error))
+        return Explanation(status, _problem(error), _hint(error))
     if isinstance(error, UsageFailed | OutputFailed):
-        return Told(status, str(error), error.hint)
+        return Explanation(status, str(error), error.hint)
     if isinstance(error, OSError):
         where = "" if error.filename is None else ": " + _TEMPORARY.sub(r"\1", str(error.filename))
-        return Told(status, f"{error.strerror or error}{where}")
-    return Told(
+        return Explanation(status, f"{error.strerror or error}{where}")
+    return Explanation(
         status,
         f"internal error: {type(error).__name__}: {error}",
         "this is a bug in apm-s3: run it again with --debug, and report what it prints",

@@ -59,7 +59,7 @@ def init(ctx: typer.Context, dry_run: DryRun = False) -> None:
         apm-s3 init --bucket apm-staging-configs --environment staging
     """
     call = Call.of(ctx)
-    call.go_on = "Run it again."
+    call.resume_hint = "Run it again."
     project = Path(PROJECT_FILE)
     if os.path.lexists(project):
         raise UsageFailed(f"{project.resolve()} exists", "edit it, or remove it first")
@@ -206,7 +206,7 @@ def demo(ctx: typer.Context) -> Status:
     from apm_s3.cli._demo import run_demo  # noqa: PLC0415 - it brings the validators and the S3 client
 
     call = Call.of(ctx)
-    call.go_on = "Its bucket was deleted."
+    call.resume_hint = "Its bucket was deleted."
     as_json = call.output is Output.json
     console = make_console(stderr=as_json)
     region = call.settings.region or "us-east-1"

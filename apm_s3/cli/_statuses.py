@@ -60,7 +60,7 @@ class OutputFailed(Exception):
     hint = "the command itself was carried out"
 
 
-class Told(NamedTuple):
+class Explanation(NamedTuple):
     """An error as it is shown: the status, what went wrong, and what to do."""
 
     status: Status
@@ -104,12 +104,12 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def print_error(told: Told) -> None:
+def print_error(explanation: Explanation) -> None:
     """Print an error to standard error: one line, and one with the hint."""
     bold, red, off = ("\033[1m", "\033[1;31m", "\033[0m") if in_colour(sys.stderr.isatty()) else ("", "", "")
-    lines = [f"{red}error:{off} {clean(told.message, line=True)}"]
-    if told.hint:
-        lines.append(f"{bold}hint:{off} {clean(told.hint, line=True)}")
+    lines = [f"{red}error:{off} {clean(explanation.message, line=True)}"]
+    if explanation.hint:
+        lines.append(f"{bold}hint:{off} {clean(explanation.hint, line=True)}")
     sys.stderr.write("\n".join(lines) + "\n")
 
 

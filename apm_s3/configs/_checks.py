@@ -13,7 +13,7 @@ from apm_s3._logs import LOGGER
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import check_overlay, is_internal, is_reserved, secrets_in
-from apm_s3.configs._models import LAX, Release, ValidationRules
+from apm_s3.configs._models import LENIENT_RULES, Release, ValidationRules
 from apm_s3.errors import ConfigInvalid, InvalidOption
 from apm_s3.reports import Issue, ValidationReport, other_file
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
@@ -66,7 +66,7 @@ async def check_bundle(
     files: Mapping[str, bytes],
     *,
     force: str | None,
-    rules: ValidationRules = LAX,
+    rules: ValidationRules = LENIENT_RULES,
     known: Sequence[Release] = (),
 ) -> Checks:
     """Check a whole bundle, and search for plain-text secrets.
@@ -83,7 +83,7 @@ async def check_bundle(
 
 
 async def report_files(
-    tool: Tool, files: Mapping[str, bytes], rules: ValidationRules = LAX, *, whole: bool
+    tool: Tool, files: Mapping[str, bytes], rules: ValidationRules = LENIENT_RULES, *, whole: bool
 ) -> list[ValidationReport]:
     """Validate files: together if they are the whole bundle, otherwise each by itself."""
     if whole:
@@ -105,7 +105,9 @@ async def _report_file(tool: Tool, name: str, raw: bytes, rules: ValidationRules
     )
 
 
-async def report_bundle(tool: Tool, files: Mapping[str, bytes], rules: ValidationRules = LAX) -> ValidationReport:
+async def report_bundle(
+    tool: Tool, files: Mapping[str, bytes], rules: ValidationRules = LENIENT_RULES
+) -> ValidationReport:
     """Validate the files that the tool reads and the overlay, and check that the main file exists."""
     return await _applied(await _report_bundle(tool, files, rules), files, rules)
 

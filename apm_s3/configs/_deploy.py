@@ -38,7 +38,7 @@ from apm_s3.configs._models import (
     check_rule_names,
 )
 from apm_s3.configs._protocol.cached_reads import Snapshot
-from apm_s3.configs._protocol.changes import Call, check_base
+from apm_s3.configs._protocol.changes import WriteCall, check_base
 from apm_s3.configs._protocol.encoding import encode_settings
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Gone, Reader
@@ -287,7 +287,7 @@ async def make_plan(
     create: bool,
     level: Level | None = None,
     warnings_as_errors: tuple[str, ...] = (),
-    call: Call | None = None,
+    call: WriteCall | None = None,
 ) -> DeployPlan:
     """Plan a deploy for `ConfigStore.plan_deploy`; it extends the deadline of `call`."""
     same_store = (source.bucket, source.prefix) == (target.bucket, target.prefix)
@@ -346,7 +346,7 @@ async def _both_sides(
     source_environment: str,
     target_environment: str,
     tools: Sequence[str] | None,
-    call: Call | None,
+    call: WriteCall | None,
     *,
     create: bool,
 ) -> tuple[Mapping[str, _Current], _There]:
@@ -358,7 +358,7 @@ async def _both_sides(
         raise AssertionError("an environment that is required is there")
 
     async def take() -> tuple[Mapping[str, _Current], _There | None]:
-        taken = await source.reader.settled(
+        taken = await source.reader.read_consistently(
             source_environment,
             lambda snapshot: _take(source.reader, snapshot, tools, call),
             begin=_first(source.reader, here),
@@ -368,7 +368,7 @@ async def _both_sides(
     async def compare_with(names: Sequence[str], begun: Snapshot | None) -> tuple[Mapping[str, _Current], _There]:
         if begun is None:
             return {}, _There({})
-        read = await target.reader.settled(
+        read = await target.reader.read_consistently(
             target_environment, lambda snapshot: _there(target.reader, snapshot, names),
             begin=_first(target.reader, begun),
         )  # fmt: skip
@@ -409,7 +409,7 @@ async def _look(reader: Reader, environment: str, *, create: bool) -> Snapshot |
 
 
 async def _take(
-    reader: Reader, snapshot: Snapshot, tools: Sequence[str] | None, call: Call | None
+    reader: Reader, snapshot: Snapshot, tools: Sequence[str] | None, call: WriteCall | None
 ) -> Mapping[str, _Current]:
     """Return the source's releases and files, from the same state."""
 
@@ -571,7 +571,7 @@ async def deploy(
 
 
 async def _plan_again(
-    document: PlanDocument, source: Side, target: Side, variables: Mapping[str, str], call: Call
+    document: PlanDocument, source: Side, target: Side, variables: Mapping[str, str], call: WriteCall
 ) -> DeployPlan:
     """Make the plan in `document` again, and require that it is unchanged.
 
@@ -603,7 +603,9 @@ async def _plan_again(
     return fresh
 
 
-async def _made_before(document: PlanDocument, environment: str, publisher: Publisher, call: Call) -> list[Release]:
+async def _made_before(
+    document: PlanDocument, environment: str, publisher: Publisher, call: WriteCall
+) -> list[Release]:
     tools = document.content.get("tools")
     named = tools.items() if isinstance(tools, Mapping) else ()
     changed = [tool for tool, told in named if isinstance(told, Mapping) and told.get("changes") is True]
@@ -622,7 +624,7 @@ class _Execution:
     message: str
     force: str | None
 
-    async def run(self, call: Call, *, allow_drift: bool) -> list[Release]:
+    async def run(self, call: WriteCall, *, allow_drift: bool) -> list[Release]:
         self._check(allow_drift=allow_drift)
         environment, publisher = self.plan.target_environment, self.plan.target_side.publisher
         if not self.changed:

@@ -174,7 +174,7 @@ class ValidationRules:
         )
 
 
-LAX = ValidationRules()
+LENIENT_RULES = ValidationRules()
 """The rules of an environment without settings."""
 
 SettingsChange = EnvironmentSettings | Callable[[EnvironmentSettings], EnvironmentSettings]

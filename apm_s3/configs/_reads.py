@@ -77,7 +77,7 @@ class Views:
         async def read(snapshot: Snapshot) -> Release:
             return await self.find(snapshot, tool, revision, good=good)
 
-        return await self._reader.settled(environment, read)
+        return await self._reader.read_consistently(environment, read)
 
     async def current(self, tool: str, environment: str) -> Release:
         """Return the current release, which must have files."""
@@ -106,7 +106,7 @@ class Views:
                 self._cache.keep_file(file, (tool, name), snapshot, known, held)
             return file
 
-        return await self._reader.settled(environment, read, first=first)
+        return await self._reader.read_consistently(environment, read, first=first)
 
     async def bundle(self, tool: str, environment: str, revision: int | None, *, refresh: bool = False) -> Bundle:
         """Return all files of a release."""
@@ -115,7 +115,7 @@ class Views:
         async def read(snapshot: Snapshot) -> Bundle:
             return await self._bundle(_present(await self.find(snapshot, tool, revision)), snapshot)
 
-        return await self._reader.settled(environment, read, first=first)
+        return await self._reader.read_consistently(environment, read, first=first)
 
     async def files_of(self, tool: str, environment: str, revision: int | None) -> tuple[str, dict[str, bytes]]:
         """Return all files of a release, those made by overlays included, and a label. Revision 0 is empty."""
@@ -126,7 +126,7 @@ class Views:
             release = await self.find(snapshot, tool, revision)
             return f"{environment}#{release.revision}", dict(await self._reader.files(release))
 
-        return await self._reader.settled(environment, read)
+        return await self._reader.read_consistently(environment, read)
 
     async def environment(
         self, environment: str, tools: Sequence[str] | None, *, refresh: bool = False
@@ -143,7 +143,7 @@ class Views:
                 bundles[tool] = await self._bundle(_present(release), snapshot)
             return bundles
 
-        return await self._reader.settled(environment, read, first=first)
+        return await self._reader.read_consistently(environment, read, first=first)
 
     async def _bundle(self, release: Release, snapshot: Snapshot) -> Bundle:
         files = await run_all(
@@ -201,7 +201,7 @@ class Views:
             tools = sorted(snapshot.current.tools)
             return await run_all(self.find(snapshot, tool, None) for tool in tools)
 
-        return await self._reader.settled(environment, read)
+        return await self._reader.read_consistently(environment, read)
 
     async def history(self, tool: str, environment: str, limit: int | None) -> list[Release]:
         """Return the kept releases, newest first."""
@@ -213,7 +213,7 @@ class Views:
             last = 1 if limit is None else state.release.revision - limit + 1
             return await self._reader.chain(snapshot, tool, down_to=last)
 
-        return await self._reader.settled(environment, read)
+        return await self._reader.read_consistently(environment, read)
 
     async def log(
         self, environment: str, limit: int | None, tool: str | None, since: int | datetime | None
@@ -233,7 +233,7 @@ class Views:
             found = await self._archive.newest(snapshot, wanted=wanted, is_older=is_older, limit=limit, after=after)
             return [read_entry(raw, where) for raw in found]
 
-        return await self._reader.settled(environment, read)
+        return await self._reader.read_consistently(environment, read)
 
 
 async def compare(old: tuple[str, Mapping[str, bytes]], new: tuple[str, Mapping[str, bytes]]) -> BundleDiff:
@@ -336,7 +336,7 @@ class Watches:
         try:
             return await read(snapshot)
         except Gone:
-            return await self._reader.settled(environment, read)
+            return await self._reader.read_consistently(environment, read)
 
     def _poll(self, environment: str) -> _Poll:
         poll = self._polls.get(environment)

@@ -55,7 +55,7 @@ from apm_s3.configs._models import (
 from apm_s3.configs._progress import OnStoreProgress, Steps
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.cached_reads import StoreCache
-from apm_s3.configs._protocol.changes import Afterwards, request_hash
+from apm_s3.configs._protocol.changes import PostCommitTasks, request_hash
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.idempotency import CommitOutcome, find_outcome
 from apm_s3.configs._protocol.keys import check_prefix
@@ -106,7 +106,7 @@ class ConfigStore:
         # Code that looks for damage or deletes must read the bucket, not the cache.
         seen_now = Reader(self._objects)
         self._views = Views(self._objects, self._reader, cache)
-        self._afterwards = Afterwards()
+        self._afterwards = PostCommitTasks()
         self._probe = Probe(self._objects, self._afterwards, needed=require_conditional_writes)
         self._committer = Committer(
             self._objects, self._reader, self._probe, self._afterwards, failover=failover, deadline=deadline

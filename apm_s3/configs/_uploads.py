@@ -39,7 +39,7 @@ from apm_s3.configs._content.files import (
 )
 from apm_s3.configs._content.overlays import RESERVED, is_internal
 from apm_s3.configs._models import (
-    LAX,
+    LENIENT_RULES,
     ConfigFile,
     EnvironmentSettings,
     FileEntry,
@@ -53,17 +53,17 @@ from apm_s3.configs._models import (
 )
 from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.changes import (
-    Call,
     Change,
     MarkGood,
     RemoveEnvironment,
     SetFreeze,
     SetSettings,
+    WriteCall,
     request_hash,
 )
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.encoding import encode_settings, read_entry
-from apm_s3.configs._protocol.publish import Beside, Draft, Make, Publisher, find_damaged
+from apm_s3.configs._protocol.publish import BuildDrafts, ConcurrentWork, Draft, Publisher, find_damaged
 from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._reads import Views
 from apm_s3.errors import ConfigNotFound, InvalidKey, InvalidOption
@@ -275,7 +275,7 @@ class Upload:
             self.unchanged = base
             return []
         rules = begun.current.settings.rules(tool, level=self.terms.level, warnings_as_errors=self.strict)
-        reports = self.reports if rules == LAX else await report_files(tool, given, rules, whole=self.whole)
+        reports = self.reports if rules == LENIENT_RULES else await report_files(tool, given, rules, whole=self.whole)
         require_valid(reports, force)
         bundle = given
         if kept and base is not None:
@@ -386,7 +386,7 @@ class Writer:
             wanted = {name: entry for name, entry in release.files.items() if names is None or name in names}
             return CurrentRevision.of(begun, release, await self._reader.files(release, wanted))
 
-        return await self._reader.settled(check_environment(environment), read, begin=self._committer.peek)
+        return await self._reader.read_consistently(check_environment(environment), read, begin=self._committer.peek)
 
     async def upload(self, request: ToolRequest, what: Given, terms: UploadTerms) -> Release:
         request.check(terms.force)
@@ -402,7 +402,7 @@ class Writer:
         async with self._call(request) as call:
             return await self._upload(call, request, what, terms)
 
-    async def _upload(self, call: Call, request: ToolRequest, what: Given, terms: UploadTerms) -> Release:
+    async def _upload(self, call: WriteCall, request: ToolRequest, what: Given, terms: UploadTerms) -> Release:
         upload = await Upload.read(self._reader, request, what, terms)
         expect: dict[str, int | None] = {request.tool: request.expect_revision}
 
@@ -460,16 +460,16 @@ class Writer:
         async with self._call(request) as call:
             return await self._publish(request, make, call, same, beside=find)
 
-    def _call(self, request: ToolRequest) -> AbstractAsyncContextManager[Call]:
+    def _call(self, request: ToolRequest) -> AbstractAsyncContextManager[WriteCall]:
         return self._publisher.call(request.environment, request.timeout, request.write_id)
 
     async def _publish(
         self,
         request: ToolRequest,
-        make: Make,
-        call: Call,
+        make: BuildDrafts,
+        call: WriteCall,
         same: Callable[[Release], bool],
-        beside: Beside | None = None,
+        beside: ConcurrentWork | None = None,
     ) -> Release:
         expect: dict[str, int | None] = {request.tool: request.expect_revision}
         made = await self._publisher.publish(
@@ -555,7 +555,7 @@ class Writer:
         note: Note,
         *,
         create: bool = False,
-    ) -> Call:
+    ) -> WriteCall:
         async with self._committer.call(request.environment, request.timeout, request.write_id) as call:
             await self._committer.change(request.environment, make, note, call=call, create=create)
         return call

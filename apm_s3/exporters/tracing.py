@@ -63,7 +63,7 @@ _APIS = {
     "move_file": "DeleteObject",
     "read_file": "GetObject",
     "resume_download": "GetObject",
-    "tell_apart": "ListObjectsV2",
+    "explain_head": "ListObjectsV2",
     "upload_file": "PutObject",
     "upload_part": "UploadPart",
 }

@@ -16,7 +16,7 @@ from tests.seams.cache import (
     OUTAGE_PAUSE,
     OVERHEAD,
     Cache,
-    Found,
+    CacheRead,
     Key,
     Policy,
     cancel_while_closing,
@@ -58,10 +58,10 @@ class Source:
         finally:
             self.ended += 1
 
-    def ask(self, policy: Policy[str] = POLICY, key: Key = KEY, **options: Any) -> asyncio.Task[Found[str]]:
+    def ask(self, policy: Policy[str] = POLICY, key: Key = KEY, **options: Any) -> asyncio.Task[CacheRead[str]]:
         return asyncio.create_task(self.cache.fetch(key, policy, self.load, **options))
 
-    async def get(self, answer: str | ApmS3Error, policy: Policy[str] = POLICY, **options: Any) -> Found[str]:
+    async def get(self, answer: str | ApmS3Error, policy: Policy[str] = POLICY, **options: Any) -> CacheRead[str]:
         """Read, and complete the request that this makes."""
         task = self.ask(policy, **options)
         await turns()

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from apm_s3.errors import ConnectFailed, ObjectNotFound
 from tests.cache.model import Model, Outcome, Rules
 from tests.profiles import examples
-from tests.seams.cache import OUTAGE_PAUSE, OVERHEAD, Cache, Found, Key, Policy, entries_of, loads_of, tasks_of
+from tests.seams.cache import OUTAGE_PAUSE, OVERHEAD, Cache, CacheRead, Key, Policy, entries_of, loads_of, tasks_of
 
 TTL, NEGATIVE_TTL, STALE, KEEP = 10.0, 3.0, 20.0, 15.0
 MAX_ENTRIES, MAX_BYTES, MAX_COST = 3, 4 * (OVERHEAD + 40), 2000
@@ -57,7 +57,7 @@ class Read:
     refresh: bool
     asked_at: float
     written: int
-    task: asyncio.Task[Found[Value]]
+    task: asyncio.Task[CacheRead[Value]]
     cancelled: bool = False
 
 
@@ -354,7 +354,7 @@ class Machine(RuleBasedStateMachine):
             assert expected == Outcome("value" if found.stale_since is None else "stale", found.value)
             self.check_value(read, found)
 
-    def check_value(self, read: Read, found: Found[Value]) -> None:
+    def check_value(self, read: Read, found: CacheRead[Value]) -> None:
         version = found.value.version
         assert version not in self.gone
         assert version >= read.written, "older than what this process has written"

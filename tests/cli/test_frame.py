@@ -30,15 +30,16 @@ from tests.seams.cli import (
     GROUPS,
     HINTS,
     Call,
+    Explanation,
     Output,
     ProgressLine,
     Status,
-    Told,
     UsageFailed,
     add_trust,
     as_document,
     clean,
     details,
+    explain,
     find_author,
     find_message,
     in_production,
@@ -52,7 +53,6 @@ from tests.seams.cli import (
     print_text,
     run,
     split_docstring,
-    tell,
     write_text,
 )
 from tests.seams.store import environment_of
@@ -239,19 +239,19 @@ def test_common_options_apply_before_and_after_the_command(local: Shell) -> None
     ],
 )
 def test_each_error_has_its_exit_status(error: Exception, status: Status) -> None:
-    assert tell(error).status is status
+    assert explain(error).status is status
 
 
 def test_a_lost_response_makes_the_outcome_of_a_change_unknown() -> None:
     lost = errors.ConnectionLost("the connection was lost")
     lost.unresolved = True
 
-    assert tell(lost, changes=True).status is Status.UNKNOWN
-    assert tell(lost).status is Status.FAILED
+    assert explain(lost, changes=True).status is Status.UNKNOWN
+    assert explain(lost).status is Status.FAILED
 
 
 def test_an_error_has_a_hint_that_names_commands() -> None:
-    told = tell(errors.CommitUnknown("the outcome is not known", write_id="staging-1"))
+    told = explain(errors.CommitUnknown("the outcome is not known", write_id="staging-1"))
 
     assert told.message == "the outcome is not known"
     assert told.hint == "find out before you try again: apm-s3 config outcome staging-1"
@@ -299,7 +299,7 @@ def test_hints_on_the_command_line_name_no_python_functions() -> None:
     ],
 )
 def test_hints_of_the_library_name_options_instead_of_arguments(hint: str, told: str) -> None:
-    assert tell(errors.InvalidOption("bad", hint=hint)).hint == told
+    assert explain(errors.InvalidOption("bad", hint=hint)).hint == told
 
 
 def test_a_file_that_is_no_plan_is_told_how_to_make_one(local: Shell) -> None:
@@ -457,9 +457,9 @@ def test_unwritable_findings_of_a_validation_are_told(local: Shell) -> None:
 
 def test_the_name_of_a_temporary_file_is_not_told() -> None:
     for name in (".x.yml.4888dad5", ".x.yml.6af99b5383a2.new", ".x.yml.e0453ef2678954b9.part"):
-        told = tell(FileNotFoundError(2, "No such file or directory", f"/no/{name}"))
+        told = explain(FileNotFoundError(2, "No such file or directory", f"/no/{name}"))
         assert told.message == "No such file or directory: /no/x.yml"
-    assert tell(OSError(2, "gone", "/a/.apm.yml")).message == "gone: /a/.apm.yml"
+    assert explain(OSError(2, "gone", "/a/.apm.yml")).message == "gone: /a/.apm.yml"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no FIFOs")
@@ -504,7 +504,7 @@ def test_nothing_that_is_printed_has_hidden_characters(capsys: pytest.CaptureFix
     table = make_table(("a",), [(HOSTILE,), (Text(HOSTILE, "bold"),)])
 
     print_text([HOSTILE, Text(HOSTILE, "bold"), make_changes(HOSTILE, [("+", HOSTILE)]), table])
-    print_error(Told(Status.FAILED, HOSTILE, HOSTILE))
+    print_error(Explanation(Status.FAILED, HOSTILE, HOSTILE))
     make_call().note(HOSTILE)
     ProgressLine(make_console()).show(HOSTILE, last=True)
 
@@ -518,7 +518,7 @@ def test_a_line_of_a_table_or_a_plan_cannot_hold_a_second_one(capsys: pytest.Cap
     report = SyncPlan("a", "b", (SyncAction("delete", forged, 1, "extra"),), 0, {forged: "a link"})
 
     print_text([make_changes("Plan", [("+", forged)]), make_table(("key",), [(forged,)]), str(report)])
-    print_error(Told(Status.FAILED, forged))
+    print_error(Explanation(Status.FAILED, forged))
 
     printed = capsys.readouterr()
     assert not any(line.startswith("  - everything") for line in (printed.out + printed.err).splitlines())

@@ -7,7 +7,7 @@ import pytest
 from apm_s3.configs import ConfigStore
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
-from tests.seams.store import MARK, Counting, ObjectStore, bucket_of
+from tests.seams.store import HASH_METADATA, Counting, ObjectStore, bucket_of
 
 RULES = {f"rules/{number}.yaml": f"groups: []\n# {number}\n" for number in range(5)}
 COPY = "live/production/loki/rules/0.yaml"
@@ -39,7 +39,7 @@ async def test_a_live_copy_from_another_writer_is_requested_once() -> None:
     assert objects.keys("head") == [COPY]
 
 
-@pytest.mark.parametrize("mark", [{}, {MARK: "00"}], ids=["foreign", "late"])
+@pytest.mark.parametrize("mark", [{}, {HASH_METADATA: "00"}], ids=["foreign", "late"])
 async def test_the_next_refresh_notices_an_overwritten_live_copy(
     store: ConfigStore, bucket_objects: ObjectStore, mark: dict[str, str]
 ) -> None:

@@ -12,7 +12,7 @@ from apm_s3.configs import CommitOutcome, ConfigStore, EnvironmentSettings, Rele
 from apm_s3.errors import ConfigNotFound, ConnectionLost, EnvironmentFrozen, FormatTooNew, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS, RULES
-from tests.seams.store import MARK, Current, bucket_of, encode_current
+from tests.seams.store import HASH_METADATA, Current, bucket_of, encode_current
 
 CURRENT = "configs/production/current.json"
 
@@ -30,7 +30,7 @@ def _forget_versions(memory: MemoryObjects) -> None:
 async def lose(memory: MemoryObjects, *keys: str) -> None:
     """Delete them for good, and whatever else still has their content."""
     hashes = {key.rpartition("/")[2][:64] for key in keys if "/blobs/" in key}
-    copies = [key for key, (info, _) in memory.objects.items() if (info.metadata or {}).get(MARK) in hashes]
+    copies = [key for key, (info, _) in memory.objects.items() if (info.metadata or {}).get(HASH_METADATA) in hashes]
     await memory.delete([*keys, *copies])
     _forget_versions(memory)
 

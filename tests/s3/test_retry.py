@@ -23,7 +23,15 @@ from apm_s3.errors import (
 )
 from apm_s3.settings import RetrySettings
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
-from tests.seams.s3 import Backoff, RetryBudget, go_on, may_pass, pause_after, spread, stop_the_clock_of_retries
+from tests.seams.s3 import (
+    Backoff,
+    RetryBudget,
+    is_transient,
+    pause_after,
+    spread,
+    stop_the_clock_of_retries,
+    with_retries,
+)
 
 quickly = functools.partial(retry_s3, initial_delay=0.0001)
 
@@ -241,7 +249,7 @@ async def test_attempts_include_the_first() -> None:
         raise ServiceUnavailable("again")
 
     with pytest.raises(ServiceUnavailable, match="again"):
-        await go_on(ServiceUnavailable("first"), attempt, RetrySettings(attempts=3, initial_delay=0.0001))
+        await with_retries(ServiceUnavailable("first"), attempt, RetrySettings(attempts=3, initial_delay=0.0001))
     assert attempts == 2
 
 
@@ -254,7 +262,7 @@ async def test_a_pause_that_would_reach_the_deadline_ends_the_call(monkeypatch: 
     stop_the_clock_of_retries(monkeypatch, 100.0)
     monkeypatch.setattr(random, "uniform", lambda low, high: next(pauses))
     with pytest.raises(ServiceUnavailable):
-        await go_on(ServiceUnavailable("x"), attempt, RetrySettings(attempts=4), ends_at=100.5)
+        await with_retries(ServiceUnavailable("x"), attempt, RetrySettings(attempts=4), ends_at=100.5)
 
 
 def test_a_retry_is_announced_and_then_waits_for_its_pause(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +275,7 @@ def test_a_retry_is_announced_and_then_waits_for_its_pause(monkeypatch: pytest.M
         async def attempt() -> float:
             return loop.time() - began
 
-        return await go_on(first, attempt, RetrySettings(), on_retry=lambda *retry: told.append(retry))
+        return await with_retries(first, attempt, RetrySettings(), on_retry=lambda *retry: told.append(retry))
 
     assert run_in_virtual_time(main) >= 3.0
     assert told == [(first, 1, 3.0)]
@@ -287,5 +295,5 @@ def test_a_budget_is_refilled_up_to_its_capacity() -> None:
 
 
 def test_recoverable_errors_are_not_cured_by_waiting() -> None:
-    assert may_pass(ConnectionLost("x"))
-    assert not may_pass(ExpiredToken("x"))
+    assert is_transient(ConnectionLost("x"))
+    assert not is_transient(ExpiredToken("x"))

@@ -14,9 +14,9 @@ from apm_s3._cache import (
     OUTAGE_PAUSE,
     OVERHEAD,
     Cache,
+    CacheRead,
     Entries,
     Entry,
-    Found,
     Key,
     Policy,
     SharedLevel,
@@ -64,7 +64,7 @@ def evict(cache: Cache, entry: Entry) -> None:
 
 def loads_of(cache: Cache) -> dict[tuple[str, ...], list[object]]:
     """Return the requests that callers can join, by group."""
-    return cache._flights
+    return cache._loads
 
 
 def tasks_of(cache: Cache, name: str = "") -> list[asyncio.Task[object]]:
@@ -80,7 +80,7 @@ def cleaner_of(cache: Cache) -> asyncio.Task[None] | None:
 def cancel_while_closing(cache: Cache, group: tuple[str, ...]) -> None:
     """Cancel the first request of a group, as `aclose` does, and wait for nothing."""
     cache._closed = True
-    cache._flights[group][0].task.cancel()
+    cache._loads[group][0].task.cancel()
 
 
 def clean_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from apm_s3.cli._config.deploy import write_text
 from apm_s3.cli._config.formats import Findings, Format, Found, render
 from apm_s3.cli._config.validate import Search, check_all
 from apm_s3.cli._demo import run_demo
-from apm_s3.cli._errors import HINTS, details, tell
+from apm_s3.cli._errors import HINTS, details, explain
 from apm_s3.cli._notes import find_author, find_message
 from apm_s3.cli._output import (
     ProgressLine,
@@ -32,7 +32,7 @@ from apm_s3.cli._output import (
 from apm_s3.cli._s3.transfers import Access, migration_line
 from apm_s3.cli._settings import VARIABLES, add_trust, load_settings
 from apm_s3.cli._setup import HOOK_ID, add_hook, find_hook
-from apm_s3.cli._statuses import MEANINGS, Status, Told, UsageFailed, clean, print_error
+from apm_s3.cli._statuses import MEANINGS, Explanation, Status, UsageFailed, clean, print_error
 
 
 def sharing(session: object) -> Any:

@@ -161,13 +161,15 @@ def _tools_one_by_one() -> AbstractContextManager[Any]:
 
 
 def _reader_gives_up() -> AbstractContextManager[Any]:
-    async def settled(self: reader.Reader, environment: str, read: Any, *, begin: Any = None, first: Any = None) -> Any:
+    async def read_consistently(
+        self: reader.Reader, environment: str, read: Any, *, begin: Any = None, first: Any = None
+    ) -> Any:
         try:
             return await read(first or await (begin or self.require)(environment))
         except reader.Gone as gone:
             raise StoreDamaged(gone.problem) from gone
 
-    return mock.patch.object(reader.Reader, "settled", settled)
+    return mock.patch.object(reader.Reader, "read_consistently", read_consistently)
 
 
 @contextmanager
@@ -262,7 +264,7 @@ def _document_of_a_twin_is_not_read() -> AbstractContextManager[Any]:
         sha256 = hashlib.sha256(encode_release(wanted)).hexdigest()
         return replace(wanted, ref=replace(there.ref, sha256=sha256))
 
-    return mock.patch.object(publish, "taken_up", as_wanted)
+    return mock.patch.object(publish, "resumed", as_wanted)
 
 
 def _refresh_ends_with_its_caller() -> AbstractContextManager[Any]:

@@ -23,7 +23,7 @@ from apm_s3._s3.bulk.trees import Entry, Folder, Patterns, Prefix, S3Place, comp
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.sources import PIECE, MemorySource, PathSource, StreamReader, open_path
 from apm_s3._s3.pool import StreamSlot
-from apm_s3._s3.retry import RetryBudget, go_on, may_pass, pause_after
+from apm_s3._s3.retry import RetryBudget, is_transient, pause_after, with_retries
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3._s3.transports.boto.control import ControlPlane

@@ -55,7 +55,7 @@ from apm_s3.configs._protocol.encoding import (
     read_entry,
 )
 from apm_s3.configs._protocol.keys import FORMAT, MAX_SEQUENCE, environment_of, log_part
-from apm_s3.configs._protocol.live import MARK
+from apm_s3.configs._protocol.live import HASH_METADATA
 from apm_s3.configs._protocol.objects import ObjectStore, S3Objects
 from apm_s3.configs._protocol.probe import CLEAN_UP as PROBE_CLEAN_UP
 from apm_s3.errors import ApmS3Error, PreconditionFailed

@@ -21,7 +21,7 @@ from apm_s3._s3.transports.signed.checksum_probe import EVERYTHING
 from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken, Stalls
 from apm_s3._s3.transports.signed.connections import KEEPALIVE, Connections, Lane, default_bundle, dial
 from apm_s3._s3.transports.signed.payloads import Payload, payload_of_stream
-from apm_s3._s3.transports.signed.requests import Call
+from apm_s3._s3.transports.signed.requests import Request
 from apm_s3._s3.transports.signed.sender import _send as send_request
 from apm_s3._s3.transports.signed.sender import _watched as watched_body
 from apm_s3._s3.transports.signed.transport import SignedTransport

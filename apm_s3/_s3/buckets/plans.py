@@ -30,6 +30,7 @@ from apm_s3.errors import (
     UnsupportedByServer,
     WrongRegion,
 )
+from apm_s3.events import expecting
 from apm_s3.models import BucketPlan, SettingChange
 from apm_s3.options._bucket_settings import BucketSetting, Encryption, Policy, PublicAccessBlock, Versioning
 from apm_s3.options._buckets import STORE_TAG, BucketOptions
@@ -288,7 +289,8 @@ class BucketPlans:
         try:
             for setting in settings:
                 try:
-                    await self._settings.write(operation, probe, setting)
+                    with expecting(UnsupportedByServer):
+                        await self._settings.write(operation, probe, setting)
                 except UnsupportedByServer:
                     continue  # as the bucket itself will show
                 self._tried[repr(setting)] = lost = await self._lost_with(operation, probe, setting)
@@ -307,7 +309,8 @@ class BucketPlans:
         except (AccessDenied, RequestRejected) as error:
             return f"uploads with {type(setting).__name__} ({error.s3_code})"
         try:
-            await self._requests.send(operation, "put_object", probe, **put)
+            with expecting(PreconditionFailed):
+                await self._requests.send(operation, "put_object", probe, **put)
         except PreconditionFailed:
             return ""
         return f"conditional writes with {type(setting).__name__}"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from apm_s3._s3.buckets import apm_buckets
 from apm_s3._s3.buckets.parts import BucketParts
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
-from apm_s3._s3.engine import Engine, told_apart
+from apm_s3._s3.engine import Engine, explain_failed_head
 from apm_s3.errors import BucketNotFound, InvalidOption, NotFound, ObjectArchived, S3Error
 from apm_s3.models import ReplicationSetup
 from apm_s3.options import ReadOptions
@@ -86,7 +86,7 @@ async def status(
         response = await requests.send("replication_status", "head_object", ref, **params)
     except NotFound as error:
         options = ReadOptions(expected_bucket_owner=ref.owner)
-        raise await told_apart(engine, error, "replication_status", options) from error
+        raise await explain_failed_head(engine, error, "replication_status", options) from error
     found: str | None = response.get("ReplicationStatus")
     # The API reference says COMPLETE, but S3 returns COMPLETED.
     return "COMPLETED" if found == "COMPLETE" else found

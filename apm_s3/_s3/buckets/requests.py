@@ -17,6 +17,7 @@ from apm_s3.errors import (
     S3Error,
     WrongRegion,
 )
+from apm_s3.events import expecting
 
 if TYPE_CHECKING:
     from apm_s3._cache import Cache
@@ -88,12 +89,12 @@ class BucketRequests:
                 error.retryable = ref is not None and ref.seen
                 raise
 
-        async def settled(error: S3Error, unresolved: bool) -> Mapping[str, Any] | None:
+        async def resolve_outcome(error: S3Error, unresolved: bool) -> Mapping[str, Any] | None:
             return {} if unresolved and done_already is not None and done_already(error) else None
 
         name = ref.name if ref else None
         try:
-            response = await self._runner.run(operation, name, None, attempt, verdict=settled)
+            response = await self._runner.run(operation, name, None, attempt, verdict=resolve_outcome)
         finally:
             forget_after(self._cache, method, name)
         self.capabilities.learn_server(response)
@@ -129,7 +130,8 @@ class BucketRequests:
             AccessDenied: it may exist, but access is denied; this never means that it is absent.
         """
         try:
-            return await self.send(operation, "head_bucket", ref)
+            with expecting(NotFound):
+                return await self.send(operation, "head_bucket", ref)
         except NotFound:
             return None
         except WrongRegion as error:

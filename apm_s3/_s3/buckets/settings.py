@@ -23,6 +23,7 @@ from apm_s3.errors import (
     S3Error,
     UnsupportedByServer,
 )
+from apm_s3.events import expecting
 from apm_s3.options._bucket_settings import BucketSetting, Policy, Versioning
 from apm_s3.options._lifecycle import Lifecycle
 
@@ -45,7 +46,8 @@ class BucketSettings:
         if self._requests.capabilities.lacks(kind.__name__):
             raise _unsupported(operation, ref, kind.__name__)
         try:
-            response = await self._requests.send(operation, api.get, ref)
+            with expecting(NotConfigured):
+                response = await self._requests.send(operation, api.get, ref)
         except NotConfigured:
             return None
         except S3Error as error:
@@ -71,7 +73,8 @@ class BucketSettings:
 
         async def one(kind: type[BucketSetting]) -> tuple[type[BucketSetting], BucketSetting | None, bool]:
             try:
-                return kind, await self.read(operation, ref, kind), True
+                with expecting(UnsupportedByServer):
+                    return kind, await self.read(operation, ref, kind), True
             except UnsupportedByServer:
                 return kind, None, False
 

@@ -9,9 +9,9 @@ from typing import Any
 from apm_s3._logs import LOGGER
 from apm_s3._s3.engine import (
     Engine,
+    explain_failed_head,
     listing_refusal,
     reading_options,
-    told_apart,
     within,
 )
 from apm_s3._s3.objects.conditional import honours, require_honoured, settle_write, spelled
@@ -55,7 +55,7 @@ async def copy(engine: Engine, source: Place, target: Place, options: CopyOption
             key,
             lambda: transport.copy(source_bucket, source_key, bucket, key, chosen),
             timeout=options.timeout,
-            verdict=_landed(engine, source, target, options) if conditional else None,
+            verdict=_written_anyway(engine, source, target, options) if conditional else None,
             storage_class=options.storage_class,
         )
 
@@ -199,7 +199,7 @@ async def _like_source(engine: Engine, source: FileInfo, options: CopyOptions) -
 # Both ends
 
 
-def _landed(
+def _written_anyway(
     engine: Engine, source: Place, target: Place, options: CopyOptions
 ) -> Callable[[S3Error, bool], Awaitable[FileInfo | None]]:
     async def is_ours(info: FileInfo) -> bool:
@@ -217,7 +217,7 @@ async def _source(engine: Engine, bucket: str, key: str, options: CopyOptions, o
     try:
         return await head(engine, bucket, key, reading, operation)
     except NotFound as exc:
-        raise await told_apart(engine, exc, operation, reading) from exc
+        raise await explain_failed_head(engine, exc, operation, reading) from exc
 
 
 def _source_reading(options: CopyOptions) -> ReadOptions:
@@ -242,10 +242,10 @@ async def _which_bucket(
     except TransportError:
         return error
     missing = source_bucket if isinstance(refused, BucketNotFound) else bucket
-    told = s3_error(
+    explained = s3_error(
         operation="copy_file", status=404, s3_code="NoSuchBucket", bucket=missing, request_id=error.request_id
     )
-    return told if isinstance(told, BucketNotFound) else error
+    return explained if isinstance(explained, BucketNotFound) else error
 
 
 async def _verified(engine: Engine, source: FileInfo, copied: FileInfo, options: CopyOptions) -> FileInfo:

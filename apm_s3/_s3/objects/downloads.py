@@ -118,9 +118,9 @@ class _FileDownload:
         if self._crc is not None and crc is not None:
             self._crc.add_range(crc, self._size - offset)
 
-    def _miscounted(self, came: int, stop: int) -> IntegrityError:
+    def _miscounted(self, received: int, stop: int) -> IntegrityError:
         return IntegrityError(
-            f"the body ends at byte {came} instead of {stop}",
+            f"the body ends at byte {received} instead of {stop}",
             operation="download_to",
             bucket=self._bucket,
             key=self._key,

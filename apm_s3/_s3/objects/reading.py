@@ -6,11 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apm_s3._logs import LOGGER
-from apm_s3._s3.engine import Engine, reading_options, told_apart
-from apm_s3._s3.runner import EXPECTED
+from apm_s3._s3.engine import Engine, explain_failed_head, reading_options
 from apm_s3.errors import (
     AccessDenied,
-    ApmS3Error,
     NotConfigured,
     NotFound,
     ObjectChanged,
@@ -19,6 +17,7 @@ from apm_s3.errors import (
     S3Error,
     UnsupportedByServer,
 )
+from apm_s3.events import expecting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,10 +32,8 @@ async def head(
     key: str,
     options: ReadOptions,
     operation: str = "head_file",
-    *,
-    expected: tuple[type[ApmS3Error], ...] = EXPECTED,
 ) -> FileInfo:
-    """Send HEAD, and leave a 404 unresolved. `expected` are the errors that are results, not failures."""
+    """Send HEAD, and leave a 404 unresolved."""
     transport = engine.transport
     return await engine.runner.run(
         operation,
@@ -44,32 +41,32 @@ async def head(
         key,
         lambda: transport.head(bucket, key, options),
         timeout=options.timeout,
-        expected=expected,
     )
 
 
-async def head_told_apart(engine: Engine, bucket: str, key: str, options: ReadOptions) -> FileInfo:
+async def explained_head(engine: Engine, bucket: str, key: str, options: ReadOptions) -> FileInfo:
     """Send HEAD, and resolve a 404 or 403."""
     try:
         return await head(engine, bucket, key, options)
     except (NotFound, AccessDenied) as exc:
-        told = await told_apart(engine, exc, "head_file", options)
-        if told is exc:
+        explained = await explain_failed_head(engine, exc, "head_file", options)
+        if explained is exc:
             raise
-        raise told from exc
+        raise explained from exc
 
 
 async def exists(engine: Engine, bucket: str, key: str, options: ReadOptions) -> bool:
     """Return whether the object exists; a 403 is an error."""
     try:
-        await head(engine, bucket, key, options, operation="file_exists", expected=(*EXPECTED, NotFound))
+        with expecting(NotFound):
+            await head(engine, bucket, key, options, operation="file_exists")
     except NotFound:
         return False
     except AccessDenied as exc:
-        told = await told_apart(engine, exc, "file_exists", options)
-        if told is exc:
+        explained = await explain_failed_head(engine, exc, "file_exists", options)
+        if explained is exc:
             raise
-        raise told from exc
+        raise explained from exc
     return True
 
 

@@ -125,7 +125,7 @@ class Download:
         """
         moved = self._got
 
-        def poured(piece: memoryview) -> None:
+        def keep(piece: memoryview) -> None:
             self._count(piece)
             taken(piece)
 
@@ -143,7 +143,7 @@ class Download:
             began = time.monotonic()
             while True:
                 if self._body is not None and not self._cut_short:
-                    await self._body.pour(poured)
+                    await self._body.write_to(keep)
                 piece = await self._piece()
                 if piece is None:
                     break
@@ -343,8 +343,8 @@ class Download:
 
     def _check_rest(self, body: Body) -> None:
         # The body was checked against its own headers; now check those against the original ones of this download.
-        known, told = self.info, body.info
-        if (told.size, told.etag) != (known.size, known.etag) or body.length != self._length - self._got:
+        known, explained = self.info, body.info
+        if (explained.size, explained.etag) != (known.size, known.etag) or body.length != self._length - self._got:
             raise object_changed(self._operation, self._bucket, self._key)
 
     async def _drop_body(self) -> None:

@@ -152,12 +152,12 @@ async def abort_upload(
         await engine.transport.abort_upload(bucket, key, upload_id, options)
         return True
 
-    async def settled(error: S3Error, unresolved: bool) -> bool | None:
+    async def resolve_outcome(error: S3Error, unresolved: bool) -> bool | None:
         # An earlier attempt of this call, whose response was lost, has aborted it.
         return True if unresolved and isinstance(error, UploadNotFound) else None
 
     try:
-        return await engine.runner.run(operation, bucket, key, attempt, verdict=settled)
+        return await engine.runner.run(operation, bucket, key, attempt, verdict=resolve_outcome)
     except UploadNotFound:
         return False
 
@@ -240,17 +240,17 @@ async def upload_stream(
         return await upload.complete(sent)
 
 
-def check_length(came: int, size: int | None) -> None:
+def check_length(received: int, size: int | None) -> None:
     """Check the size of a stream.
 
     Raises:
         ObjectChanged: the size differs.
     """
-    if size is not None and came != size:
+    if size is not None and received != size:
         raise ObjectChanged(
-            f"the source gave {came} bytes or more instead of {size}"
-            if came > size
-            else f"the source gave {came} bytes instead of {size}",
+            f"the source gave {received} bytes or more instead of {size}"
+            if received > size
+            else f"the source gave {received} bytes instead of {size}",
             hint="nothing was stored: pass the actual size, or omit it",
         )
 
@@ -296,13 +296,13 @@ class _StreamParts:
             source.release()
 
     async def _take(self, number: int, block: memoryview) -> MemorySource:
-        came = await self._reader.read_into(block)
-        self._ended = came < len(block)
-        if came and number > MAX_PARTS:
+        received = await self._reader.read_into(block)
+        self._ended = received < len(block)
+        if received and number > MAX_PARTS:
             limit = sum(stream_part_size(part, self._part_size) for part in range(1, MAX_PARTS + 1))
-            raise ObjectTooLarge(size=limit + came, limit=limit, bucket=self._upload.bucket, key=self._upload.key)
+            raise ObjectTooLarge(size=limit + received, limit=limit, bucket=self._upload.bucket, key=self._upload.key)
         self._number += 1
-        return MemorySource(block[:came])
+        return MemorySource(block[:received])
 
 
 async def _send_parts(upload: MultipartUpload, source: RandomSource, plan: Iterable[Part]) -> list[PartInfo]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from apm_s3._s3.engine import READ_DEFAULTS, Verbs, check_target, composed, within
 from apm_s3._s3.objects.cached import cached_body, cached_info, policies_for, received
-from apm_s3._s3.objects.reading import exists, head_told_apart, read_tags, tags_read_with
+from apm_s3._s3.objects.reading import exists, explained_head, read_tags, tags_read_with
 from apm_s3._wire.sigv4 import MAX_PRESIGN_SECONDS
 from apm_s3.errors import InvalidOption
 from apm_s3.models import FileContent
@@ -218,7 +218,7 @@ class Objects(Verbs):
         options = options or READ_DEFAULTS
         policies = policies_for(engine, options)
         if policies is None:
-            return await head_told_apart(engine, bucket, key, options)
+            return await explained_head(engine, bucket, key, options)
         return await cached_info(
             engine,
             policies,
@@ -226,7 +226,7 @@ class Objects(Verbs):
             key,
             options,
             refresh=refresh,
-            read=lambda: head_told_apart(engine, bucket, key, READ_DEFAULTS),
+            read=lambda: explained_head(engine, bucket, key, READ_DEFAULTS),
         )
 
     async def file_exists(self, bucket: str, key: str, options: ReadOptions | None = None) -> bool:

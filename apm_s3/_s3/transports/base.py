@@ -33,10 +33,10 @@ class Body(Protocol):
             ConnectionLost: it broke, or ended early.
         """
 
-    async def pour(self, take: Callable[[memoryview], object]) -> None:
-        """Pass bytes to `take` if that is cheaper than iteration, which continues afterwards; maybe none.
+    async def write_to(self, sink: Callable[[memoryview], object]) -> None:
+        """Pass bytes to `sink` if that is cheaper than iteration, which continues afterwards; maybe none.
 
-        The argument of `take` is overwritten when it returns. Iteration raises errors of the connection.
+        The argument of `sink` is overwritten when it returns. Iteration raises errors of the connection.
         """
 
     async def aclose(self) -> None:

@@ -21,7 +21,7 @@ from apm_s3._s3.transports.credentials import Clock, CredentialProvider, FixedCr
 from apm_s3._s3.transports.plain import plain_credentials, plain_endpoint, plain_target
 from apm_s3._s3.transports.routes import is_custom
 from apm_s3._s3_responses import s3_error
-from apm_s3._tasks import joined
+from apm_s3._tasks import wait_shielded
 from apm_s3.errors import AccessDenied, ApmS3Error, ClockSkewed, ExpiredToken, UnsupportedByServer
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Clients:
             making = asyncio.create_task(self._make(region), name=f"apm_s3 client {region or 'default'}")
             self._made[region] = making
         # Shielded, because cancelling one caller must not affect others that wait for the client.
-        return await joined(making)
+        return await wait_shielded(making)
 
     async def call(self, method: str, *, region: str | None = None, **params: Any) -> Mapping[str, Any]:
         try:

@@ -189,7 +189,7 @@ def check_unchanged(
         )
 
 
-def accounted(bucket: str, keys: Sequence[tuple[str, str | None]], report: DeleteReport) -> DeleteReport:
+def check_every_key_reported(bucket: str, keys: Sequence[tuple[str, str | None]], report: DeleteReport) -> DeleteReport:
     """Return the result for exactly the requested (key, version id); those missing in the response have failed.
 
     A key that is reported both as deleted and as failed has failed. Keys that were not requested are ignored.

@@ -59,7 +59,7 @@ def backup(
         return
 
     call.changes = True
-    call.go_on = "An unfinished backup is not listed; run it again."
+    call.resume_hint = "An unfinished backup is not listed; run it again."
     with call.store_progress() as told:
         shared: dict[str, Any] = {"author": by, "message": message, "retain": period, "on_progress": told}
 
@@ -146,7 +146,7 @@ def drill(
         call.print({"dry_run": True, "backup": found}, f"Would restore and remove {_contents(found)}")
         return
     call.changes = True
-    call.go_on = "Run it again: a drill removes what an interrupted one has left."
+    call.resume_hint = "Run it again: a drill removes what an interrupted one has left."
     with call.store_progress() as told:
         releases = on_stores(
             call,
@@ -221,7 +221,7 @@ def _write_id(call: Call, environment: str, given: str | None) -> str:
 
     used = given or ConfigStore.new_write_id(environment)
     call.changes = True
-    call.go_on = f"See whether it was committed: apm-s3 config outcome {used}"
+    call.resume_hint = f"See whether it was committed: apm-s3 config outcome {used}"
     return used
 
 
@@ -371,7 +371,7 @@ def gc(
                     on_progress=told,
                 )
             )  # fmt: skip
-        call.print(planned, make_changes(f"Would delete {_told(planned)}", _lines(planned)), paged=True)
+        call.print(planned, make_changes(f"Would delete {_described(planned)}", _lines(planned)), paged=True)
         return
     call.confirm(f"Delete old revisions of {environment} for good?", yes=yes, name=in_production(environment))
     with call.store_progress() as told:
@@ -384,10 +384,10 @@ def gc(
                 message=message, write_id=used, on_progress=told,
             ),
         )  # fmt: skip
-    call.print(report, make_changes(f"deleted {_told(report)}", _lines(report)), paged=True)
+    call.print(report, make_changes(f"deleted {_described(report)}", _lines(report)), paged=True)
 
 
-def _told(report: GarbageReport) -> str:
+def _described(report: GarbageReport) -> str:
     number = sum(map(len, (report.releases, report.blobs, report.log_parts, report.backups, report.others)))
     return f"{counted(number, 'object')} ({in_bytes(report.size)}) of {report.environment}"
 

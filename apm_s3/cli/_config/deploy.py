@@ -366,7 +366,7 @@ def _remove_all(call: Call, author: str | None, message: str | None, *, yes: boo
             await store.remove(tool, environment, author=by, message=why)
         await store.remove_environment(environment, author=by, message=why)
 
-    call.changes, call.go_on = True, "Run it again: it removes what is left."
+    call.changes, call.resume_hint = True, "Run it again: it removes what is left."
     call.run_on_store(work)
     call.print(
         {"environment": environment, "removed": True, "tools": tools},

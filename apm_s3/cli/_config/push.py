@@ -247,7 +247,7 @@ def pull(
         return
     if replace and directory.is_dir() and any(directory.iterdir()):
         call.confirm(f"Replace all files in {directory}?", yes=yes)
-    call.go_on = f"{directory} was not changed."
+    call.resume_hint = f"{directory} was not changed."
     release = call.run_on_store(
         lambda store: store.download_dir(chosen, environment, directory, revision=revision, replace=replace)
     )
@@ -349,13 +349,13 @@ def _files_in(directory: Path) -> Mapping[str, bytes]:
 
 
 async def _rules(store: ConfigStore, tool: Tool, environment: str) -> ValidationRules:
-    from apm_s3.configs._models import LAX  # noqa: PLC0415 - it brings the validators
+    from apm_s3.configs._models import LENIENT_RULES  # noqa: PLC0415 - it brings the validators
     from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
 
     try:
         return (await store.settings(environment)).rules(tool)
     except ConfigNotFound:
-        return LAX
+        return LENIENT_RULES
 
 
 def change(call: Call, environment: str, given: str | None, work: Callable[[ConfigStore, str], Awaitable[T]]) -> T:
@@ -364,7 +364,7 @@ def change(call: Call, environment: str, given: str | None, work: Callable[[Conf
 
     write_id = given or ConfigStore.new_write_id(environment)
     call.changes = True
-    call.go_on = f"See whether it was committed: apm-s3 config outcome {write_id}"
+    call.resume_hint = f"See whether it was committed: apm-s3 config outcome {write_id}"
     return call.run_on_store(lambda store: work(store, write_id))
 
 
@@ -419,7 +419,7 @@ def import_(
         call.confirm(f"Import {counted(len(plan.revisions), 'revision')}?", yes=yes, name=name)
     by, why = call.author(author), message or ""
     call.changes = True
-    call.go_on = f"Revisions that were committed stay. Continue with the same command: {this_command()}"
+    call.resume_hint = f"Revisions that were committed stay. Continue with the same command: {this_command()}"
     with call.store_progress() as told:
         releases = call.run_on_store(
             lambda store: store.import_configs(plan, author=by, message=why, force=force, on_progress=told)

@@ -224,7 +224,7 @@ def watch(
     """
     call = Call.of(ctx)
     environment = call.environment
-    call.go_on = "It only watched."
+    call.resume_hint = "It only watched."
 
     async def work(store: ConfigStore) -> None:
         tools = None if tool is None else [as_tool(tool)]

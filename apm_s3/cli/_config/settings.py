@@ -56,7 +56,7 @@ def settings(
         call.print(found, make_table(("setting", "value"), _rows(found)))
         return
     _check(changes)
-    call.changes, call.go_on = not dry_run, "Run it again: doing it twice is harmless."
+    call.changes, call.resume_hint = not dry_run, "Run it again: doing it twice is harmless."
     note = {"author": call.author(author), "message": message}
     old, new = call.run_on_store(lambda store: _change(store, environment, changes, dry_run, create=create, **note))
     call.print({"before": old, "after": new, "dry_run": dry_run}, _difference(environment, old, new, dry_run))
@@ -188,7 +188,7 @@ def good(
         text = f"would mark revision {bundle.release.revision} of {tool} in {environment} as good"
         call.print({"dry_run": True, "release": bundle.release}, text)
         return
-    call.changes, call.go_on, by = True, _AGAIN, call.author(author)
+    call.changes, call.resume_hint, by = True, _AGAIN, call.author(author)
     release = call.run_on_store(
         lambda store: store.mark_good(chosen, environment, revision, author=by, message=message)
     )
@@ -209,7 +209,7 @@ def freeze(ctx: typer.Context, author: Author = None, message: Message = None, d
     if not reason:
         raise UsageFailed("a freeze needs a reason", "use --message REASON")
     if not dry_run:
-        call.changes, call.go_on, by = True, _AGAIN, call.author(author)
+        call.changes, call.resume_hint, by = True, _AGAIN, call.author(author)
         call.run_on_store(lambda store: store.freeze(environment, reason, author=by))
     verb = "would freeze" if dry_run else "froze"
     call.print({"environment": environment, "frozen": not dry_run, "reason": reason}, f"{verb} {environment}: {reason}")
@@ -224,7 +224,7 @@ def thaw(ctx: typer.Context, author: Author = None, message: Note = "", dry_run:
     call = Call.of(ctx)
     environment = call.environment
     if not dry_run:
-        call.changes, call.go_on, by = True, _AGAIN, call.author(author)
+        call.changes, call.resume_hint, by = True, _AGAIN, call.author(author)
         call.run_on_store(lambda store: store.thaw(environment, author=by, message=message))
     document = {"environment": environment, "frozen": False, "dry_run": dry_run}
     call.print(document, f"{'would thaw' if dry_run else 'thawed'} {environment}")

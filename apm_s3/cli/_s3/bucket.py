@@ -121,7 +121,7 @@ def rm(
         return
     question = f"Delete bucket '{bucket}'{contents}?"
     call.confirm(question, yes=yes, name=bucket if in_production(environment) else None)
-    call.changes, call.go_on = True, "Run it again: it goes on with what is left."
+    call.changes, call.resume_hint = True, "Run it again: it goes on with what is left."
     with call.progress() as line:
         report = call.run(
             lambda s3: s3.delete_bucket(

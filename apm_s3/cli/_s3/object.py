@@ -120,7 +120,7 @@ def store(call: Call, source: str, place: Place, options: UploadOptions, *, dry_
     if dry_run:
         call.print({"dry_run": True, "source": source, "target": str(place), "size": size}, f"would put {place}")
         return
-    call.changes, call.go_on = True, "The object was not stored; run it again."
+    call.changes, call.resume_hint = True, "The object was not stored; run it again."
     content: Any = sys.stdin.buffer if source == "-" else Path(source)
     with call.progress() as line:
         info = call.run(
@@ -164,7 +164,7 @@ def fetch(call: Call, place: Place, path: Path, version_id: str | None, *, dry_r
         text = f"would write {counted(found.size, 'byte')} to {path}"
         call.print({"dry_run": True, "target": str(path), "source": found}, text)
         return
-    call.go_on = f"{path} is as it was; run it again."
+    call.resume_hint = f"{path} is as it was; run it again."
     with call.progress() as line:
         hook = Bytes(line, f"get {place}", None)
         info = call.run(lambda s3: _download(s3, place, path, options, hook), hooks=[hook])
@@ -297,7 +297,7 @@ def _rm_prefix(call: Call, place: Place, *, yes: bool, dry_run: bool) -> Status:
         return Status.DONE
     if plan is not None:
         call.confirm(f"Delete {counted(len(plan.actions), 'object')} below {place}?", yes=yes)
-    call.changes, call.go_on = True, "Run it again: it goes on with what is left."
+    call.changes, call.resume_hint = True, "Run it again: it goes on with what is left."
     with call.progress() as line:
         report: SyncReport = call.run(
             lambda s3: s3.delete_prefix(
@@ -382,7 +382,7 @@ def cp(
     if is_s3(source) and is_s3(target):
         one, other = _both(source, target)
         options = CopyOptions(source_version_id=version_id, storage_class=storage_class, if_none_match=condition)
-        if _told(call, "copy", one, other, dry_run=dry_run):
+        if _announce(call, "copy", one, other, dry_run=dry_run):
             return
         info = call.run(lambda s3: s3.copy_file(*one, *other, options))
         call.print(info, f"copied {one} to {other}")
@@ -417,7 +417,7 @@ def mv(
     call = Call.of(ctx)
     one, other = _both(source, target)
     options = CopyOptions(storage_class=storage_class, if_none_match="*" if no_clobber else None)
-    if _told(call, "move", one, other, dry_run=dry_run):
+    if _announce(call, "move", one, other, dry_run=dry_run):
         return
 
     async def work(s3: S3Manager) -> FileInfo:
@@ -432,11 +432,11 @@ def _both(source: str, target: str) -> tuple[Place, Place]:
     return one, parse_target(target, one.key.rpartition("/")[2])
 
 
-def _told(call: Call, verb: str, one: Place, other: Place, *, dry_run: bool) -> bool:
+def _announce(call: Call, verb: str, one: Place, other: Place, *, dry_run: bool) -> bool:
     """In a dry run, tell what would be done, after a look at the source; else prepare for the change."""
     if dry_run:
         info = call.run(lambda s3: s3.head_file(*one))
         call.print({"dry_run": True, "source": info, "target": str(other)}, f"would {verb} {one} to {other}")
         return True
-    call.changes, call.go_on = True, f"{one} is still there; run it again."
+    call.changes, call.resume_hint = True, f"{one} is still there; run it again."
     return False

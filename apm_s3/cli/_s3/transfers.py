@@ -149,7 +149,7 @@ def as_json(result: Result) -> dict[str, Any]:
     return {**as_document(result), "ok": getattr(result, "ok", True)}
 
 
-def how_to_go_on(journal: Path | None) -> str:
+def how_to_resume(journal: Path | None) -> str:
     """Say how to resume after an interruption."""
     if journal is None:
         return "Nothing remembers how far it came; with --journal FILE it could be resumed."
@@ -190,7 +190,7 @@ def sync(
     """
     call = Call.of(ctx)
     # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
-    call.go_on = call.go_on if dry_run else "Run it again: only what is still missing is copied."
+    call.resume_hint = call.resume_hint if dry_run else "Run it again: only what is still missing is copied."
     access = Access(call.settings.endpoint_url, call.settings.region, call.settings.profile)
     options = {"include": include, "exclude": exclude, "delete_extra": delete_extra, "concurrency": concurrency}
     with call.progress() as line:
@@ -234,7 +234,7 @@ def migrate(
     """
     call = Call.of(ctx)
     # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
-    call.go_on = call.go_on if dry_run or verify_only else how_to_go_on(journal)
+    call.resume_hint = call.resume_hint if dry_run or verify_only else how_to_resume(journal)
     options = MigrationOptions(
         if_exists=cast("IfExists", if_exists),
         compare=cast("Compare", compare),

@@ -25,7 +25,7 @@ from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.keys import MAX_DOCUMENT, Fields, decode, encode, format_time, parse_time
-from apm_s3.configs._protocol.live import MARK
+from apm_s3.configs._protocol.live import HASH_METADATA
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
 from apm_s3.configs._protocol.reader import PARALLEL, Reader, sha256, twice
 from apm_s3.errors import (
@@ -327,7 +327,7 @@ class Backups:
                 folder, into.bucket, environment, home, moment, author, message, MappingProxyType(held), until
             )
 
-        backup = await self._reader.settled(environment, copy)
+        backup = await self._reader.read_consistently(environment, copy)
         await self._put_manifest(backup, into)
         return backup
 
@@ -357,7 +357,7 @@ class Backups:
     async def _put_manifest(self, backup: Backup, into: ObjectStore) -> None:
         key, body = manifest_key(backup.key), encode_manifest(backup)
         try:
-            await _put(into, key, body, backup.retain_until, "application/json", {MARK: await sha256(body)})
+            await _put(into, key, body, backup.retain_until, "application/json", {HASH_METADATA: await sha256(body)})
         except PreconditionFailed:
             await _check_ours(into, key, body)
         except ApmS3Error as exc:
@@ -426,7 +426,7 @@ class Backups:
                 f"there is no backup '{folder}' in bucket '{self._objects.bucket}'",
                 bucket=self._objects.bucket, key=folder, hint="see list_backups for the existing ones",
             ) from exc  # fmt: skip
-        mark = (info.metadata or {}).get(MARK)
+        mark = (info.metadata or {}).get(HASH_METADATA)
         if mark is not None and mark != await sha256(body):
             raise self._damaged(folder, "its bytes differ from those that were stored")
         return decode_manifest(body, folder=folder, bucket=self._objects.bucket)

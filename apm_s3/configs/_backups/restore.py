@@ -24,7 +24,7 @@ from apm_s3.configs._models import NO_SETTINGS, EnvironmentSettings, Origin, Rel
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.cached_reads import Snapshot
-from apm_s3.configs._protocol.changes import Call
+from apm_s3.configs._protocol.changes import WriteCall
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader
@@ -194,7 +194,7 @@ class Restorer:
         backup: Backup,
         source: Backups,
         target: str,
-        call: Call,
+        call: WriteCall,
         steps: Steps,
         *,
         tools: Sequence[str] | None,
@@ -264,7 +264,7 @@ class Restorer:
         return tuple(releases)
 
     async def _plan_again(
-        self, document: PlanDocument, source: Backups, target: str, call: Call, steps: Steps
+        self, document: PlanDocument, source: Backups, target: str, call: WriteCall, steps: Steps
     ) -> RestorePlan:
         key, tools = document.text("backup", "key"), check_tools(document.names("tools"))
         # The files of the backup, and about as much of the target's.
@@ -273,7 +273,7 @@ class Restorer:
         document.require_same(fresh.to_dict(), bucket=fresh.bucket)
         return fresh
 
-    async def _made_before(self, document: PlanDocument, target: str, call: Call) -> list[Release]:
+    async def _made_before(self, document: PlanDocument, target: str, call: WriteCall) -> list[Release]:
         # The hash covers the whole plan.
         return await self._publisher.repeated(
             target, document.names("tools"), call=call, same=lambda old: old.origin.plan == document.hash
@@ -333,7 +333,7 @@ class Restorer:
             )
 
         try:
-            return await self._reader.settled(environment, read)
+            return await self._reader.read_consistently(environment, read)
         except ConfigNotFound:
             return _Replaced(dict.fromkeys(tools, 0), {})
 
@@ -355,7 +355,7 @@ class Restorer:
         revisions: Mapping[str, int],
         author: str | None,
         message: str,
-        call: Call,
+        call: WriteCall,
         steps: Steps,
         settings: EnvironmentSettings = NO_SETTINGS,
         plan: str | None = None,

@@ -38,7 +38,7 @@ from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.encoding import MAX_ENTRIES, RING, LogPart, chain_breaks, read_entry
 from apm_s3.configs._protocol.keys import MAX_DOCUMENT
-from apm_s3.configs._protocol.live import MARK
+from apm_s3.configs._protocol.live import HASH_METADATA
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import OTHER_MD5, PARALLEL, Gone, Reader, sha256, unpack
 from apm_s3.errors import FormatTooNew, ObjectNotFound, ObjectTooLarge, StoreDamaged
@@ -604,7 +604,7 @@ class Checker:
         return findings + [
             Finding("behind", release.tool, info.key, "the copy of a removed file")
             for info in infos
-            if MARK in (info.metadata or {})
+            if HASH_METADATA in (info.metadata or {})
         ]
 
     async def _check_copy(self, tool: str, key: str, entry: FileEntry) -> Finding | None:

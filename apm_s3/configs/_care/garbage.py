@@ -18,7 +18,7 @@ from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.cached_reads import Snapshot
-from apm_s3.configs._protocol.changes import Call, check_thawed, within
+from apm_s3.configs._protocol.changes import WriteCall, check_thawed, within
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.encoding import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
@@ -218,7 +218,7 @@ class Collector:
             return await self._collect(environment, wanted, note, call, steps, dry_run=dry_run)
 
     async def _collect(
-        self, environment: str, wanted: WantedRetention, note: Note, call: Call, steps: Steps, *, dry_run: bool
+        self, environment: str, wanted: WantedRetention, note: Note, call: WriteCall, steps: Steps, *, dry_run: bool
     ) -> GarbageReport:
 
         async def plan(snapshot: Snapshot) -> tuple[Snapshot, Retention, RaiseOldest]:
@@ -232,7 +232,7 @@ class Collector:
                 raise InvalidOption(f"the settings of '{environment}' have just changed", hint="repeat the collection")
             return change, note
 
-        began, retention, change = await self._reader.settled(environment, plan)
+        began, retention, change = await self._reader.read_consistently(environment, plan)
         if not dry_run:
             # If an earlier call with this write id has committed this, its deletions are continued.
             async with call:
@@ -242,7 +242,7 @@ class Collector:
             current = change.applied(snapshot.current) if dry_run else snapshot.current
             return current, await self._kept(replace(snapshot, current=current), steps)
 
-        current, kept = await self._reader.settled(environment, look)
+        current, kept = await self._reader.read_consistently(environment, look)
         before = began.server_time - retention.younger_than.total_seconds()
         steps.begin(environment, "listing objects")
         report = await self._report(environment, current, kept, before, steps)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Unpack
 
-from apm_s3._tasks import outlived, run_all
+from apm_s3._tasks import finish_within, run_all
 from apm_s3._tools import TOOLS
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._care.fsck import (
@@ -29,7 +29,7 @@ from apm_s3.configs._models import Current, Damage, FileEntry, Note, Origin, Rel
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.cached_reads import Snapshot
-from apm_s3.configs._protocol.changes import Afterwards, check_same, check_write_id, request_hash, used, within
+from apm_s3.configs._protocol.changes import PostCommitTasks, check_same, check_write_id, request_hash, used, within
 from apm_s3.configs._protocol.commit import CANCEL_GRACE
 from apm_s3.configs._protocol.encoding import decode_current, encode_current, encode_release, stamp
 from apm_s3.configs._protocol.live import Live
@@ -97,7 +97,7 @@ class RepairReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _ReferenceState:
     """The expected reference document, as far as it is known, and the actual one.
 
     Attributes:
@@ -121,7 +121,7 @@ class _Work:
 
     environment: str
     write_id: str
-    found: _Found
+    found: _ReferenceState
     checks: Mapping[str, ToolCheck]
     tools: dict[str, ToolState] = field(default_factory=dict)
     actions: list[str] = field(default_factory=list)
@@ -142,7 +142,7 @@ class Repairer:
         checker: Checker,
         live: Live,
         backups: Backups,
-        afterwards: Afterwards,
+        afterwards: PostCommitTasks,
     ) -> None:
         self._objects = objects
         self._reader = reader
@@ -205,7 +205,7 @@ class Repairer:
             return False
         await self._decide(work, choose)
         # Cancelled from here on, the caller would not know whether it was written, and `live/` would stay behind.
-        await outlived(self._afterwards.start(self._carry_out(work, note, actions)), CANCEL_GRACE)
+        await finish_within(self._afterwards.start(self._carry_out(work, note, actions)), CANCEL_GRACE)
         return True
 
     async def _made_before(self, work: _Work, note: Note) -> bool:
@@ -235,7 +235,7 @@ class Repairer:
         actions += work.actions
         actions += await self._refresh(work)
 
-    async def _has_moved(self, environment: str, found: _Found) -> bool:
+    async def _has_moved(self, environment: str, found: _ReferenceState) -> bool:
         try:
             return (await self._objects.head(keys.current(environment))).etag != found.etag
         except ObjectNotFound:
@@ -384,7 +384,7 @@ class Repairer:
 
     # The reference document -------------------------------------------------------------------------------------
 
-    async def _find(self, environment: str) -> _Found:
+    async def _find(self, environment: str) -> _ReferenceState:
         key = keys.current(environment)
         etag: str | None = None
         present: Current | None = None
@@ -402,7 +402,7 @@ class Repairer:
         newest = newest_sequence([*older, *([present] if present is not None else [])])
         if newest is None and etag is None and await self._is_empty(environment):
             raise ConfigNotFound(f"there is no environment '{environment}'", environment=environment)
-        return _Found(newest, present, etag, now or datetime.now(UTC).timestamp(), older, doubtful)
+        return _ReferenceState(newest, present, etag, now or datetime.now(UTC).timestamp(), older, doubtful)
 
     async def _is_empty(self, environment: str) -> bool:
         try:

@@ -24,7 +24,7 @@ from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import Damage, Freeze, Origin, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.cached_reads import Snapshot
-from apm_s3.configs._protocol.live import MARK
+from apm_s3.configs._protocol.live import HASH_METADATA
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader
 from apm_s3.errors import BackupInvalid, ConfigNotFound, FormatTooNew, InvalidOption, ObjectNotFound, StoreDamaged
@@ -327,7 +327,7 @@ class StatusReader:
     async def _read(self, name: str, *, alone: bool) -> _Environment | list[ToolStatus]:
         """Read one environment. Beside others, a damaged reference document gives a row for each tool in its folder."""
         try:
-            return await self._reader.settled(name, self._environment)
+            return await self._reader.read_consistently(name, self._environment)
         except StoreDamaged as exc:
             async with aclosing(self._objects.list_folders(keys.environment_prefix(name))) as folders:
                 tools = [tool async for tool in folders if tool in TOOLS]
@@ -373,7 +373,7 @@ class StatusReader:
             info = await self._objects.head(keys.live(environment, tool, MAIN_FILES[cast("Tool", tool)]))
         except ObjectNotFound:
             return None
-        return (info.metadata or {}).get(MARK)
+        return (info.metadata or {}).get(HASH_METADATA)
 
     async def _last_backups(self, environment: str) -> dict[str, datetime]:
         async with aclosing(self._objects.list_folders(keys.backups(environment))) as folders:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from apm_s3._beneath import Below, open_root
 from apm_s3._directories import EXCLUDED, Directory, check_stop, read_files
 from apm_s3._naming import OVERLAY, check_file_name, check_new_file_name
-from apm_s3._tasks import joined
+from apm_s3._tasks import wait_shielded
 from apm_s3._tools import MAIN_FILES, TOOLS, Tool
 from apm_s3.configs._content.overlays import RESERVED, is_internal
 from apm_s3.configs._content.serialise import check_names, serialise
@@ -262,7 +262,7 @@ async def _in_thread(work: Callable[[threading.Event], T]) -> T:
     stop = threading.Event()
     thread = asyncio.ensure_future(asyncio.to_thread(work, stop))
     try:
-        return await joined(thread)
+        return await wait_shielded(thread)
     except asyncio.CancelledError:
         stop.set()
         while not thread.done():

@@ -22,7 +22,7 @@ from apm_s3.configs._content.files import read_directory
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._content.serialise import check_names
 from apm_s3.configs._imports.git import Commit, GitObjects, GitRepository, TreeEntry
-from apm_s3.configs._models import LAX, Release, ValidationRules
+from apm_s3.configs._models import LENIENT_RULES, Release, ValidationRules
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader
@@ -120,7 +120,7 @@ _MAX_PATH = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Importable:
     """The content of a source.
 
     Attributes:
@@ -155,7 +155,7 @@ class Target:
         )
 
 
-async def find_in_directory(path: str | os.PathLike[str], layout: Layout, target: Target) -> Found:
+async def find_in_directory(path: str | os.PathLike[str], layout: Layout, target: Target) -> Importable:
     """Read the bundles of a directory as they are now.
 
     Raises:
@@ -200,7 +200,7 @@ def _descend(root: Path, folder: Path, depth: int, layout: Layout, found: dict[K
             others.append(f"{name}/" if child.is_dir() else name)
 
 
-async def find_in_bucket(objects: ObjectStore, layout: Layout, target: Target) -> Found:
+async def find_in_bucket(objects: ObjectStore, layout: Layout, target: Target) -> Importable:
     """Read the bundles below a prefix in S3 as they are now."""
     names, total = [], 0
     async with aclosing(objects.list("")) as listing:
@@ -221,7 +221,7 @@ async def find_in_bucket(objects: ObjectStore, layout: Layout, target: Target) -
     return _as_they_are(bundles, sorted_files.left_out, target)
 
 
-def _as_they_are(bundles: Mapping[Key, Mapping[str, bytes]], left_out: tuple[str, ...], target: Target) -> Found:
+def _as_they_are(bundles: Mapping[Key, Mapping[str, bytes]], left_out: tuple[str, ...], target: Target) -> Importable:
     kept: dict[str, Mapping[str, bytes]] = {}
     revisions = []
     for key, files in bundles.items():
@@ -234,10 +234,10 @@ def _as_they_are(bundles: Mapping[Key, Mapping[str, bytes]], left_out: tuple[str
     async def contents(revision: ImportRevision) -> Mapping[str, bytes]:
         return kept[revision.write_id]
 
-    return Found(revisions, left_out, contents)
+    return Importable(revisions, left_out, contents)
 
 
-async def find_in_history(path: str | os.PathLike[str], ref: str, layout: Layout, target: Target) -> Found:
+async def find_in_history(path: str | os.PathLike[str], ref: str, layout: Layout, target: Target) -> Importable:
     """Read the bundles of a Git checkout as of every commit of its first-parent history.
 
     Raises:
@@ -263,7 +263,7 @@ async def find_in_history(path: str | os.PathLike[str], ref: str, layout: Layout
     async def contents(revision: ImportRevision) -> Mapping[str, bytes]:
         return await repository.contents(revision.files)
 
-    return Found(revisions, left_out, contents)
+    return Importable(revisions, left_out, contents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -523,7 +523,7 @@ class Importer:
     views: Views
     writer: Writer
 
-    async def plan(self, source: str, found: Found) -> ImportPlan:
+    async def plan(self, source: str, found: Importable) -> ImportPlan:
         """Compare the source with the store.
 
         Raises:
@@ -549,7 +549,7 @@ class Importer:
         )
 
     async def _plan_bundle(
-        self, key: Key, revisions: Sequence[ImportRevision], found: Found
+        self, key: Key, revisions: Sequence[ImportRevision], found: Importable
     ) -> tuple[ImportBundle, Sequence[ImportRevision]]:
         environment, tool = key
         releases = await self._history(environment, tool)
@@ -571,7 +571,7 @@ class Importer:
         except ConfigNotFound:
             return []
 
-    async def _report(self, newest: ImportRevision, found: Found) -> ValidationReport | None:
+    async def _report(self, newest: ImportRevision, found: Importable) -> ValidationReport | None:
         if not newest.files:
             return None
         files = await found.contents(newest)
@@ -581,7 +581,7 @@ class Importer:
         try:
             snapshot = await self.reader.require(environment)
         except ConfigNotFound:
-            return LAX
+            return LENIENT_RULES
         return snapshot.current.settings.rules(tool)
 
     async def carry_out(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from apm_s3._cache import Cache, Entry, Found, Group, Key, Policy, SharedLevel, object_group
+from apm_s3._cache import Cache, CacheRead, Entry, Group, Key, Policy, SharedLevel, object_group
 from apm_s3.configs._content.serialise import Content
 from apm_s3.configs._models import ConfigFile, Current, FileEntry, Release, ReleaseRef
 from apm_s3.configs._protocol import keys
@@ -122,7 +122,7 @@ class StoreCache:
             ObjectNotFound: it does not exist.
         """
         key = Key(self.group(keys.current(environment)), "current")
-        found: Found[Known] = await self._cache.fetch(key, self._currents, load, refresh=not recent)
+        found: CacheRead[Known] = await self._cache.fetch(key, self._currents, load, refresh=not recent)
         snapshot = found.value.snapshot
         if found.stale_since is not None:
             snapshot = replace(snapshot, stale_since=found.stale_since)

@@ -84,7 +84,7 @@ def check_write_id(write_id: str | None, environment: str) -> None:
         )
 
 
-class Call:
+class WriteCall:
     """The deadline and the write id of one call: `async with Call(...) as call`.
 
     Until `commit_begins`, the deadline cancels the call, and nothing was changed. After that, the commit itself
@@ -192,7 +192,7 @@ async def within(timeout: float | None, environment: str, done: str) -> AsyncIte
         ) from exc
 
 
-class Afterwards:
+class PostCommitTasks:
     """Commits and the work after them: a cancelled caller does not interrupt them, and closing waits for them."""
 
     def __init__(self) -> None:

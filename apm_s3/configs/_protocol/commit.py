@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from apm_s3._backoff import Backoff
-from apm_s3._tasks import outlived
+from apm_s3._tasks import finish_within
 from apm_s3._tracing import committing
 from apm_s3.configs._models import Current, Note, RawEntry, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.cached_reads import Snapshot
-from apm_s3.configs._protocol.changes import Afterwards, Call, Change, check_same, used
+from apm_s3.configs._protocol.changes import Change, PostCommitTasks, WriteCall, check_same, used
 from apm_s3.configs._protocol.encoding import (
     MUST_STORE,
     LogPart,
@@ -365,7 +365,7 @@ class Committer:
         objects: ObjectStore,
         reader: Reader,
         probe: Probe,
-        afterwards: Afterwards,
+        afterwards: PostCommitTasks,
         *,
         failover: bool,
         deadline: float,
@@ -380,13 +380,13 @@ class Committer:
         self._locks: dict[str, asyncio.Lock] = {}
         self._ended: dict[str, float] = {}
 
-    def call(self, environment: str, timeout: float | None = None, write_id: str | None = None) -> Call:
+    def call(self, environment: str, timeout: float | None = None, write_id: str | None = None) -> WriteCall:
         """Return a writing call with its deadline (by default the store's) and its write id.
 
         Raises:
             InvalidOption: the timeout or write id is not valid.
         """
-        return Call(
+        return WriteCall(
             environment, default=self._deadline, timeout=timeout, write_id=write_id,
             clean_up=lambda seconds: self._probe.gone(environment, seconds),
         )  # fmt: skip
@@ -431,7 +431,7 @@ class Committer:
         Raises:
             UsageError, StoreDamaged: see `look`.
         """
-        snapshot = await self._reader.current_or_none_yet(environment)
+        snapshot = await self._reader.current_or_none(environment)
         if not snapshot.etag:
             await self._reader.check_empty(environment)
             return snapshot
@@ -465,7 +465,7 @@ class Committer:
         write_id: str,
         note: Note,
         *,
-        call: Call,
+        call: WriteCall,
         releases: tuple[Release, ...] = (),
         part: LogPart | None = None,
         then: Callable[[], Coroutine[Any, Any, T]] | None = None,
@@ -508,7 +508,7 @@ class Committer:
                 return None if then is None else self._afterwards.start(then())
 
             # A cancelled request would leave the caller without a verdict, and `live/` outdated.
-            return await outlived(self._afterwards.start(run()), CANCEL_GRACE)
+            return await finish_within(self._afterwards.start(run()), CANCEL_GRACE)
 
     async def existing(self, environment: str) -> Snapshot:
         """Read the reference document of an existing environment.
@@ -520,7 +520,9 @@ class Committer:
         snapshot = await self.look(environment)
         return snapshot if snapshot.etag else await self._reader.require(environment)
 
-    async def change(self, environment: str, make: MakeChange, note: Note, *, call: Call, create: bool = False) -> None:
+    async def change(
+        self, environment: str, make: MakeChange, note: Note, *, call: WriteCall, create: bool = False
+    ) -> None:
         """Make a change that only affects the document.
 
         If it was made before under the write id of `call`, nothing is done, and `call.earlier` has its log entry.
@@ -544,7 +546,7 @@ class Committer:
 
         for _ in range(RESTARTS):
             begin = self.begin if create else self.existing
-            begun, made = await self._reader.settled(environment, prepare, begin=begin)
+            begun, made = await self._reader.read_consistently(environment, prepare, begin=begin)
             if made is None:
                 return
             write_id = call.write_id or keys.new_write_id(environment)

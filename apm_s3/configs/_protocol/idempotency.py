@@ -116,7 +116,7 @@ class Earlier:
     async def _find(self, environment: str, write_id: str) -> EarlierWrite:
         # The document is read first, because the window counts from its time: another call with this write id can be
         # ruled out 15 minutes after its documents were stored, which may happen right after the listing.
-        looked = await self._reader.current_or_none_yet(environment)
+        looked = await self._reader.current_or_none(environment)
         nothing = EarlierWrite(write_id, began_at=looked.server_time)
         if not looked.etag:
             return nothing
@@ -126,7 +126,7 @@ class Earlier:
             return await self._judge(snapshot, write_id, traces)
 
         try:
-            return await self._reader.settled(environment, read, first=looked)
+            return await self._reader.read_consistently(environment, read, first=looked)
         except ConfigNotFound:
             return nothing
 
@@ -172,7 +172,7 @@ async def find_traces(objects: ObjectStore, environment: str, write_id: str) -> 
     return [trace for traces in await run_all(find(tool) for tool in TOOLS) for trace in traces]
 
 
-def taken_up(there: Release, wanted: Release) -> Release:
+def resumed(there: Release, wanted: Release) -> Release:
     """Return the document stored by another call with the same write id, if it equals the one of this call.
 
     Raises:
@@ -223,7 +223,7 @@ async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, comm
         async def read(snapshot: Snapshot, traces: list[Trace] = traces) -> tuple[Snapshot, CommitOutcome | None]:
             return snapshot, await _verdict(write_id, traces, snapshot, reader, archive)
 
-        snapshot, verdict = await reader.settled(environment, read)
+        snapshot, verdict = await reader.read_consistently(environment, read)
         if verdict is not None:
             return verdict
         if unknown or snapshot.server_time - max(trace.stored_at for trace in traces) < WINDOW:

@@ -26,7 +26,7 @@ from apm_s3.models import FileInfo
 MAX_KNOWN = 20_000
 """Maximum number of copies whose marks are cached, about 5 MB."""
 
-MARK = "apm-s3-sha256"
+HASH_METADATA = "apm-s3-sha256"
 """Metadata of each copy: the SHA-256 of its content. Objects without it are not ours and are not touched."""
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Live:
                 return None
             return await self._reader.newest(snapshot, release.tool)
 
-        return await self._reader.settled(release.environment, read)
+        return await self._reader.read_consistently(release.environment, read)
 
     async def _write(self, release: Release, contents: Mapping[str, bytes], changed: AbstractSet[str]) -> bool:
         folder, main = keys.live(release.environment, release.tool), MAIN_FILES[release.tool]
@@ -138,7 +138,7 @@ class Live:
             info = await self._objects.head(key)
         except ObjectNotFound:
             return None
-        mark = (info.metadata or {}).get(MARK)
+        mark = (info.metadata or {}).get(HASH_METADATA)
         self._remember(key, info.etag, mark)
         return mark
 
@@ -151,7 +151,7 @@ class Live:
     async def _copy(self, folder: str, release: Release, name: str, contents: Mapping[str, bytes]) -> None:
         entry = release.files[name]
         body = contents[name] if name in contents else await self._reader.content(release, entry)
-        key, mark = folder + name, {MARK: entry.sha256}
+        key, mark = folder + name, {HASH_METADATA: entry.sha256}
         info = await self._objects.put(key, body, hashed=True, content_type=content_type(name), metadata=mark)
         self._remember(key, info.etag, entry.sha256)
 

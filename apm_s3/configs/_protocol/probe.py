@@ -8,9 +8,9 @@ import logging
 import os
 from collections import Counter
 
-from apm_s3._tasks import joined, run_all
+from apm_s3._tasks import run_all, wait_shielded
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.changes import Afterwards
+from apm_s3.configs._protocol.changes import PostCommitTasks
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.errors import (
     AccessDenied,
@@ -18,9 +18,11 @@ from apm_s3.errors import (
     BucketNotFound,
     ConditionalWritesUnsupported,
     NotFound,
+    ObjectNotFound,
     PreconditionFailed,
     UnsupportedByServer,
 )
+from apm_s3.events import expecting
 from apm_s3.models import FileInfo
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ class Probe:
         afterwards: runs the probe in the background, while a write reads what it builds on.
     """
 
-    def __init__(self, objects: ObjectStore, afterwards: Afterwards, *, needed: bool) -> None:
+    def __init__(self, objects: ObjectStore, afterwards: PostCommitTasks, *, needed: bool) -> None:
         self._objects = objects
         self._afterwards = afterwards
         self._passed = not needed
@@ -67,7 +69,7 @@ class Probe:
             # Shielded, because others may wait for it as well.
             self._waiting[environment] += 1
             try:
-                await joined(task)
+                await wait_shielded(task)
             finally:
                 self._waiting[environment] -= 1
 
@@ -147,9 +149,10 @@ class Probe:
         # Each body is another one, so that an object of an earlier request is never taken for that of this one.
         body = _BODY + os.urandom(16).hex().encode() + b"\n"
         try:
-            return await self._objects.put(
-                key, body, if_match=if_match, create=create, hashed=True, content_type="text/plain"
-            )
+            with expecting(PreconditionFailed, ObjectNotFound):
+                return await self._objects.put(
+                    key, body, if_match=if_match, create=create, hashed=True, content_type="text/plain"
+                )
         except BucketNotFound:
             raise
         except (PreconditionFailed, NotFound):

@@ -23,10 +23,17 @@ from apm_s3.configs._models import Deployed, FileEntry, Origin, Release, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.cached_reads import Snapshot
-from apm_s3.configs._protocol.changes import Afterwards, Call, NewReleases, check_base, check_expected, check_thawed
+from apm_s3.configs._protocol.changes import (
+    NewReleases,
+    PostCommitTasks,
+    WriteCall,
+    check_base,
+    check_expected,
+    check_thawed,
+)
 from apm_s3.configs._protocol.commit import RESTARTS, Committer, WindowClosed
 from apm_s3.configs._protocol.encoding import MAY_STORE, LogPart, encode_release, note_of
-from apm_s3.configs._protocol.idempotency import Earlier, EarlierWrite, Overtaken, taken_up
+from apm_s3.configs._protocol.idempotency import Earlier, EarlierWrite, Overtaken, resumed
 from apm_s3.configs._protocol.keys import MAX_REVISION, blob_name
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.objects import ObjectStore
@@ -179,11 +186,11 @@ Prepared = tuple[Snapshot, Sequence[Draft]]
 """The reference document, and drafts based on it."""
 
 
-Make = Callable[[Snapshot, Mapping[str, Release | None]], Awaitable[Sequence[Draft]]]
+BuildDrafts = Callable[[Snapshot, Mapping[str, Release | None]], Awaitable[Sequence[Draft]]]
 """Returns the drafts of a write, from the reference document and the current releases of its tools."""
 
 
-Beside = Callable[[Snapshot], Coroutine[Any, Any, None]]
+ConcurrentWork = Callable[[Snapshot], Coroutine[Any, Any, None]]
 """Reads what the drafts need in addition to the current releases, concurrently."""
 
 
@@ -191,7 +198,7 @@ class Publisher:
     """Makes new releases current."""
 
     def __init__(
-        self, objects: ObjectStore, reader: Reader, committer: Committer, live: Live, afterwards: Afterwards
+        self, objects: ObjectStore, reader: Reader, committer: Committer, live: Live, afterwards: PostCommitTasks
     ) -> None:
         self._objects = objects
         self._reader = reader
@@ -201,19 +208,19 @@ class Publisher:
         self._archive = Archive(objects, reader)
         self._earlier = Earlier(objects, reader)
 
-    def call(self, environment: str, timeout: float | None = None, write_id: str | None = None) -> Call:
+    def call(self, environment: str, timeout: float | None = None, write_id: str | None = None) -> WriteCall:
         """Begin a write of `environment`: its deadline, and its write id."""
         return self._committer.call(environment, timeout, write_id)
 
     async def publish(
         self,
         environment: str,
-        make: Make,
+        make: BuildDrafts,
         expect: Mapping[str, int | None],
         *,
-        call: Call,
+        call: WriteCall,
         same: Callable[[Release], bool],
-        beside: Beside | None = None,
+        beside: ConcurrentWork | None = None,
         first: Snapshot | None = None,
     ) -> list[Release]:
         """Make all drafts current, or none, and update `live/`.
@@ -252,11 +259,11 @@ class Publisher:
     async def _publish(
         self,
         environment: str,
-        make: Make,
+        make: BuildDrafts,
         expect: Mapping[str, int | None],
-        call: Call,
+        call: WriteCall,
         earlier: EarlierWrite | None,
-        beside: Beside | None,
+        beside: ConcurrentWork | None,
         first: Snapshot | None,
     ) -> list[Release]:
         async def prepare(begun: Snapshot) -> Prepared:
@@ -264,7 +271,9 @@ class Publisher:
                 earlier.check_open(begun)
             return begun, await self._drafts(begun, make, expect, call, beside)
 
-        begun, drafts = await self._reader.settled(environment, prepare, begin=self._committer.look, first=first)
+        begun, drafts = await self._reader.read_consistently(
+            environment, prepare, begin=self._committer.look, first=first
+        )
         if drafts and not begun.etag:
             # Only now, so that a refused write does not create an environment.
             begun, drafts = await self._begin_again(begun, drafts, prepare)
@@ -287,7 +296,12 @@ class Publisher:
         )  # fmt: skip
 
     async def _drafts(
-        self, begun: Snapshot, make: Make, expect: Mapping[str, int | None], call: Call, beside: Beside | None
+        self,
+        begun: Snapshot,
+        make: BuildDrafts,
+        expect: Mapping[str, int | None],
+        call: WriteCall,
+        beside: ConcurrentWork | None,
     ) -> list[Draft]:
         """Return the drafts of `make`, if the environment allows them."""
         environment = begun.environment
@@ -311,7 +325,7 @@ class Publisher:
             raise Gone(f"{gone.problem}; {tool} cannot be changed before a repair has replaced it") from gone
 
     async def repeated(
-        self, environment: str, tools: Collection[str] | None, *, call: Call, same: Callable[[Release], bool]
+        self, environment: str, tools: Collection[str] | None, *, call: WriteCall, same: Callable[[Release], bool]
     ) -> list[Release]:
         """Return the releases that were committed earlier under the caller's write id, if any.
 
@@ -327,7 +341,7 @@ class Publisher:
             return []
         return await self._repeat(environment, earlier, tools, call, same)
 
-    async def _look_back(self, environment: str, call: Call) -> EarlierWrite | None:
+    async def _look_back(self, environment: str, call: WriteCall) -> EarlierWrite | None:
         return None if call.write_id is None else await self._earlier.find(environment, call.write_id)
 
     async def _repeat(
@@ -335,7 +349,7 @@ class Publisher:
         environment: str,
         earlier: EarlierWrite,
         tools: Collection[str] | None,
-        call: Call,
+        call: WriteCall,
         same: Callable[[Release], bool],
     ) -> list[Release]:
         earlier.check(environment, tools, same)
@@ -356,7 +370,7 @@ class Publisher:
             check_base(draft.tool, environment, fresh.current.tools.get(draft.tool), base, draft.expect)
         if fresh.current.settings == begun.current.settings:
             return fresh, drafts
-        return await self._reader.settled(environment, prepare, begin=self._committer.begin)
+        return await self._reader.read_consistently(environment, prepare, begin=self._committer.begin)
 
     async def _explain(self, environment: str, drafts: Sequence[Draft], gone: Gone) -> ConfigNotFound | StoreDamaged:
         """Return why a file of an old revision cannot be used: it was pruned since, or is damaged.
@@ -376,7 +390,7 @@ class Publisher:
                 )  # fmt: skip
         return StoreDamaged(gone.problem, environment=environment)
 
-    async def _try(self, begun: Snapshot, drafts: Sequence[Draft], call: Call) -> list[Release]:
+    async def _try(self, begun: Snapshot, drafts: Sequence[Draft], call: WriteCall) -> list[Release]:
         """Store and commit the releases."""
         environment = begun.environment
         write_id = call.write_id or keys.new_write_id(environment)
@@ -423,7 +437,7 @@ class Publisher:
         return work
 
     async def _refreshed(
-        self, refresh: asyncio.Task[list[Release]] | None, named: Sequence[Release], call: Call
+        self, refresh: asyncio.Task[list[Release]] | None, named: Sequence[Release], call: WriteCall
     ) -> list[Release]:
         """Return the releases after the refresh of `live/`, which continues in the background after the deadline."""
         if refresh is not None:
@@ -525,7 +539,7 @@ class Publisher:
             # another call, before or now: both commit what is already stored.
             there = await self._reader.document(key)
             if chosen:
-                there = taken_up(there, release)
+                there = resumed(there, release)
                 if there.files != release.files:
                     # Files of this call exist once it has stored them; those of the other call may not.
                     await self._reader.files(there)

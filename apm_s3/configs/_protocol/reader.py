@@ -35,6 +35,7 @@ from apm_s3.errors import (
     StoreDamaged,
     UnsupportedByServer,
 )
+from apm_s3.events import expecting
 from apm_s3.models import FileInfo
 
 PARALLEL = 32
@@ -79,27 +80,28 @@ class Reader:
     async def current(self, environment: str, *, if_none_match: str | None = None) -> Snapshot | None:
         """Read the reference document; None if there is none, or if its ETag is still `if_none_match`."""
         try:
-            snapshot = await self.current_or_none_yet(environment, if_none_match=if_none_match)
+            snapshot = await self.current_or_none(environment, if_none_match=if_none_match)
         except NotModified:
             return None
         return None if snapshot.current.sequence < 0 else snapshot
 
-    async def current_or_none_yet(self, environment: str, *, if_none_match: str | None = None) -> Snapshot:
+    async def current_or_none(self, environment: str, *, if_none_match: str | None = None) -> Snapshot:
         """Read the reference document; an empty one without an ETag if the environment has none.
 
         Raises:
             NotModified: its ETag is still `if_none_match`.
         """
         try:
-            if self._cache is None or if_none_match is not None:
-                snapshot, _ = await self._ask(environment, if_none_match)
-                if self._cache is not None:
-                    # A caller that a watch has told of this state must not read an older one afterwards.
-                    self._cache.forget_current(environment)
-                return snapshot
-            snapshot, _ = await self._cache.current(
-                environment, lambda known: self._confirm(environment, known), recent=False
-            )
+            with expecting(ObjectNotFound):
+                if self._cache is None or if_none_match is not None:
+                    snapshot, _ = await self._ask(environment, if_none_match)
+                    if self._cache is not None:
+                        # A caller that a watch has told of this state must not read an older one afterwards.
+                        self._cache.forget_current(environment)
+                    return snapshot
+                snapshot, _ = await self._cache.current(
+                    environment, lambda known: self._confirm(environment, known), recent=False
+                )
         except ObjectNotFound as exc:
             now = time.time() if exc.server_time is None else exc.server_time
             asked_at = asyncio.get_running_loop().time()
@@ -207,7 +209,7 @@ class Reader:
                     return info.key
         return None
 
-    async def settled(
+    async def read_consistently(
         self,
         environment: str,
         read: Callable[[Snapshot], Awaitable[T]],

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from apm_s3._processes import ROOT, clean_environment, isolated_python
-from apm_s3._tasks import joined, run_all
+from apm_s3._tasks import run_all, wait_shielded
 
 T = TypeVar("T")
 
@@ -158,7 +158,7 @@ async def run_beside(work: Callable[[], T], size: int) -> T:
                 return cast("T", await asyncio.to_thread(pickle.loads, answer))
         thread = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
         threads.append(thread)
-        return await joined(thread)
+        return await wait_shielded(thread)
 
 
 async def run_large(work: Callable[[], T], size: int) -> T:

@@ -37,11 +37,11 @@ from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 from tests.s3.transports.test_signed import KEYS, PLAIN, Signed
 from tests.seams.transports import (
     KEEPALIVE,
-    Call,
     Connection,
     Connections,
     Lane,
     Origin,
+    Request,
     SignedTransport,
     Stream,
     keep_idle_connections,
@@ -67,7 +67,7 @@ async def test_a_large_body_is_poured_completely(faulty: FaultyS3) -> None:
     pieces: list[bytes] = []
     async with Signed(faulty.endpoint_url) as transport:
         body = await transport.open("bucket", "key", READ)
-        await body.pour(lambda piece: pieces.append(bytes(piece)))
+        await body.write_to(lambda piece: pieces.append(bytes(piece)))
         assert [piece async for piece in body] == []
     assert b"".join(pieces) == CONTENT
 
@@ -77,7 +77,7 @@ async def test_bytes_received_before_are_not_poured_again(faulty: FaultyS3) -> N
     async with Signed(faulty.endpoint_url) as transport:
         body = await transport.open("bucket", "key", READ)
         pieces.append(await anext(aiter(body)))
-        await body.pour(lambda piece: pieces.append(bytes(piece)))
+        await body.write_to(lambda piece: pieces.append(bytes(piece)))
         pieces += [piece async for piece in body]
     assert b"".join(pieces) == CONTENT
 
@@ -88,7 +88,7 @@ async def test_a_body_left_unread_for_a_while_is_complete(faulty: FaultyS3) -> N
         body = await transport.open("bucket", "key", READ)
         for _ in range(1000):
             await asyncio.sleep(0)
-        await body.pour(lambda piece: pieces.append(bytes(piece)))
+        await body.write_to(lambda piece: pieces.append(bytes(piece)))
         pieces += [piece async for piece in body]
     assert b"".join(pieces) == CONTENT
 
@@ -105,7 +105,7 @@ async def test_a_large_body_over_tls_is_poured() -> None:
         port = server.sockets[0].getsockname()[1]
         async with Signed(f"https://127.0.0.1:{port}", replace(PLAIN, verify=False)) as transport:
             body = await transport.open("bucket", "key", READ)
-            await body.pour(lambda piece: pieces.append(bytes(piece)))
+            await body.write_to(lambda piece: pieces.append(bytes(piece)))
             assert [piece async for piece in body] == []
     assert b"".join(pieces) == CONTENT
 
@@ -116,7 +116,7 @@ async def test_iteration_raises_when_the_connection_breaks(faulty: FaultyS3, fau
     faulty.will(fault, "GetObject")
     async with Signed(faulty.endpoint_url) as transport:
         body = await transport.open("bucket", "key", READ)
-        await body.pour(lambda piece: pieces.append(bytes(piece)))
+        await body.write_to(lambda piece: pieces.append(bytes(piece)))
         with pytest.raises(ConnectionLost):
             await anext(aiter(body))
     assert CONTENT.startswith(b"".join(pieces))
@@ -135,7 +135,7 @@ def test_silence_within_a_body_is_a_timeout() -> None:
             await transport.put("bucket", "key", CONTENT, PLAIN_PUT)
             server.will(half, "GetObject")
             body = await transport.open("bucket", "key", READ)
-            await body.pour(lambda piece: None)
+            await body.write_to(lambda piece: None)
             with pytest.raises(RequestTimedOut):
                 await anext(aiter(body))
 
@@ -149,7 +149,7 @@ async def test_an_exception_of_the_receiver_is_raised_and_closes_the_connection(
     async with Signed(faulty.endpoint_url) as transport:
         body = await transport.open("bucket", "key", READ)
         with pytest.raises(OSError, match="no space left"):
-            await body.pour(full)
+            await body.write_to(full)
         await body.aclose()
         await asyncio.wait_for(faulty.until_disconnected(), 10)
 
@@ -163,7 +163,7 @@ async def test_a_cancelled_pour_closes_the_connection(faulty: FaultyS3) -> None:
     begun = asyncio.Event()
     async with Signed(faulty.endpoint_url) as transport:
         body = await transport.open("bucket", "key", READ)
-        pouring = asyncio.create_task(body.pour(lambda piece: begun.set()))
+        pouring = asyncio.create_task(body.write_to(lambda piece: begun.set()))
         await begun.wait()
         pouring.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -597,7 +597,7 @@ async def test_nothing_is_lost_if_the_server_closes_right_after_its_response(
                     continue
                 body = await transport.open("bucket", "key", READ)
                 pieces.clear()
-                await body.pour(lambda piece: pieces.append(bytes(piece)))
+                await body.write_to(lambda piece: pieces.append(bytes(piece)))
                 assert [piece async for piece in body] == []
                 assert b"".join(pieces) == content
 
@@ -678,7 +678,7 @@ async def test_nothing_is_poured_after_a_cancellation() -> None:
 
     async with scripted(half) as server, Signed(server.url) as transport:
         body = await transport.open("bucket", "key", READ)
-        pouring = asyncio.create_task(body.pour(take))
+        pouring = asyncio.create_task(body.write_to(take))
         await asyncio.sleep(0.2)
         before = poured
         pouring.cancel()
@@ -742,7 +742,7 @@ def server_context(authority: trustme.CA | None = None) -> ssl.SSLContext:
 
 
 def test_the_repr_of_a_call_shows_no_header() -> None:
-    assert repr(Call("read_file", "GET", "bucket", "key", "", {"x-amz-security-token": "hunter2"})) == (
+    assert repr(Request("read_file", "GET", "bucket", "key", "", {"x-amz-security-token": "hunter2"})) == (
         "Call(read_file: GET bucket/key)"
     )
 

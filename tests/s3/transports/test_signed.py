@@ -166,9 +166,9 @@ async def test_the_checksums_of_a_server_are_probed_once_without_leaving_anythin
     transport = SignedTransport(clients)
     route = await transport._sender.route(bucket)
     assert route is not None
-    found = await asyncio.gather(*(transport._verification.of(route, bucket) for _ in range(20)))
+    found = await asyncio.gather(*(transport._checksum_probe.verified(route, bucket) for _ in range(20)))
 
-    await transport._verification.aclose()
+    await transport._checksum_probe.aclose()
     verifies = server.kind == "seaweedfs"
     assert set(found) == {(verifies, verifies)}
     assert await transport.list_uploads(bucket, ListOptions()) == ()
@@ -235,7 +235,7 @@ async def test_closing_does_not_wait_for_the_answers_of_a_probe(faulty: FaultyS3
     async with asyncio.timeout(120), Signed(faulty.endpoint_url, patient) as transport:
         route = await transport._sender.route("bucket")
         assert route is not None
-        waiting = asyncio.create_task(transport._verification.of(route, "bucket"))
+        waiting = asyncio.create_task(transport._checksum_probe.verified(route, "bucket"))
         await asked.wait()
     assert (await waiting).headers is False
     assert faulty.s3.uploads == {}

@@ -223,6 +223,6 @@ def completed(part: PartInfo) -> dict[str, Any]:
 
 
 def _headers(response: Mapping[str, Any]) -> dict[str, str]:
-    came = response["ResponseMetadata"]["HTTPHeaders"]
+    received = response["ResponseMetadata"]["HTTPHeaders"]
     found = {header: response[name] for name, header in _HEADERS.items() if response.get(name)}
-    return found | {name: came[name] for name in _FACTS if name in came}
+    return found | {name: received[name] for name in _FACTS if name in received}

@@ -39,7 +39,13 @@ from apm_s3._s3.transports.boto.responses import (
     version_of,
     written,
 )
-from apm_s3._s3.transports.expectations import accounted, check_listed, check_status, check_unchanged, joined
+from apm_s3._s3.transports.expectations import (
+    check_every_key_reported,
+    check_listed,
+    check_status,
+    check_unchanged,
+    joined,
+)
 from apm_s3._s3.transports.routes import refuse_exposed_token
 from apm_s3._wire.listings import newest_first
 from apm_s3.errors import ApmS3Error, ConnectionLost, NotModified
@@ -157,7 +163,7 @@ class BotoTransport:
                 for entry in response.get("Errors", ())
             ),
         )
-        return accounted(bucket, keys, report)
+        return check_every_key_reported(bucket, keys, report)
 
     async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
         response = await self._call(
@@ -400,7 +406,7 @@ class BotoBody:
                 key=self.info.key,
             )
 
-    async def pour(self, take: Callable[[memoryview], object]) -> None: ...
+    async def write_to(self, sink: Callable[[memoryview], object]) -> None: ...
 
     async def aclose(self) -> None:
         if not self._closed:

@@ -14,8 +14,8 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from apm_s3._s3.transports.signed.payloads import PART_CHECKSUM, Payload, Verified, chunked
-from apm_s3._s3.transports.signed.requests import Call, Headers, owner_headers
-from apm_s3._tasks import joined, run_all
+from apm_s3._s3.transports.signed.requests import Headers, Request, owner_headers
+from apm_s3._tasks import run_all, wait_shielded
 from apm_s3._wire import checksums
 from apm_s3._wire.sigv4 import SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, encode_query
 from apm_s3._wire.xml import MalformedDocument, parse_upload_id
@@ -37,7 +37,7 @@ T = TypeVar("T")
 _PROBE = b"apm_s3 finds out whether this server verifies checksums"
 
 
-class Verification:
+class ChecksumProbe:
     """What each endpoint verifies.
 
     Attributes:
@@ -57,15 +57,15 @@ class Verification:
         self._closing = False
         self._asking: set[asyncio.Task[Any]] = set()
 
-    async def of(self, route: Route, bucket: str, owner: str | None = None) -> Verified:
+    async def verified(self, route: Route, bucket: str, owner: str | None = None) -> Verified:
         """Return what the server verifies, after asking it if that is not known; `owner` must own the bucket."""
         known = self._at_once(route)
         if known is not None:
             return known
         # Shielded: it serves every upload that waits for it.
-        return await joined(self._probe_of(route, bucket, owner))
+        return await wait_shielded(self._probe_of(route, bucket, owner))
 
-    def by_now(self, route: Route, bucket: str, owner: str | None) -> Verified:
+    def so_far(self, route: Route, bucket: str, owner: str | None) -> Verified:
         """Return what is known without waiting. If nothing is, start a probe, and let the caller use Content-MD5."""
         known = self._at_once(route)
         if known is None:
@@ -120,16 +120,16 @@ class Verification:
 
     async def _ask(self, route: Route, bucket: str, key: str, owner: Headers) -> Verified:
         algorithm = {"x-amz-checksum-algorithm": PART_CHECKSUM.upper(), **owner}
-        create = Call("probe_checksums", "POST", bucket, key, "uploads=", algorithm)
+        create = Request("probe_checksums", "POST", bucket, key, "uploads=", algorithm)
         _, body = await self._sender.exchange(create, route)
         upload_id = parse_upload_id(body)
 
         async def rejects(number: int, payload: Payload) -> bool:
             query = encode_query([("partNumber", str(number)), ("uploadId", upload_id)])
-            return await self._rejects(Call("probe_checksums", "PUT", bucket, key, query, {**owner}), route, payload)
+            return await self._rejects(Request("probe_checksums", "PUT", bucket, key, query, {**owner}), route, payload)
 
         named = encode_query([("uploadId", upload_id)])
-        abort = Call("probe_checksums", "DELETE", bucket, key, named, {**owner})
+        abort = Request("probe_checksums", "DELETE", bucket, key, named, {**owner})
         try:
             headers, trailers = await self._until_closing(
                 rejects(1, _wrong_header()), rejects(2, _wrong_trailer(route))
@@ -156,13 +156,13 @@ class Verification:
         finally:
             self._asking.discard(task)
 
-    async def _abort(self, call: Call, route: Route) -> None:
+    async def _abort(self, call: Request, route: Route) -> None:
         try:
             await self._sender.exchange(call, route)
         except ApmS3Error as error:
             log.debug("the upload of a probe was not aborted: %s", error)
 
-    async def _rejects(self, call: Call, route: Route, payload: Payload) -> bool:
+    async def _rejects(self, call: Request, route: Route, payload: Payload) -> bool:
         try:
             await self._sender.exchange(call, route, payload)
         except DigestRejected:

@@ -94,8 +94,8 @@ _LARGE = 256 * 1024
 _JOINED = 4096
 """Size below which copying a piece costs less than sending it separately."""
 
-_POURED = 1024**2
-"""Minimum bytes that a taker gets at a time, to reduce the number of its calls."""
+_SINK_BYTES = 1024**2
+"""Minimum bytes that a sink gets at a time, to reduce the number of its calls."""
 
 _ROOM = 544 * 1024
 """Maximum bytes that asyncio's TLS buffers, before and after decryption; it may lose bytes that do not fit."""
@@ -103,7 +103,7 @@ _ROOM = 544 * 1024
 _HELD = 512 * 1024
 """Unread bytes of a body at which receiving pauses."""
 
-Take = Callable[[memoryview], object]
+Sink = Callable[[memoryview], object]
 Pieces = AsyncIterator[bytes | memoryview]
 
 
@@ -125,7 +125,7 @@ class Response:
     """
 
     __slots__ = (
-        "_broken", "_connection", "_held", "_limit", "_pieces", "_taker", "_taker_failure", "_waiter", "_whole", "cut",
+        "_broken", "_connection", "_held", "_limit", "_pieces", "_sink", "_sink_failure", "_waiter", "_whole", "cut",
         "ended", "headers", "length", "method", "status", "total_bytes",
     )  # fmt: skip
 
@@ -143,8 +143,8 @@ class Response:
         self._pieces: list[bytes] = []
         self._held = 0
         self._broken = ""
-        self._taker: Take | None = None
-        self._taker_failure: Exception | None = None
+        self._sink: Sink | None = None
+        self._sink_failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
@@ -201,25 +201,25 @@ class Response:
             await self._arrival()
         return self._taken()
 
-    async def pour(self, take: Take) -> None:
-        """Pass the rest of a body of known length to `take`, which must not keep its argument: it is overwritten.
+    async def write_to(self, sink: Sink) -> None:
+        """Pass the rest of a body of known length to `sink`, which must not keep its argument: it is overwritten.
 
-        An exception of `take` is raised, and nothing more is received.
+        An exception of `sink` is raised, and nothing more is received.
 
         Raises:
             ConnectionBroken: it ended early.
         """
         if self._pieces:
-            take(memoryview(self._taken()))
-        self._taker = take
+            sink(memoryview(self._taken()))
+        self._sink = sink
         try:
             self._connection.resume(self)
-            while not self.ended and self._taker_failure is None:
+            while not self.ended and self._sink_failure is None:
                 await self._arrival()
         finally:
-            self._taker = None
-        if self._taker_failure is not None:
-            raise self._taker_failure
+            self._sink = None
+        if self._sink_failure is not None:
+            raise self._sink_failure
 
     def close(self) -> None:
         """Abort the response, and close the connection."""
@@ -228,13 +228,13 @@ class Response:
 
     # Called by the connection.
 
-    def came(self, piece: memoryview | bytes) -> bool:
+    def received(self, piece: memoryview | bytes) -> bool:
         """Add received bytes of the body, and return whether to pause receiving."""
-        if self._taker is not None:
+        if self._sink is not None:
             try:
-                self._taker(memoryview(piece))
-            except Exception as exc:  # noqa: BLE001 - for whoever pours to raise
-                self._taker_failure = exc
+                self._sink(memoryview(piece))
+            except Exception as exc:  # noqa: BLE001 - `write_to` raises it
+                self._sink_failure = exc
                 self.wake()
                 return True
             return False
@@ -275,9 +275,9 @@ class Response:
             self.wake()
 
     @property
-    def poured(self) -> bool:
-        """Return whether the body is passed to a taker."""
-        return self._taker is not None
+    def has_sink(self) -> bool:
+        """Return whether the body is passed to a sink."""
+        return self._sink is not None
 
     def _cut(self) -> None:
         self.cut = True
@@ -400,7 +400,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         left = self._left or 0
         if response.status and not self._filled and left > len(self._view):
-            size = min(_POURED + _ROOM if response.poured else _LARGE, left)
+            size = min(_SINK_BYTES + _ROOM if response.has_sink else _LARGE, left)
             if size > len(self._view):
                 self._view = memoryview(bytearray(size))
         if self._held_back:
@@ -491,9 +491,9 @@ class Connection(asyncio.BufferedProtocol):
                 # A body of unknown length may be incomplete, which is only acceptable for an error.
                 self._end(response)
             else:
-                if self._filled and response.poured:
+                if self._filled and response.has_sink:
                     filled, self._filled = self._filled, 0
-                    response.came(self._view[:filled])
+                    response.received(self._view[:filled])
                 response.fail(str(exc) if exc is not None else "the server closed it")
         self._lost(self)
 
@@ -535,10 +535,10 @@ class Connection(asyncio.BufferedProtocol):
             self._keep = False
             stop, left = stop + left, 0
         self._left = left
-        if left and response.poured and stop < _POURED:
+        if left and response.has_sink and stop < _SINK_BYTES:
             self._filled = stop
             return
-        hold = response.came(self._view[start:stop]) if stop > start else False
+        hold = response.received(self._view[start:stop]) if stop > start else False
         if not left:
             self._end(response)
         elif hold:
@@ -550,7 +550,7 @@ class Connection(asyncio.BufferedProtocol):
         hold = False
         for piece in [view] if chunks is None else chunks.feed(bytes(view)):
             if piece:
-                hold = response.came(piece)
+                hold = response.received(piece)
         if chunks is not None and chunks.ended:
             self._keep = self._keep and not chunks.rest
             self._end(response)

@@ -37,7 +37,7 @@ _PLAIN_VALUES = attrgetter(*_PLAIN.values())
 _NONE = (None,) * len(_PLAIN)
 
 
-class Call(NamedTuple):
+class Request(NamedTuple):
     """One request, without route, signature and body."""
 
     operation: str
@@ -49,7 +49,7 @@ class Call(NamedTuple):
 
     def __repr__(self) -> str:
         # Without the headers, which have the signature, and may have a session token and a proxy's password.
-        return f"Call({self.operation}: {self.method} {self.bucket}/{self.key or ''})"
+        return f"Request({self.operation}: {self.method} {self.bucket}/{self.key or ''})"
 
 
 _APIS = {
@@ -74,7 +74,7 @@ _TELLING = ("uploadId", "uploads", "tagging", "list-type", "versions", "delete")
 _COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
 
 
-def api_of(call: Call) -> str:
+def api_of(call: Request) -> str:
     """Return the name that S3 gives this request ("GetObject")."""
     given = {parameter.partition("=")[0] for parameter in call.query.split("&")}
     telling = next((name for name in _TELLING if name in given), "")

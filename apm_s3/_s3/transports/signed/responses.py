@@ -26,7 +26,7 @@ from apm_s3.models import FileInfo
 
 if TYPE_CHECKING:
     from apm_s3._s3.transports.signed.connection import Stalls
-    from apm_s3._s3.transports.signed.requests import Call
+    from apm_s3._s3.transports.signed.requests import Request
     from apm_s3.options import ReadOptions
 
 
@@ -72,7 +72,7 @@ def _stripped(at: dict[str, int], prefix: str) -> dict[str, int]:
 _shapes: dict[tuple[str, ...], _Shape] = {}
 
 
-def check_object(call: Call, options: ReadOptions, response: Response, length: int | None) -> None:
+def check_object(call: Request, options: ReadOptions, response: Response, length: int | None) -> None:
     """Check that a successful response to GET or HEAD matches the request; `length` is that of the body.
 
     Raises:
@@ -146,7 +146,7 @@ def server_time(date: str | None) -> float | None:
     return unix_time(date) if date else None
 
 
-def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> S3Error:
+def refusal(call: Request, status: int, headers: Mapping[str, str], body: bytes) -> S3Error:
     """Return the error for an error response.
 
     Raises:
@@ -178,7 +178,7 @@ def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) ->
     )
 
 
-def verify(call: Call, data: bytes, info: FileInfo) -> None:
+def verify(call: Request, data: bytes, info: FileInfo) -> None:
     """Verify the bytes of a whole object by the checksum in the response.
 
     Raises:
@@ -193,7 +193,7 @@ def verify(call: Call, data: bytes, info: FileInfo) -> None:
         raise corrupted(call.operation, info.bucket, info.key, algorithm, actual, expected)
 
 
-def stalled_error(call: Call, seconds: float, endpoint: str) -> RequestTimedOut:
+def stalled_error(call: Request, seconds: float, endpoint: str) -> RequestTimedOut:
     """Return the error for a stall."""
     return RequestTimedOut(
         f"there was no progress for {seconds:g} seconds",
@@ -204,7 +204,7 @@ def stalled_error(call: Call, seconds: float, endpoint: str) -> RequestTimedOut:
     )
 
 
-def broken(call: Call, exc: Exception, endpoint: str) -> TransportError:
+def broken(call: Request, exc: Exception, endpoint: str) -> TransportError:
     """Return the error for a missing or incomplete response, to be raised `from` the exception."""
     kind, outcome = (
         (ConnectionLost, "the connection broke")
@@ -219,7 +219,7 @@ def broken(call: Call, exc: Exception, endpoint: str) -> TransportError:
 class SignedBody:
     """The body of a GET over our own connections."""
 
-    def __init__(self, call: Call, response: Response, stalls: Stalls, endpoint: str) -> None:
+    def __init__(self, call: Request, response: Response, stalls: Stalls, endpoint: str) -> None:
         if response.length is None:
             raise UnsupportedByServer(
                 "the server does not send the size of the object",
@@ -252,9 +252,9 @@ class SignedBody:
             return piece
         raise StopAsyncIteration
 
-    async def pour(self, take: Callable[[memoryview], object]) -> None:
+    async def write_to(self, sink: Callable[[memoryview], object]) -> None:
         try:
-            await self._wait(self._response.pour(take))
+            await self._wait(self._response.write_to(sink))
         except TransportError as error:
             self._broken = error
             self._response.close()

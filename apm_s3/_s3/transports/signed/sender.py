@@ -17,7 +17,7 @@ from apm_s3._s3.transports.routes import Route, learn_route, refuse_exposed_toke
 from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken, Response, Stalls
 from apm_s3._s3.transports.signed.connections import CannotConnect, Connections, Lane
 from apm_s3._s3.transports.signed.payloads import PIECE, Payload, closing
-from apm_s3._s3.transports.signed.requests import DEFAULT_TYPE, Call, Headers, api_of
+from apm_s3._s3.transports.signed.requests import DEFAULT_TYPE, Headers, Request, api_of
 from apm_s3._s3.transports.signed.responses import SignedBody, broken, check_object, refusal, server_time, stalled_error
 from apm_s3._wire.http1 import request_head
 from apm_s3._wire.sigv4 import EMPTY_SHA256, Signer, encode_path
@@ -71,7 +71,7 @@ class Sender:
 
     async def exchange(
         self,
-        call: Call,
+        call: Request,
         route: Route,
         payload: Payload | None = None,
         limit: int | None = MAX_DOCUMENT,
@@ -126,7 +126,7 @@ class Sender:
         self._stalls.leave(task)
         return response, body
 
-    async def open_body(self, call: Call, route: Route, options: ReadOptions) -> SignedBody:
+    async def open_body(self, call: Request, route: Route, options: ReadOptions) -> SignedBody:
         """Send one GET, and return the response, whose body must still be read and closed.
 
         Raises:
@@ -187,7 +187,7 @@ class Sender:
         self._stalls.close()
         await self._connections.aclose()
 
-    def _signed(self, call: Call, route: Route, payload: Payload | None, lane: Lane) -> bytes:
+    def _signed(self, call: Request, route: Route, payload: Payload | None, lane: Lane) -> bytes:
         """Return the signed head of a request, with its body unless that is sent in pieces."""
         if self._frozen.token and not route.secure and not self._clients.settings.token_over_http:
             refuse_exposed_token(route.origin.host, *(() if lane.proxy is None else (lane.proxy.host,)))
@@ -224,7 +224,7 @@ class Sender:
             raise InvalidRequest(str(exc), hint="remove line breaks from metadata and other headers") from None
         return head if data is None else head + data
 
-    def _check(self, call: Call, response: Response, body: bytes) -> None:
+    def _check(self, call: Request, response: Response, body: bytes) -> None:
         """Raise an error if the response is an error or does not match `call`."""
         if response.status >= 300:
             if not body and response.status == 403 and self._clock.is_off(server_time(response.headers.get("date"))):
@@ -241,7 +241,7 @@ class Sender:
         part = "range" in call.headers
         check_status(call.operation, call.method, response.status, call.bucket, call.key, part=part)
 
-    def _failure(self, exc: BaseException, call: Call, route: Route, task: asyncio.Task[Any]) -> BaseException:
+    def _failure(self, exc: BaseException, call: Request, route: Route, task: asyncio.Task[Any]) -> BaseException:
         """Return the error to raise for `exc` of a request; `exc` itself if it is not about the connection."""
         stalled = self._stalls.leave(task)
         if isinstance(exc, asyncio.CancelledError):

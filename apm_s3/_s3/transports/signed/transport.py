@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from apm_s3._paging import ListingProgress
-from apm_s3._s3.transports.expectations import accounted, check_listed
+from apm_s3._s3.transports.expectations import check_every_key_reported, check_listed
 from apm_s3._s3.transports.signed import requests
-from apm_s3._s3.transports.signed.checksum_probe import Verification
+from apm_s3._s3.transports.signed.checksum_probe import ChecksumProbe
 from apm_s3._s3.transports.signed.payloads import PART_CHECKSUM, Payload, payload_of_bytes, payload_of_stream
-from apm_s3._s3.transports.signed.requests import Call
+from apm_s3._s3.transports.signed.requests import Request
 from apm_s3._s3.transports.signed.responses import check_object, file_info, refusal, server_time, verify
 from apm_s3._s3.transports.signed.sender import Sender
 from apm_s3._wire import checksums, listings, xml
@@ -55,7 +55,7 @@ class SignedMultipart:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         self._sender = Sender(clients)
-        self._verification = Verification(self._sender, clients.settings.request_checksums)
+        self._checksum_probe = ChecksumProbe(self._sender, clients.settings.request_checksums)
         self._verify = clients.settings.response_checksums != "when_required"
 
     @functools.cached_property
@@ -70,11 +70,11 @@ class SignedMultipart:
         if route is None:
             return await self._boto.create_upload(bucket, key, options)
         headers = requests.upload_headers(options)
-        if (await self._verification.of(route, bucket, options.expected_bucket_owner)).trailers:
+        if (await self._checksum_probe.verified(route, bucket, options.expected_bucket_owner)).trailers:
             # A checksum of the whole object, so that downloads can be verified.
             headers["x-amz-checksum-algorithm"] = PART_CHECKSUM.upper()
             headers["x-amz-checksum-type"] = "FULL_OBJECT"
-        call = Call("upload_file", "POST", bucket, key, "uploads=", headers)
+        call = Request("upload_file", "POST", bucket, key, "uploads=", headers)
         response, body = await self._sender.exchange(call, route)
         return parsed(call, response, body, xml.parse_upload_id)
 
@@ -87,7 +87,7 @@ class SignedMultipart:
         headers = requests.owner_headers(options.expected_bucket_owner)
         payload = await self._payload(route, bucket, body, headers, part=True)
         query = encode_query([("partNumber", str(number)), ("uploadId", upload_id)])
-        call = Call("upload_file", "PUT", bucket, key, query, headers)
+        call = Request("upload_file", "PUT", bucket, key, query, headers)
         response, _ = await self._sender.exchange(call, route, payload)
         etag = response.headers.get("etag")
         if not etag:
@@ -114,7 +114,7 @@ class SignedMultipart:
         headers = requests.source_headers(source_bucket, source_key, options)
         headers["x-amz-copy-source-range"] = f"bytes={start}-{stop - 1}"
         query = encode_query([("partNumber", str(number)), ("uploadId", upload_id)])
-        call = Call("copy_file", "PUT", bucket, key, query, headers)
+        call = Request("copy_file", "PUT", bucket, key, query, headers)
         response, body = await self._sender.exchange(call, route)
         written = parsed(call, response, body, xml.parse_written)
         return PartInfo(number, written.etag, stop - start, written.checksums)
@@ -130,7 +130,7 @@ class SignedMultipart:
         headers.update(requests.condition_headers(options.if_match, options.if_none_match))
         algorithm = PART_CHECKSUM if all(PART_CHECKSUM in part.checksums for part in parts) else None
         payload = document(xml.build_complete(parts, algorithm))
-        call = Call("upload_file", "POST", bucket, key, encode_query([("uploadId", upload_id)]), headers)
+        call = Request("upload_file", "POST", bucket, key, encode_query([("uploadId", upload_id)]), headers)
         response, body = await self._sender.exchange(call, route, payload)
         written = parsed(call, response, body, xml.parse_completed)
         info = written_info(bucket, key, sum(part.size for part in parts), response, options, written.checksums)
@@ -142,7 +142,7 @@ class SignedMultipart:
             return await self._boto.abort_upload(bucket, key, upload_id, options)
         headers = requests.owner_headers(options.expected_bucket_owner)
         query = encode_query([("uploadId", upload_id)])
-        await self._sender.exchange(Call("abort_upload", "DELETE", bucket, key, query, headers), route)
+        await self._sender.exchange(Request("abort_upload", "DELETE", bucket, key, query, headers), route)
         return None
 
     async def list_parts(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> tuple[PartInfo, ...]:
@@ -157,7 +157,7 @@ class SignedMultipart:
             if marker is not None:
                 query.append(("part-number-marker", marker))
             headers = requests.owner_headers(options.expected_bucket_owner)
-            call = Call("list_parts", "GET", bucket, key, encode_query(query), headers)
+            call = Request("list_parts", "GET", bucket, key, encode_query(query), headers)
             response, body = await self._sender.exchange(call, route)
             parts, marker = parsed(call, response, body, xml.parse_parts)
             found += parts
@@ -174,7 +174,7 @@ class SignedMultipart:
         progress = ListingProgress("list_uploads", bucket)
         while True:
             headers = requests.owner_headers(options.expected_bucket_owner)
-            call = Call("list_uploads", "GET", bucket, None, requests.uploads_query(options.prefix, marker), headers)
+            call = Request("list_uploads", "GET", bucket, None, requests.uploads_query(options.prefix, marker), headers)
             response, body = await self._sender.exchange(call, route)
             uploads, marker = parsed(call, response, body, xml.parse_uploads)
             found += uploads
@@ -206,13 +206,13 @@ class SignedMultipart:
         hashed: bool = False,
     ) -> Payload:
         """Return the payload of `body`, and add its encoding to `headers`. `hashed`: see `HashedUpload`."""
-        verified = self._verification.known.get(route.host)
+        verified = self._checksum_probe.known.get(route.host)
         if verified is None:
             owner = headers.get("x-amz-expected-bucket-owner")
             if hashed:
-                verified = self._verification.by_now(route, bucket, owner)
+                verified = self._checksum_probe.so_far(route, bucket, owner)
             else:
-                verified = await self._verification.of(route, bucket, owner)
+                verified = await self._checksum_probe.verified(route, bucket, owner)
         if isinstance(body, _IN_MEMORY):
             if len(body) < checksums.OFF_LOOP:
                 return payload_of_bytes(body, part=part, verified=verified)
@@ -224,7 +224,7 @@ class SignedMultipart:
         return payload
 
 
-def parsed(call: Call, response: Response, body: bytes, parse: Callable[[bytes], T]) -> T:
+def parsed(call: Request, response: Response, body: bytes, parse: Callable[[bytes], T]) -> T:
     """Parse the document in a response with status 200.
 
     Raises:
@@ -279,7 +279,7 @@ def size_of(body: bytes | Stream) -> int:
 _UNASKED = ReadOptions()
 
 
-def _list_page(call: Call, prefix: str, response: Response, body: bytes) -> ListPage:
+def _list_page(call: Request, prefix: str, response: Response, body: bytes) -> ListPage:
     page = parsed(call, response, body, lambda page: listings.parse_list(page, call.bucket))
     check_listed(call.operation, call.bucket, prefix, page.files, page.prefixes)
     return page
@@ -288,7 +288,7 @@ def _list_page(call: Call, prefix: str, response: Response, body: bytes) -> List
 class SignedPage:
     """A page of a listing that has not been parsed yet."""
 
-    def __init__(self, call: Call, prefix: str, response: Response, body: bytes) -> None:
+    def __init__(self, call: Request, prefix: str, response: Response, body: bytes) -> None:
         self._call = call
         self._prefix = prefix
         self._response = response
@@ -354,7 +354,7 @@ class SignedTransport(SignedMultipart):
         if route is None:
             return await self._boto.tags(bucket, key, options)
         headers = requests.owner_headers(options.expected_bucket_owner)
-        call = Call("get_file_tags", "GET", bucket, key, requests.tags_query(options.version_id), headers)
+        call = Request("get_file_tags", "GET", bucket, key, requests.tags_query(options.version_id), headers)
         response, body = await self._sender.exchange(call, route)
         check_object(call, ReadOptions(version_id=options.version_id), response, None)
         return parsed(call, response, body, xml.parse_tags)
@@ -363,7 +363,7 @@ class SignedTransport(SignedMultipart):
         route = await self._route(bucket, _UNASKED)
         if route is None:
             return await self._boto.object_lock(bucket)
-        call = Call("get_object_lock_configuration", "GET", bucket, None, "object-lock=", {})
+        call = Request("get_object_lock_configuration", "GET", bucket, None, "object-lock=", {})
         response, body = await self._sender.exchange(call, route)
         return parsed(call, response, body, xml.parse_object_lock)
 
@@ -371,7 +371,7 @@ class SignedTransport(SignedMultipart):
         route = await self._route(bucket, _UNASKED)
         if route is None:
             return await self._boto.server_name(bucket)
-        response, _ = await self._sender.exchange(Call("head_bucket", "HEAD", bucket, None, "", {}), route)
+        response, _ = await self._sender.exchange(Request("head_bucket", "HEAD", bucket, None, "", {}), route)
         return response.headers.get("server", "")
 
     async def streams(self, bucket: str) -> bool:
@@ -390,7 +390,7 @@ class SignedTransport(SignedMultipart):
             headers["if-none-match"] = options.if_none_match
         hashed = type(options) is HashedUpload
         payload = await self._payload(route, bucket, body, headers, part=False, hashed=hashed)
-        call = Call("upload_file", "PUT", bucket, key, "", headers)
+        call = Request("upload_file", "PUT", bucket, key, "", headers)
         response, _ = await self._sender.exchange(call, route, payload)
         return written_info(bucket, key, size_of(body), response, options, payload.checksums)
 
@@ -401,7 +401,7 @@ class SignedTransport(SignedMultipart):
         if route is None:
             return await self._boto.delete(bucket, key, options)
         query = requests.version_query(options.version_id)
-        call = Call("delete_file", "DELETE", bucket, key, query, requests.delete_headers(options))
+        call = Request("delete_file", "DELETE", bucket, key, query, requests.delete_headers(options))
         response, _ = await self._sender.exchange(call, route)
         headers = response.headers
         return DeleteOutcome(key, headers.get("x-amz-version-id"), headers.get("x-amz-delete-marker") == "true")
@@ -414,16 +414,16 @@ class SignedTransport(SignedMultipart):
             return await self._boto.delete_many(bucket, keys, options)
         headers = requests.delete_headers(options)
         headers.update(XML)
-        call = Call("delete_files", "POST", bucket, None, "delete=", headers)
+        call = Request("delete_files", "POST", bucket, None, "delete=", headers)
         response, body = await self._sender.exchange(call, route, document(xml.build_delete(keys)))
-        return accounted(bucket, keys, parsed(call, response, body, xml.parse_deleted))
+        return check_every_key_reported(bucket, keys, parsed(call, response, body, xml.parse_deleted))
 
     async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
         route = await self._copy_route(source_bucket, bucket, options)
         if route is None:
             return await self._boto.copy(source_bucket, source_key, bucket, key, options)
         headers = requests.copy_headers(source_bucket, source_key, options)
-        call = Call("copy_file", "PUT", bucket, key, "", headers)
+        call = Request("copy_file", "PUT", bucket, key, "", headers)
         response, body = await self._sender.exchange(call, route)
         written = parsed(call, response, body, xml.parse_written)
         return FileInfo(
@@ -444,7 +444,7 @@ class SignedTransport(SignedMultipart):
         if route is None:
             return await self._boto.fetch_files(bucket, options)
         headers = requests.owner_headers(options.expected_bucket_owner)
-        call = Call("list_files", "GET", bucket, None, requests.list_query(options), headers)
+        call = Request("list_files", "GET", bucket, None, requests.list_query(options), headers)
         response, body = await self._sender.exchange(call, route)
         if not listings.is_whole_list(body):
             from apm_s3._s3.transports.base import ParsedPage  # noqa: PLC0415 - only such lists need it
@@ -461,7 +461,7 @@ class SignedTransport(SignedMultipart):
             return await self._boto.list_versions(bucket, options, key_marker, version_marker)
         query = requests.versions_query(options, key_marker, version_marker)
         headers = requests.owner_headers(options.expected_bucket_owner)
-        call = Call("list_versions", "GET", bucket, None, query, headers)
+        call = Request("list_versions", "GET", bucket, None, query, headers)
         response, body = await self._sender.exchange(call, route)
         page = parsed(call, response, body, listings.parse_versions)
         check_listed(call.operation, bucket, options.prefix, page.versions, page.prefixes)
@@ -489,9 +489,9 @@ class SignedTransport(SignedMultipart):
         return await self._sender.recover(error)
 
     async def aclose(self) -> None:
-        await self._verification.aclose()
+        await self._checksum_probe.aclose()
         await self._sender.aclose()
 
-    def _read_call(self, operation: str, method: str, bucket: str, key: str, options: ReadOptions) -> Call:
+    def _read_call(self, operation: str, method: str, bucket: str, key: str, options: ReadOptions) -> Request:
         headers = requests.read_headers(options, verify=self._verify)
-        return Call(operation, method, bucket, key, requests.version_query(options.version_id), headers)
+        return Request(operation, method, bucket, key, requests.version_query(options.version_id), headers)
