@@ -14,6 +14,7 @@ from typing import Literal
 __all__ = [
     "Issue",
     "Severity",
+    "Skipped",
     "ValidationReport",
 ]
 
@@ -187,12 +188,27 @@ class Issue:
         return f"{': '.join(parts)}: {self.message}{hint} ({self.rule})"
 
 
-_OTHER_FILE = "configuration file"
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something that was not checked, and why; its text is one sentence.
 
+    Attributes:
+        kind: a "file" that is not a configuration file of the tool, a "program" that was not run or gave no result, a
+            "variable" whose value is not known, or "relabelling" that would take too long.
+        name: the file or the program; empty for a part of the configuration.
+    """
 
-def other_file(name: str, tool: str) -> str:
-    """Return the reason for skipping a file of a bundle that is not a configuration file of the tool."""
-    return f"{name}: not a {tool} {_OTHER_FILE}"
+    kind: Literal["file", "program", "variable", "relabelling"]
+    name: str
+    reason: str
+
+    @classmethod
+    def other_file(cls, name: str, tool: str) -> Skipped:
+        """Return the entry for a file of a bundle that is not a configuration file of the tool."""
+        return cls("file", name, f"not a {tool} configuration file")
+
+    def __str__(self) -> str:
+        return f"{self.name}{': ' if self.kind == 'file' else ' '}{self.reason}" if self.name else self.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,19 +216,14 @@ class ValidationReport:
     """All issues of one document or one bundle of a tool.
 
     `kind` is the kind of document (`config`, `rules`, ...; `bundle` for several files). `issues` are in the order of
-    the document. `skipped` lists the checks that could not be made and why, one sentence each.
+    the document. `skipped` lists the checks that could not be made, and why.
     """
 
     tool: str
     kind: str
     name: str | None
     issues: tuple[Issue, ...] = ()
-    skipped: tuple[str, ...] = ()
-
-    @property
-    def unchecked(self) -> tuple[str, ...]:
-        """Return the entries of `skipped` about checks; the others name files that do not belong to the tool."""
-        return tuple(reason for reason in self.skipped if not reason.endswith(_OTHER_FILE))
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def ok(self) -> bool:

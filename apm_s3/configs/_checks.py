@@ -13,9 +13,9 @@ from apm_s3._logs import LOGGER
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import check_overlay, is_internal, is_reserved, secrets_in
-from apm_s3.configs._models import LENIENT_RULES, Release, ValidationRules
+from apm_s3.configs._models import LENIENT_RULES, Release, SecretWarning, ValidationRules
 from apm_s3.errors import ConfigInvalid, InvalidOption
-from apm_s3.reports import Issue, ValidationReport, other_file
+from apm_s3.reports import Issue, Skipped, ValidationReport
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
 from apm_s3.validators._checking import PLAIN_SECRET, report_main_file, report_secrets
 from apm_s3.validators._secrets.known import Concealer, Searched, is_strong
@@ -99,7 +99,7 @@ async def _report_file(tool: Tool, name: str, raw: bytes, rules: ValidationRules
         return ValidationReport(tool, "overlay", name, await _overlay_issues(raw))
     # A note or a certificate is not refused, as in a whole bundle.
     if name != MAIN_FILES[tool] and infer_kind(tool, name, raw) is None:
-        return ValidationReport(tool, "other", name, (), (other_file(name, tool),))
+        return ValidationReport(tool, "other", name, (), (Skipped.other_file(name, tool),))
     return await validate_config_async(
         tool, raw, name=name, target_version=rules.target_version, level=rules.level, matchers=rules.matchers
     )
@@ -193,9 +193,11 @@ async def keep_checks(
     else:
         secrets, searched = await asyncio.to_thread(_known_secrets, files, known)
         found = await run_large(partial(find_secrets, searched), sum(map(len, searched.values())))
-    secrets += map(str, found)
+    secrets += [SecretWarning.of(secret.file, str(secret)) for secret in found]
     issues = [(report, issue) for report in reports for issue in (*report.errors, *report.warnings)]
-    skipped = list(dict.fromkeys(f"skipped: {reason}" for report in reports for reason in report.unchecked))
+    skipped = list(
+        dict.fromkeys(f"skipped: {each}" for report in reports for each in report.skipped if each.kind != "file")
+    )
     lines = [*(issue.render(report.name) for report, issue in issues), *skipped, *secrets]
     _log_once(skipped)
     kept = lines[:_MAX_WARNINGS]
@@ -212,19 +214,23 @@ def _log_once(skipped: Sequence[str]) -> None:
             LOGGER.warning("%s", line)
 
 
-def _known_secrets(files: Mapping[str, bytes], known: Sequence[Release]) -> tuple[list[str], dict[str, bytes]]:
-    """Return the plain-text secrets of known files, one line each, and the files to search: 2 MB take a second."""
-    told: list[str] = []
+def _known_secrets(
+    files: Mapping[str, bytes], known: Sequence[Release]
+) -> tuple[list[SecretWarning], dict[str, bytes]]:
+    """Return the warnings of secrets in known files, and the files to search: 2 MB take a second."""
+    told: list[SecretWarning] = []
     searched: dict[str, bytes] = {}
     for name, raw in files.items():
         if is_internal(name):
             # The file that was made from this one is searched too.
             continue
-        entries = [(release, release.files[name]) for release in known if name in release.files]
+        # Of more warnings than are stored, some of this file's may be missing.
+        whole = [release for release in known if name in release.files and len(release.warnings) <= _MAX_WARNINGS]
+        entries = [(release, release.files[name]) for release in whole]
         sha256 = hashlib.sha256(raw).hexdigest() if entries else ""
         same = next((release for release, entry in entries if entry.sha256 == sha256), None)
         if same is None:
             searched[name] = raw
         else:
-            told += [line for line in same.warnings if line.startswith(f"{name}:") and line.endswith(" in plain text")]
+            told += [each for each in same.warnings if isinstance(each, SecretWarning) and each.file == name]
     return told, searched

@@ -440,6 +440,19 @@ class Deployed:
     source_bucket: str | None = None
 
 
+class SecretWarning(str):
+    """A warning, stored with a release, of a plain-text secret in the file `file`."""
+
+    file: str
+
+    @classmethod
+    def of(cls, file: str, text: str) -> SecretWarning:
+        """Return the warning `text` about `file`."""
+        warning = cls(text)
+        warning.file = file
+        return warning
+
+
 @dataclass(frozen=True, slots=True)
 class Release:
     """One revision of a tool's configuration in an environment: a whole bundle of files.

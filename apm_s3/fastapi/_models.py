@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from apm_s3._tools import Tool
 from apm_s3.configs import Backup, BundleDiff, LogEntry, Origin, Release, ToolStatus
@@ -55,7 +55,7 @@ class ReportModel(Shown):
     ok: bool
     kind: str
     issues: list[IssueModel]
-    skipped: list[str]
+    skipped: list[Annotated[str, BeforeValidator(str)]]
 
 
 class FileModel(Shown):

@@ -7,12 +7,12 @@ Tools that decode their configuration into Go structs are checked with a table o
 `_decoding`, and `_tools.prometheus` for an example. `_tools.prometheus_common` has the types that several tools share
 (HTTP clients, TLS, durations), `_grammars` the small languages.
 
-A tool's package provides `KINDS` (the first one is the default), `infer_kind(source)` and
-`check(kind, source, context)`. A `check` gets its nodes with `source.document("yaml")` and reports with
-`context.error(node, path, rule, message, hint)`, `context.warn(...)` and `context.skip(reason)`; it does not catch
-`Unreadable`. `check_bundle(members)` sees the results of all files of a bundle. Results of unchanged files are cached,
-so it should read the nodes only of the kinds in `READ_TOGETHER`, and use what `check` recorded with
-`context.mention(...)` for the others. A path is a chain of `(parent path, key or index)`, rendered only for reports.
+A tool's package provides `KINDS` (the first one is the default), `infer_kind(source)` and `check(kind, source,
+context)`. A `check` gets its nodes with `source.document("yaml")` and reports with `context.error(node, path, rule,
+message, hint)`, `context.warn(...)` and `context.skip(kind, name, reason)`; it does not catch `Unreadable`.
+`check_bundle(members)` sees the results of all files of a bundle. Results of unchanged files are cached, so it should
+read the nodes only of the kinds in `READ_TOGETHER`, and use what `check` recorded with `context.mention(...)` for the
+others. A path is a chain of `(parent path, key or index)`, rendered only for reports.
 
 `parse_promql` and `parse_logql` return queries as syntax trees for your own checks; see `_query.api`.
 """

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.errors import InvalidOption
-from apm_s3.reports import Issue, Rule, Severity, ValidationReport
+from apm_s3.reports import Issue, Rule, Severity, Skipped, ValidationReport
 from apm_s3.validators._reading.documents import Format, from_data, read_document
 from apm_s3.validators._reading.nodes import (
     MAPPING,
@@ -302,7 +302,7 @@ class Context:
         self._counts = dict.fromkeys(Severity, 0)
         self._seen: set[tuple[int | None, int | None, str, str]] = set()
         self._unkeyed: set[str] = set()
-        self._skipped: dict[str, None] = {}
+        self._skipped: dict[Skipped, None] = {}
         self._mentions: list[Mention] = []
 
     def read_from(self, source: Source) -> None:
@@ -409,8 +409,8 @@ class Context:
         return tuple(self._mentions)
 
     @property
-    def skipped(self) -> tuple[str, ...]:
-        """Return the checks that were not made, one sentence each."""
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Return the checks that were not made."""
         return tuple(self._skipped)
 
     def replace_below(self, path: str, issues: Iterable[Issue]) -> None:
@@ -425,9 +425,9 @@ class Context:
         """Replace each issue reported so far with `change(issue)`."""
         self._issues = [change(issue) for issue in self._issues]
 
-    def skip(self, reason: str) -> None:
-        """Record that a check was not made."""
-        self._skipped[reason] = None
+    def skip(self, kind: Literal["program", "variable", "relabelling"], name: str, reason: str) -> None:
+        """Record that a check was not made; see `Skipped`."""
+        self._skipped[Skipped(kind, name, reason)] = None
 
     def report(self, tool: str, kind: str, name: str | None) -> ValidationReport:
         """Return the report, in the order of the document."""
@@ -549,7 +549,7 @@ class FileResult:
     start: tuple[int, int] | None = None
     issues: tuple[Issue, ...] = ()
     mentions: tuple[Mention, ...] = ()
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass(eq=False)
@@ -578,8 +578,6 @@ class Member:
         self.context.read_from_later(lambda: Source(self.raw, self.name))
         for issue in self.result.issues:
             self.context.add(issue)
-        for reason in self.result.skipped:
-            self.context.skip(reason)
 
     @cached_property
     def root(self) -> Node | None:

@@ -51,6 +51,24 @@ async def test_validation_reports_the_secrets_that_an_upload_would_warn_about(st
     assert "hunter2" not in repr((report, whole, release))
 
 
+async def test_secrets_of_files_that_an_upload_leaves_alone_stay_among_its_warnings(store: ConfigStore) -> None:
+    files = {"prometheus.yml": "scrape_configs: []\n", "b.txt": "token: hunter2-Zq9", "a.txt": "password: Zq9-hunter2"}
+    first = await store.upload("prometheus", "staging", files=files)
+    second = await store.upload("prometheus", "staging", "hello", name="b.txt")
+    third = await store.upload("prometheus", "staging", "hello", name="README.md")
+
+    assert first.warnings == ("b.txt:1: secret in plain text", "a.txt:1: secret in plain text")
+    assert second.warnings == third.warnings == first.warnings[1:]
+
+
+async def test_an_upload_searches_unchanged_files_again_if_not_all_warnings_were_stored(store: ConfigStore) -> None:
+    secrets = "".join(f"password: hunter2-Zq{number}\n" for number in range(250))
+    first = await store.upload("prometheus", "staging", files={"prometheus.yml": "", "a.txt": secrets})
+    second = await store.upload("prometheus", "staging", "hello", name="README.md")
+
+    assert first.warnings[200:] == second.warnings[200:] == ("... and 50 more",)
+
+
 async def test_skipped_checks_are_listed_in_the_warnings_and_logged_once(
     store: ConfigStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

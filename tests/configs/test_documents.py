@@ -75,6 +75,25 @@ def test_a_release_round_trips() -> None:
     assert decoded.ref.key == KEY
 
 
+def test_a_release_of_the_time_when_only_sentences_were_stored_tells_which_are_about_secrets() -> None:
+    sentences = ["a.yml:2: a problem (enum)", "a.yml:3: key: password in plain text", "... and 2 more"]
+    old = {**json.loads(encode_release(RELEASE)), "warnings": sentences}
+
+    decoded = decode_release(json.dumps(old).encode(), key=KEY, where="here")
+    written = json.loads(encode_release(decoded))
+
+    assert "secrets" not in old
+    assert (written["warnings"], written["secrets"]) == (sentences, {"a.yml": [1]})
+
+
+def test_which_warnings_are_about_secrets_is_read_from_their_places_and_not_their_words() -> None:
+    new = {**json.loads(encode_release(RELEASE)), "warnings": ["one", "two", "three"], "secrets": {"a.yml": [0, 2]}}
+
+    decoded = decode_release(json.dumps(new).encode(), key=KEY, where="here")
+
+    assert json.loads(encode_release(decoded))["secrets"] == {"a.yml": [0, 2]}
+
+
 def test_a_newer_format_is_refused_whatever_else_the_document_contains() -> None:
     body = json.dumps({"kind": "apm-s3/environment", "format": FORMAT + 1, "anything": []}).encode()
 
@@ -152,6 +171,7 @@ def test_a_malformed_reference_document_is_damage(change: dict[str, object]) -> 
     {"files": {"x": {"size": 1, "sha256": "", "blob": "../../secret", "encoding": "identity"}}},
     {"files": {"x": {"size": 1, "sha256": "", "blob": f"{'cd' * 32}-a", "encoding": "lzma"}}},
     {"origin": {}}, {"deployed": {}}, {"parent": {"revision": 1}},
+    {"secrets": {"x": [1]}}, {"secrets": {"x": [-1]}}, {"secrets": {"x": ["0"]}}, {"secrets": {"x": 0}}, {"secrets": [0]},
 ])  # fmt: skip
 def test_a_malformed_release_is_damage(change: dict[str, object]) -> None:
     body = json.dumps({**json.loads(encode_release(RELEASE)), **change}).encode()

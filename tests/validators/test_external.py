@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from apm_s3.reports import Severity
+from apm_s3.reports import Severity, Skipped
 from apm_s3.validators import validate_config
 from apm_s3.validators._validation import external
 
@@ -47,7 +47,7 @@ def test_a_missing_program_is_a_skipped_check(tool):
     report = ask()
 
     assert report.ok
-    assert "promtool was not run: it is not on the path" in report.skipped
+    assert Skipped("program", "promtool", "was not run: it is not on the path") in report.skipped
 
 
 def test_errors_of_a_program_of_the_target_release_are_kept_without_its_quotes(tool):
@@ -66,7 +66,7 @@ def test_a_program_that_hangs_is_stopped_at_the_deadline(tool, monkeypatch):
     monkeypatch.setattr(external, "DEADLINE", 0.2)
     tool("while :; do :; done")
 
-    assert "promtool gave no result: TimeoutExpired" in ask().skipped
+    assert Skipped("program", "promtool", "gave no result: TimeoutExpired") in ask().skipped
 
 
 def test_each_position_that_a_checker_names_is_a_separate_issue(tool):
@@ -205,7 +205,7 @@ echo 'fatal error: runtime: out of memory' >&2
     report = ask()
 
     assert report.ok
-    assert [reason.startswith("promtool gave no result: it ended with status ") for reason in report.skipped] == [True]
+    assert [str(each).startswith("promtool gave no result: it ended with status ") for each in report.skipped] == [True]
 
 
 def test_the_output_of_a_program_is_read_up_to_a_limit(tool):

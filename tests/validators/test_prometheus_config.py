@@ -2,6 +2,7 @@
 
 import pytest
 
+from apm_s3.reports import Skipped
 from apm_s3.validators import validate_config
 
 JOB = "scrape_configs:\n- job_name: a\n"
@@ -342,5 +343,5 @@ def test_targets_relabelled_by_an_oversized_pattern_are_reported_as_unchecked():
     )
 
     assert check(text % "\\p{Greek}").skipped == (
-        "the targets of a job were not relabelled: a regular expression is too large",
+        Skipped("relabelling", "", "the targets of a job were not relabelled: a regular expression is too large"),
     )

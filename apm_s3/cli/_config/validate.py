@@ -22,7 +22,7 @@ from apm_s3.cli._call import Call, Output, writing
 from apm_s3.cli._config.formats import Findings, Format, Found, render
 from apm_s3.cli._statuses import Status, UsageFailed, in_colour
 from apm_s3.errors import InvalidOption
-from apm_s3.reports import Issue, Severity, ValidationReport, other_file
+from apm_s3.reports import Issue, Severity, Skipped, ValidationReport
 from apm_s3.validators._checking import Source, read_capped, report_main_file, report_secrets
 from apm_s3.validators._validation.validate import infer_kind, validate_bundle, validate_config
 
@@ -299,7 +299,7 @@ def _report(subject: Subject, target: str | None) -> ValidationReport:
 def _report_file(tool: Tool, name: str, raw: bytes, target: str | None) -> ValidationReport:
     named = None if name.startswith("<") else name
     if named is not None and named != MAIN_FILES[tool] and infer_kind(tool, named, raw) is None:
-        return ValidationReport(tool, "other", name, (), (other_file(name, tool),))
+        return ValidationReport(tool, "other", name, (), (Skipped.other_file(name, tool),))
     return validate_config(tool, raw, name=named, target_version=target)
 
 

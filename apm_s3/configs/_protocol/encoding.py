@@ -41,6 +41,7 @@ from apm_s3.configs._models import (
     RawEntry,
     Release,
     ReleaseRef,
+    SecretWarning,
     ToolState,
     changed_settings,
     entry_hash,
@@ -591,6 +592,7 @@ def encode_release(release: Release) -> bytes:
             "origin": {name: getattr(origin, name) for name in Origin.__slots__},
             "deployed": None if deployed is None else {name: getattr(deployed, name) for name in Deployed.__slots__},
             "warnings": list(release.warnings),
+            **_encode_secrets(release.warnings),
             "forced": release.forced,
             "files": {
                 name: {"size": entry.size, "sha256": entry.sha256, "blob": entry.blob, "encoding": entry.encoding}
@@ -619,13 +621,42 @@ def decode_release(body: bytes, *, key: str, where: str) -> Release:
         created_at=fields.take_time("created_at"),
         origin=_decode_origin(fields.take_fields("origin")),
         deployed=_decode_deployed(fields.take_optional_fields("deployed")),
-        warnings=fields.take_strings("warnings"),
+        warnings=_decode_warnings(fields),
         forced=fields.take_optional("forced", str),
         files={name: _decode_entry(name, entry) for name, entry in fields.take_fields("files").take_each().items()},
         ref=ReleaseRef(revision, key, hashlib.sha256(body).hexdigest()),
     )
     check_release(release, key=key, where=where)
     return release
+
+
+def _encode_secrets(warnings: Sequence[str]) -> dict[str, Any]:
+    """Return which of the warnings are about plain-text secrets, as their places in the list by file."""
+    secrets: dict[str, list[int]] = {}
+    for place, warning in enumerate(warnings):
+        if isinstance(warning, SecretWarning):
+            secrets.setdefault(warning.file, []).append(place)
+    return {"secrets": secrets} if secrets else {}
+
+
+def _decode_warnings(fields: Fields) -> tuple[str, ...]:
+    warnings = list(fields.take_strings("warnings"))
+    for file, places in (fields.take_optional("secrets", dict) or _secrets_in_sentences(warnings)).items():
+        for place in places if type(places) is list else (None,):
+            if type(place) is not int or not 0 <= place < len(warnings):
+                raise StoreDamaged(f"'{fields.where}' has no valid field 'secrets'")
+            warnings[place] = SecretWarning.of(file, warnings[place])
+    return tuple(warnings)
+
+
+def _secrets_in_sentences(warnings: Sequence[str]) -> dict[str, list[int]]:
+    """Return what `_encode_secrets` does, for releases of the time when only the sentences were stored."""
+    secrets: dict[str, list[int]] = {}
+    for place, warning in enumerate(warnings):
+        file, numbered, _ = warning.partition(":")
+        if numbered and warning.endswith(" in plain text"):
+            secrets.setdefault(file, []).append(place)
+    return secrets
 
 
 def _decode_origin(fields: Fields) -> Origin:

@@ -66,7 +66,7 @@ def ask_tool(tool: str, kind: str, text: str, root: Node | None, context: Contex
         return
     program = find_program(command[0])
     if program is None:
-        context.skip(f"{command[0]} was not run: it is not on the path")
+        context.skip("program", command[0], "was not run: it is not on the path")
         return
     if kind == "config" and _refuses(command[0], root, context):
         return
@@ -78,10 +78,10 @@ def ask_tool(tool: str, kind: str, text: str, root: Node | None, context: Contex
             options = _OPTIONS.get(context.matchers, ()) if command[0] == "amtool" else ()
             status, output = _run([program, *command[1:], *options, str(path)], folder)
     except (OSError, subprocess.SubprocessError) as exc:
-        context.skip(f"{command[0]} gave no result: {type(exc).__name__}")
+        context.skip("program", command[0], f"gave no result: {type(exc).__name__}")
         return
     if status not in _STATUSES:
-        context.skip(f"{command[0]} gave no result: it ended with status {status}")
+        context.skip("program", command[0], f"gave no result: it ended with status {status}")
     elif status:
         for issue in _issues(command[0], version, output, text, context):
             context.add(issue)

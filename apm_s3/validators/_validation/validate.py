@@ -13,7 +13,7 @@ from typing import Literal, Protocol, cast, get_args
 
 from apm_s3._tools import TOOLS, Tool
 from apm_s3.errors import InvalidOption
-from apm_s3.reports import Issue, Severity, ValidationReport, other_file
+from apm_s3.reports import Issue, Severity, Skipped, ValidationReport
 from apm_s3.validators._checking import (
     MAX_ISSUES,
     ConfigSource,
@@ -187,15 +187,15 @@ def check_together(
 ) -> ValidationReport:
     """Check the references between the files of a bundle, and add the results of their own checks."""
     module, target = tool_module(tool), terms.target
-    skipped, members = dict[str, None](), []
+    skipped, members = dict[Skipped, None](), []
     for name, raw in files.items():
         result = results[name]
         members.append(Member(name, result.kind, raw, result, target, partial(_read, module, result.kind)))
     module.check_bundle(members)
     for member in members:
         if member.kind is None:
-            skipped[other_file(member.name, tool)] = None
-        skipped.update(dict.fromkeys(member.context.skipped))
+            skipped[Skipped.other_file(member.name, tool)] = None
+        skipped.update(dict.fromkeys((*member.result.skipped, *member.context.skipped)))
     for member in members:
         _conceal(member)
     issues = _first((issue for member in members for issue in member.issues()), MAX_ISSUES)

@@ -37,7 +37,7 @@ def check(kind: str, source: Source, context: Context) -> None:
             check_sampling(root, context)
         return
     if root is not None and is_variable(root):
-        context.skip("the whole configuration is a variable, which is only known when it is expanded")
+        context.skip("variable", "", "the whole configuration is a variable, which is only known when it is expanded")
         return
     root = check_top_level(root, (), context)
     if root is not None:

@@ -19,7 +19,6 @@ from apm_s3.validators._tools.prometheus.gates import (
 )
 from apm_s3.validators._tools.prometheus_common import RESERVED_HEADERS
 
-_UNKNOWN = "the targets of a job were not relabelled: a regular expression is too large"
 _NO_PORT = re.compile(r"[^:\[\]]*|\[[^\]]*\]")
 _MAX_STEPS = 50_000
 _SLOW = 50
@@ -95,11 +94,12 @@ def _affordable(groups: list[Struct], rules: list[Struct], context: Context) -> 
         return False
     programs = [rule_program(rule) for rule in rules]
     if None in programs:
-        context.skip(_UNKNOWN)
+        context.skip("relabelling", "", "the targets of a job were not relabelled: a regular expression is too large")
         return False
     steps = 1 + sum(1 if program and program.is_quick else _SLOW for program in programs)
     if targets * steps > _MAX_STEPS:
-        context.skip(f"the targets of a job were not relabelled: {targets} targets by {len(rules)} rules")
+        reason = f"the targets of a job were not relabelled: {targets} targets by {len(rules)} rules"
+        context.skip("relabelling", "", reason)
         return False
     return True
 
