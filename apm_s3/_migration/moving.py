@@ -264,12 +264,15 @@ def check_stored(target: Side, rules: MigrationOptions, ours: FileInfo, theirs: 
     """
     wrong = differences(ours, theirs, lock=target.locks and "object-lock" not in rules.accept)
     if "metadata" in rules.accept:
-        wrong = [one for one in wrong if one.startswith("size")]
+        wrong = {name: words for name, words in wrong.items() if name == "size"}
     if "storage-class" not in rules.accept and ours.storage_class != theirs.storage_class:
-        wrong.append(f"storage class ({theirs.storage_class} instead of {ours.storage_class})")
+        wrong["storage class"] = f"storage class ({theirs.storage_class} instead of {ours.storage_class})"
     if wrong:
         raise IntegrityError(
-            f"the target has other {', '.join(wrong)}", operation="migrate", bucket=theirs.bucket, key=theirs.key
+            f"the target has other {', '.join(wrong.values())}",
+            operation="migrate",
+            bucket=theirs.bucket,
+            key=theirs.key,
         )
 
 

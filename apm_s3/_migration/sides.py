@@ -252,25 +252,25 @@ def kept_options(info: FileInfo, tags: Mapping[str, str], *, storage_class: bool
     return options
 
 
-def differences(source: FileInfo, target: FileInfo, *, lock: bool) -> list[str]:
-    """Return the names of the properties in which a copy differs from its source, without content. Pure."""
-    wrong: list[str] = []
+def differences(source: FileInfo, target: FileInfo, *, lock: bool) -> dict[str, str]:
+    """Return the properties in which a copy differs from its source, in words without content, by name. Pure."""
+    wrong: dict[str, str] = {}
     if source.size != target.size:
-        wrong.append(f"size ({target.size} instead of {source.size} bytes)")
+        wrong["size"] = f"size ({target.size} instead of {source.size} bytes)"
     if (source.content_type or "") != (target.content_type or "") and source.content_type:
-        wrong.append("content type")
+        wrong["content type"] = "content type"
     if dict(source.metadata or {}) != dict(target.metadata or {}):
-        wrong.append("metadata")
+        wrong["metadata"] = "metadata"
     for name in ("cache-control", "content-disposition", "content-encoding", "content-language", "expires"):
         ours, theirs = source.headers.get(name), target.headers.get(name)
         if ours != theirs and (name != "expires" or not ours or not theirs or http_time(ours) != http_time(theirs)):
-            wrong.append(name)
+            wrong[name] = name
     if lock and source.headers.get("x-amz-object-lock-legal-hold", "OFF") != target.headers.get(
         "x-amz-object-lock-legal-hold", "OFF"
     ):
-        wrong.append("legal hold")
+        wrong["legal hold"] = "legal hold"
     if lock and _retention(source) and _to_the_second(_retention(source)) != _to_the_second(_retention(target)):
-        wrong.append("retention")
+        wrong["retention"] = "retention"
     return wrong
 
 

@@ -639,7 +639,7 @@ class _Execution:
         reasons = replace(plan, frozen=None).refusals(allow_drift=allow_drift, force=self.force)
         if reasons:
             overwrite = "allow_drift=True overwrites changes made by hand"
-            drifted = any(reason.endswith(DRIFT) for reason in reasons)
+            drifted = not allow_drift and any(each.changes and DRIFT in each.blocked for each in plan.tools)
             raise DeployRefused(
                 f"'{plan.source_environment}' cannot be deployed to '{plan.target_environment}': {'; '.join(reasons)}",
                 reasons=reasons,

@@ -426,8 +426,10 @@ def import_(
         )
     invalid = [each for each in releases if each.forced is not None]
     for each in invalid[:_SHOWN]:
-        error = next((line for line in each.warnings if ": error: " in line), each.forced)
-        call.note(f"warning: revision {each.revision} of {each.tool} in {each.environment} is invalid: {error}")
+        # Errors come first among the stored results of the checks.
+        call.note(
+            f"warning: revision {each.revision} of {each.tool} in {each.environment} is invalid: {each.warnings[0]}"
+        )
     if len(invalid) > _SHOWN:
         call.note(f"warning: {len(invalid) - _SHOWN} more are invalid; apm-s3 config history TOOL marks them as forced")
     call.print({**document, "releases": releases}, f"imported {counted(len(releases), 'revision')} of {source}")
