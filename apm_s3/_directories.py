@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from apm_s3._beneath import Below
+from apm_s3._hints import Advice
 from apm_s3._naming import OVERLAY, check_file_name
 from apm_s3.errors import InvalidOption, ObjectTooLarge
 
@@ -126,7 +127,7 @@ class _Reader:
                     f"'{self._root}' has more than {MAX_FILES} files", hint="is it the right directory?"
                 )
         if not found:
-            hint = "files whose names begin with a dot or match exclude= do not count"
+            hint = Advice.HIDDEN_FILES()
             raise InvalidOption(f"'{self._root}' contains no files", hint=hint)
         files, left = {}, MAX_BYTES
         for name in sorted(found):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from apm_s3._hints import Advice
 from apm_s3.errors import FormatTooNew, InvalidOption, PlanOutdated, StoreDamaged
 
 FORMAT = 1
@@ -56,7 +57,7 @@ class PlanDocument:
         """
         given: Any = document
         if not isinstance(given, Mapping) or given.get("kind") != kind:
-            raise InvalidOption(f"this is not a document of kind '{kind}'", hint="pass the result of to_dict")
+            raise InvalidOption(f"this is not a document of kind '{kind}'", hint=Advice.PASS_PLAN())
         version = document.get("format")
         if type(version) is int and version > FORMAT:
             raise FormatTooNew(f"the plan has format {version}, but this version of apm_s3 supports at most {FORMAT}")
@@ -64,7 +65,7 @@ class PlanDocument:
         try:
             actual = canonical_hash(content)
         except (TypeError, ValueError, StoreDamaged) as exc:
-            raise InvalidOption("the plan is not valid JSON", hint="pass the result of to_dict") from exc
+            raise InvalidOption("the plan is not valid JSON", hint=Advice.PASS_PLAN()) from exc
         if version != FORMAT or document.get("hash") != actual:
             raise InvalidOption("the plan was modified: its hash does not match", hint="make a new plan")
         return cls(content, actual)
@@ -79,7 +80,7 @@ class PlanDocument:
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
         if not isinstance(value, str):
-            raise InvalidOption(f"the plan has no '{'.'.join(path)}'", hint="pass the result of to_dict")
+            raise InvalidOption(f"the plan has no '{'.'.join(path)}'", hint=Advice.PASS_PLAN())
         return value
 
     def names(self, name: str) -> list[str]:
@@ -90,7 +91,7 @@ class PlanDocument:
         """
         value = self.content.get(name)
         if not isinstance(value, dict | list) or not all(isinstance(each, str) for each in value):
-            raise InvalidOption(f"the plan has no '{name}'", hint="pass the result of to_dict")
+            raise InvalidOption(f"the plan has no '{name}'", hint=Advice.PASS_PLAN())
         return list(value)
 
     def require_store(self, name: str, bucket: str, prefix: str) -> None:
@@ -103,7 +104,7 @@ class PlanDocument:
         if there != (bucket, prefix):
             raise InvalidOption(
                 f"the plan's {name} is bucket {there[0][:80]!r}, prefix {there[1][:80]!r}, not {bucket!r}, {prefix!r}",
-                hint="call it on the store that the plan was made with, with the same target= or source=",
+                hint=Advice.SAME_STORE(),
             )
 
     def require_same(self, fresh: Mapping[str, Any], **where: Any) -> None:

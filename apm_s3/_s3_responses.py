@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from apm_s3._hints import Advice
 from apm_s3._redaction import redacted
 from apm_s3.errors import (
     AccessDenied,
@@ -163,7 +164,7 @@ def s3_error(
     if kind is WrongRegion and not facts.get("region"):
         facts.setdefault(
             "hint",
-            "it redirects to something other than an S3 region, so it was not followed: check endpoint_url and region",
+            Advice.FOREIGN_REDIRECT(),
         )
     if kind is AccessDenied:
         facts.setdefault("hint", _why_denied(operation, named=bool(s3_code)))
@@ -188,8 +189,7 @@ def _why_denied(operation: str, *, named: bool) -> str:
     check = "" if named else "the response does not say why: check the access key id and its secret, then "
     allowed = f"that the IAM policy allows {permission} and no bucket policy denies it"
     listing = "; without s3:ListBucket, S3 also denies a key that does not exist" if "Get" in permission else ""
-    policy = f" (that of create_apm_bucket denies {denied}plain HTTP){listing}"
-    return f"{check or 'check '}{allowed}{policy}"
+    return Advice.DENIED(allowed=f"{check or 'check '}{allowed}", denied=f"{denied}plain HTTP", listing=listing)
 
 
 _PERMISSIONS = (

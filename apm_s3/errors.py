@@ -70,6 +70,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from apm_s3._hints import Advice
+
 if TYPE_CHECKING:
     from apm_s3.reports import ValidationReport
 
@@ -229,11 +231,15 @@ class ApmS3Error(Exception):
         return _rebuild, (type(self), self.args, self.__dict__)
 
     def __str__(self) -> str:
-        operation = f"{self.operation}: " if self.operation else ""
+        return self.worded(self.operation, self.hint)
+
+    def worded(self, operation: str | None, hint: str | None) -> str:
+        """Return the message with another name of the operation and another hint, for readers with other words."""
+        before = f"{operation}: " if operation else ""
         tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
-        hint = f". {_sentence(self.hint)}" if self.hint else ""
-        end = "" if hint.endswith("?") else "."
-        return f"{operation}{self.problem}{self._where()}{self._facts()}{tries}{hint}{end}"
+        after = f". {_sentence(hint)}" if hint else ""
+        end = "" if after.endswith("?") else "."
+        return f"{before}{self.problem}{self._where()}{self._facts()}{tries}{after}{end}"
 
     def _where(self) -> str:
         """Return the bucket or object, unless the problem already names it."""
@@ -272,7 +278,7 @@ class InvalidOption(InvalidRequest):
 class ObjectTooLarge(InvalidRequest):
     """More bytes than S3, or a configured limit, allows."""
 
-    default_hint = "send less, or raise the limit if it is one of this library's settings"
+    default_hint = Advice.TOO_LARGE()
 
     def __init__(self, *, size: int, limit: int, **where: Any) -> None:
         super().__init__(f"{size} bytes exceed the limit of {limit}", **where)
@@ -305,7 +311,7 @@ class MigrationRefused(InvalidRequest):
         capabilities: names of what the target cannot keep; `accept` takes them.
     """
 
-    default_hint = "choose another target, or give up by name what it cannot keep: accept=(...)"
+    default_hint = Advice.LOSSES()
 
     def __init__(self, problem: str, *, capabilities: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(problem, **where)
@@ -371,14 +377,14 @@ class ConnectFailed(TransportError):
     """No connection could be established (DNS, refused, TLS); nothing was sent."""
 
     sent = False
-    default_hint = "check endpoint_url, the network, proxies and certificates"
+    default_hint = Advice.CONNECT()
 
 
 class RequestTimedOut(TransportError, TimeoutError):
     """There was no response within the timeout of one attempt."""
 
     code = ErrorCode.REQUEST_TIMEOUT
-    default_hint = "repeat the call, or raise S3Settings.timeouts.read if the server is slow"
+    default_hint = Advice.TIMED_OUT()
 
 
 class DeadlineExceeded(RequestTimedOut):
@@ -387,7 +393,7 @@ class DeadlineExceeded(RequestTimedOut):
     `sent` is False if the call only waited for a slot of the pool, and if the commit of a configuration was not sent.
     """
 
-    default_hint = "raise the deadline (S3Settings.timeouts.deadline), or lower the load"
+    default_hint = Advice.DEADLINE()
 
 
 class ConnectionLost(TransportError):
@@ -461,14 +467,14 @@ class BucketNotFound(NotFound):
     """The bucket does not exist."""
 
     code = ErrorCode.BUCKET_NOT_FOUND
-    default_hint = "create it with create_bucket or create_apm_bucket, or check its name and region"
+    default_hint = Advice.BUCKET_NOT_FOUND()
 
 
 class ObjectNotFound(NotFound):
     """The bucket exists, but the key (or that version of it) does not."""
 
     code = ErrorCode.OBJECT_NOT_FOUND
-    default_hint = "check the key (and the version id); list_files shows the existing keys"
+    default_hint = Advice.KEY_NOT_FOUND()
 
 
 class UploadNotFound(NotFound):
@@ -500,7 +506,7 @@ class InvalidCredentials(AccessDenied):
     """S3 does not know the access key, the signature does not match its secret, or there are no credentials."""
 
     code = ErrorCode.INVALID_CREDENTIALS
-    default_hint = "check the access key id and its secret"
+    default_hint = Advice.CREDENTIALS()
 
 
 class KmsAccessDenied(AccessDenied):
@@ -540,7 +546,7 @@ class BucketAlreadyExists(Conflict):
 class BucketAlreadyOwned(BucketAlreadyExists):
     """You already own a bucket with this name."""
 
-    default_hint = "use ensure_bucket: you already own the bucket"
+    default_hint = Advice.BUCKET_OWNED()
 
 
 class BucketNotEmpty(Conflict):
@@ -548,7 +554,7 @@ class BucketNotEmpty(Conflict):
 
     code = ErrorCode.BUCKET_NOT_EMPTY
     undecided = False
-    default_hint = "delete_bucket(name, force=True) empties it first"
+    default_hint = Advice.BUCKET_NOT_EMPTY()
 
 
 class ConditionalConflict(Conflict):
@@ -577,14 +583,14 @@ class WrongRegion(S3Error):
 
     code = ErrorCode.WRONG_REGION
     retryable = True
-    default_hint = "name the bucket's region"
+    default_hint = Advice.WRONG_REGION()
 
 
 class ObjectArchived(S3Error):
     """The object is in an archive storage class and must be restored before it can be read."""
 
     code = ErrorCode.OBJECT_ARCHIVED
-    default_hint = "restore it with restore_archived(bucket, key, days=...), wait, and read it again"
+    default_hint = Advice.OBJECT_ARCHIVED()
 
 
 class KmsKeyUnusable(S3Error):
@@ -601,7 +607,7 @@ class NotConfigured(S3Error):
     """The bucket does not have this setting."""
 
     code = ErrorCode.NOT_CONFIGURED
-    default_hint = "set it with set_setting, or treat it as absent"
+    default_hint = Advice.NOT_CONFIGURED()
 
 
 class UnsupportedByServer(S3Error):
@@ -626,15 +632,13 @@ class Throttled(S3Error):
     code = ErrorCode.THROTTLED
     undecided = True
     retryable = True
-    default_hint = "lower max_concurrency, or spread keys over more prefixes"
+    default_hint = Advice.THROTTLED()
 
 
 class KmsThrottled(Throttled):
     """KMS asks to slow down: each request for an object encrypted with a KMS key is also a request to KMS."""
 
-    default_hint = (
-        "turn on S3 Bucket Keys (Encryption(bucket_key=True)), raise the KMS request quota, or lower max_concurrency"
-    )
+    default_hint = Advice.KMS_THROTTLED()
 
 
 class ServiceUnavailable(S3Error):
@@ -643,7 +647,7 @@ class ServiceUnavailable(S3Error):
     code = ErrorCode.SERVICE_UNAVAILABLE
     undecided = True
     retryable = True
-    default_hint = "repeat the call later, and check the server's health"
+    default_hint = Advice.UNAVAILABLE()
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -691,7 +695,7 @@ class BatchError(ApmS3Error):
     """
 
     code = ErrorCode.BATCH_FAILED
-    default_hint = "see 'failures' for what failed and why"
+    default_hint = Advice.BATCH()
 
     def __init__(self, problem: str, *, failures: Mapping[str, Exception], **where: Any) -> None:
         super().__init__(problem, **where)
@@ -726,7 +730,7 @@ class ConfigInvalid(ConfigError):
     """The configuration is invalid; nothing was stored. `report` lists all errors."""
 
     code = ErrorCode.CONFIG_INVALID
-    default_hint = "correct the errors in 'report', and upload it again"
+    default_hint = Advice.CONFIG_INVALID()
 
     def __init__(self, problem: str, *, report: ValidationReport, **where: Any) -> None:
         super().__init__(problem, **where)
@@ -737,7 +741,7 @@ class ConfigNotFound(ConfigError):
     """The environment, tool, revision or file does not exist."""
 
     code = ErrorCode.NOT_FOUND
-    default_hint = "see list() and history() for what exists"
+    default_hint = Advice.CONFIG_NOT_FOUND()
 
 
 class RevisionConflict(ConfigError):
@@ -749,7 +753,7 @@ class RevisionConflict(ConfigError):
     """
 
     code = ErrorCode.CONFLICT
-    default_hint = "read the current revision and apply the change to it; for a deploy, make a new plan"
+    default_hint = Advice.REVISION_CONFLICT()
 
     def __init__(self, problem: str, *, expected_revision: int | None, current_revision: int, **where: Any) -> None:
         super().__init__(problem, **where)
@@ -761,14 +765,14 @@ class EnvironmentFrozen(ConfigError):
     """The environment is frozen: it cannot be changed until it is thawed."""
 
     code = ErrorCode.CONFLICT
-    default_hint = "thaw it, or wait until the person who froze it does"
+    default_hint = Advice.FROZEN()
 
 
 class DeployRefused(ConfigError):
     """The deploy plan is blocked, or no longer applies; nothing was changed. `reasons` says why."""
 
     code = ErrorCode.CONFLICT
-    default_hint = "resolve 'reasons', then make a new plan"
+    default_hint = Advice.DEPLOY_REFUSED()
 
     def __init__(self, problem: str, *, reasons: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(problem, **where)
@@ -783,7 +787,7 @@ class PlanOutdated(ApmS3Error):
     """
 
     code = ErrorCode.CONFLICT
-    default_hint = "make a new plan, and get it approved"
+    default_hint = Advice.PLAN_OUTDATED()
 
     def __init__(self, problem: str, *, changes: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(problem, **where)
@@ -794,10 +798,10 @@ class CommitUnknown(ConfigError):
     """The deadline passed before the outcome of the commit was known. Call `outcome(write_id)` to find out."""
 
     code = ErrorCode.REQUEST_TIMEOUT
-    default_hint = "call outcome(write_id) before you try again"
+    default_hint = Advice.COMMIT_UNKNOWN(write_id="WRITE-ID")
 
     def __init__(self, problem: str, *, write_id: str, **where: Any) -> None:
-        super().__init__(problem, **where)
+        super().__init__(problem, **{"hint": Advice.COMMIT_UNKNOWN(write_id=write_id), **where})
         self.write_id = write_id
         self.unresolved = True
 
@@ -806,21 +810,21 @@ class FormatTooNew(ConfigError):
     """The document was written by a newer version of this library, and cannot be read safely."""
 
     code = ErrorCode.UNSUPPORTED
-    default_hint = "upgrade apm_s3"
+    default_hint = Advice.FORMAT_TOO_NEW()
 
 
 class ConditionalWritesUnsupported(ConfigError):
     """The endpoint ignores conditional headers, which every commit relies on."""
 
     code = ErrorCode.UNSUPPORTED
-    default_hint = "use a server that honours If-Match, or accept lost updates with require_conditional_writes=False"
+    default_hint = Advice.CONDITIONAL_WRITES()
 
 
 class BackupInvalid(ConfigError):
     """The backup is incomplete, or a hash does not match; nothing was restored from it."""
 
     code = ErrorCode.INTEGRITY
-    default_hint = "use another backup; see list_backups"
+    default_hint = Advice.BACKUP_INVALID()
 
 
 class StoreDamaged(ConfigError):
@@ -832,7 +836,7 @@ class StoreDamaged(ConfigError):
     """
 
     code = ErrorCode.INTEGRITY
-    default_hint = "run fsck to see what is wrong, then repair"
+    default_hint = Advice.STORE_DAMAGED()
     releases: tuple[Any, ...] = ()
     lost: Mapping[int, str] = MappingProxyType({})
 

@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from apm_s3._hints import Advice
 from apm_s3._naming import HEALTH_PREFIX
 from apm_s3._operation_alerts import AlertKind, OperationAlert, OperationThresholds, OperationWindow
 from apm_s3._tasks import run_all, shielded
@@ -351,9 +352,11 @@ class _Examination:
             raise
         except _Skipped as exc:
             outcome, message = CheckOutcome.SKIPPED, str(exc)
-        except (_Failed, ApmS3Error) as exc:
+        except _Failed as exc:
             self.absent = self.absent or isinstance(exc, _Absent)
-            message = str(exc)
+            message = exc.args[0]  # not its `str`, which forgets the words of other readers
+        except ApmS3Error as exc:
+            message = Advice.CHECK_FAILED(error=exc)
         except TimeoutError:
             message = f"no response within the {self.seconds:g} s for all checks"
         self.checks.append(HealthCheck(name, outcome, critical, time.monotonic() - began, message))
@@ -362,14 +365,14 @@ class _Examination:
 
 async def _reach(s3: S3Manager, bucket: str, region: str | None) -> str:
     if not await s3.bucket_exists(bucket, region=region):
-        raise _Absent("there is no such bucket: create it, or check its name and the endpoint")
+        raise _Absent(Advice.BUCKET_ABSENT(bucket=bucket))
     return "the bucket exists"
 
 
 async def _credentials(s3: S3Manager) -> str:
     source = await s3._credentials_source()  # noqa: SLF001 - a door for this module
     if source is None:
-        raise _Failed("no credentials were found: give S3Manager(credentials=...), or configure AWS's credential chain")
+        raise _Failed(Advice.NO_CREDENTIALS())
     return f"from {source}"
 
 
@@ -389,11 +392,11 @@ async def _setting(
         raise _Skipped("the server does not support this setting") from exc
     if wanted is None:
         if current is None and kind is Encryption:
-            raise _Failed("the bucket has no default encryption: set Encryption()")
-        return "as it is" if current is None else f"{current}"
+            raise _Failed(Advice.NO_ENCRYPTION(bucket=bucket))
+        return "as it is" if current is None else Advice.SETTING_FOUND(setting=current)
     if not wanted.matches(current):
-        raise _Failed(f"expected {wanted}, found {current or 'none'}: use set_setting, or another `expected`")
-    return f"{current}"
+        raise _Failed(Advice.SETTING_DIFFERS(expected=wanted, found=current or "none", bucket=bucket))
+    return Advice.SETTING_FOUND(setting=current)
 
 
 class _Clock:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote
 
+from apm_s3._hints import Advice
 from apm_s3.errors import InvalidOption
 
 __all__ = [
@@ -208,6 +209,5 @@ def check_proxies(proxies: Mapping[str, str]) -> None:
         if url and (match is None or int(match[1] or 0) > _MAX_PORT or not unquote(url).isascii()):
             raise InvalidOption(
                 f"the proxy for {scheme} is not a valid URL such as http://host:port",
-                hint="correct it in S3Settings.proxies, or in the environment (HTTPS_PROXY, HTTP_PROXY); its user name "
-                "and password must be ASCII and percent-encoded",
+                hint=Advice.PROXY_URL(),
             )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apm_s3._beneath import Below
+from apm_s3._hints import Advice
 from apm_s3._migration.files import FetchMover, UploadMover
 from apm_s3._migration.journal import Journal, Row
 from apm_s3._migration.listing import Source, list_target
@@ -256,7 +257,7 @@ async def check_capabilities(task: Task, *, probe: str | None) -> tuple[Capabili
             f"{task.target_name} cannot keep everything: {listed}",
             capabilities=names,
             operation="migrate",
-            hint=f"choose another target, or accept the loss by name: accept={names}",
+            hint=Advice.ACCEPT_LOSSES(names=names),
         )
     return found
 

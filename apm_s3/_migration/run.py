@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
 
+from apm_s3._hints import Advice
 from apm_s3._migration.journal import TRUSTED, Journal, Outcome, Row, State, Store, Totals
 from apm_s3._migration.listing import Bounds, Source, keep_common, list_target
 from apm_s3._migration.models import (
@@ -453,7 +454,7 @@ class Run:
                 "the target has a different object with this name (content, metadata, tags or storage class)",
                 operation="migrate",
                 key=row.target_key,
-                hint="delete it, or migrate with if_exists='overwrite'",
+                hint=Advice.CHOOSE_IF_EXISTS(),
             )
         return found is Sameness.IDENTICAL
 

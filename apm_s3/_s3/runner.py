@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from apm_s3._hints import Advice
 from apm_s3._logs import EXCHANGES, OPERATIONS, REQUESTS, Exchanges, log_event, log_exchanges
 from apm_s3._s3.retry import RECOVERABLE, RetryBudget, is_transient, with_retries
 from apm_s3._tasks import Deadlines, Watch
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-POOL_HINT = "raise the deadline or S3Settings.max_concurrency, or lower the load: other calls held all slots"
+POOL_HINT = Advice.POOL()
 
 _CLOSED = "this S3Manager was closed during the call"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from apm_s3._hints import Advice, Hint
 from apm_s3.cli._statuses import OutputFailed, UsageFailed, clean, did_you_mean
 
 if TYPE_CHECKING:
@@ -325,9 +326,11 @@ async def suggest_environment(store: ConfigStore, error: Any) -> None:
         return
     if error.environment in known:
         return
-    may_create = any(told in (error.hint or "") for told in ("create=True", "--create"))
-    error.hint = did_you_mean(error.environment, known) or (
-        f"the environments are {', '.join(known)}" if known else "there is none yet: apm-s3 config push creates it"
+    near = did_you_mean(error.environment, known) or (
+        f"the environments are {', '.join(known)};" if known else "there is none yet: apm-s3 config push creates it;"
     )
-    if may_create:
-        error.hint += f"{'' if error.hint.endswith('?') else ';'} --create allows a new one"
+    may_create = isinstance(error.hint, Hint) and error.hint.kind in (
+        Advice.CREATE_ENVIRONMENT,
+        Advice.CREATE_TARGET_ENVIRONMENT,
+    )
+    error.hint = Advice.CREATE_ENVIRONMENT(near=near) if may_create else near.rstrip(";")

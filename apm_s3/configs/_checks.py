@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 
+from apm_s3._hints import Advice
 from apm_s3._logs import LOGGER
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, Tool
@@ -49,7 +50,7 @@ def check_level_here(level: Level) -> None:
     if level == "external" and not runs_programs.get():
         raise InvalidOption(
             "the environment's settings ask for promtool and amtool (level 'external'): not offered by this service",
-            hint="nothing was stored; use the command line or the library, or the service's external_tools=True",
+            hint=Advice.EXTERNAL_TOOLS(),
         )
 
 
@@ -173,7 +174,7 @@ def require_valid(reports: Sequence[ValidationReport], force: str | None) -> Non
         f"{report.tool}: {first.render(report.name)}{more}",
         report=report,
         tool=report.tool,
-        hint="nothing was stored; correct it, or pass a reason as force=",
+        hint=Advice.CORRECT_OR_FORCE(),
     )
 
 

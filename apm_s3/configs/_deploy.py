@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from apm_s3._hints import Advice
 from apm_s3._naming import OVERLAY, check_environment
 from apm_s3._plans import PlanDocument, canonical_hash, plan_document
 from apm_s3._tasks import run_all
@@ -404,7 +405,7 @@ async def _look(reader: Reader, environment: str, *, create: bool) -> Snapshot |
     try:
         return await reader.require(environment)
     except ConfigNotFound as exc:
-        hint = "check its name, the bucket and the prefix; create=True allows an environment that does not exist yet"
+        hint = Advice.CREATE_TARGET_ENVIRONMENT()
         raise ConfigNotFound(exc.problem, environment=environment, hint=hint) from exc
 
 
@@ -426,7 +427,7 @@ async def _take(
             f"there is no {tool} in '{snapshot.environment}' to deploy",
             tool=tool,
             environment=snapshot.environment,
-            hint="see list() for what exists",
+            hint=Advice.LIST(),
         )
 
     names = sorted(snapshot.current.tools) if tools is None else list(dict.fromkeys(tools))
@@ -585,7 +586,7 @@ async def _plan_again(
     if sorted(variables) != needed:
         raise InvalidOption(
             f"the plan was made with the variables {', '.join(needed) or '(none)'}",
-            hint="pass the same ones as variables=",
+            hint=Advice.PASS_VARIABLES(),
         )
     fresh = await make_plan(
         source,
@@ -638,14 +639,13 @@ class _Execution:
         # Whether it is frozen now, the commit finds out.
         reasons = replace(plan, frozen=None).refusals(allow_drift=allow_drift, force=self.force)
         if reasons:
-            overwrite = "allow_drift=True overwrites changes made by hand"
             drifted = not allow_drift and any(each.changes and DRIFT in each.blocked for each in plan.tools)
             raise DeployRefused(
                 f"'{plan.source_environment}' cannot be deployed to '{plan.target_environment}': {'; '.join(reasons)}",
                 reasons=reasons,
                 environment=plan.target_environment,
                 bucket=plan.target_bucket,
-                hint=f"nothing was changed; {overwrite if drifted else 'resolve the reasons, and make a new plan'}",
+                hint=Advice.ALLOW_DRIFT() if drifted else Advice.RESOLVE_REASONS(),
             )
 
     async def _make(self, begun: Snapshot, bases: Mapping[str, Release | None]) -> list[Draft]:

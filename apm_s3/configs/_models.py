@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from apm_s3._hints import Advice
 from apm_s3._naming import check_environment
 from apm_s3._plans import canonical_hash
 from apm_s3._tools import MAIN_FILES, Tool
@@ -115,7 +116,7 @@ class EnvironmentSettings:
         if missing:
             raise InvalidOption(
                 f"'{environment}' does not accept changes without {' and '.join(missing)}",
-                hint=f"nothing was changed; pass {', '.join(f'{name}=' for name in missing)}",
+                hint=Advice.ADD_NOTE(names=missing),
             )
 
     def rules(

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from apm_s3._backoff import spread
 from apm_s3._cache import Entry
+from apm_s3._hints import Advice
 from apm_s3._naming import check_environment, check_file_name
 from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES, Tool
@@ -187,7 +188,7 @@ class Views:
         """
         others = [name for name in await self.environments() if name != environment]
         if others:
-            hint = f"{did_you_mean(environment, others) or 'check its name;'} create=True creates a new one"
+            hint = Advice.CREATE_ENVIRONMENT(near=did_you_mean(environment, others) or "check its name;")
             raise ConfigNotFound(f"there is no environment '{environment}'", environment=environment, hint=hint)
 
     async def releases(self, environment: str | None) -> list[Release]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType, NoneType
 
 from apm_s3._directories import EXCLUDED
+from apm_s3._hints import Advice
 from apm_s3._naming import OVERLAY, check_environment
 from apm_s3._plans import PlanDocument
 from apm_s3._tools import Tool
@@ -968,7 +969,7 @@ class ConfigStore:
         if tool is None and len(backup.tools) != 1:
             raise InvalidOption(
                 f"backup '{backup.key}' contains {', '.join(backup.tools)}",
-                hint="name the tool, or restore all of them with restore_environment",
+                hint=Advice.RESTORE_ALL(),
             )
         chosen = check_tool(tool) if tool is not None else next(iter(backup.tools))
         expect: dict[str, int] = {} if expect_revision is None else {chosen: expect_revision}

@@ -14,6 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Self
 
+from apm_s3._hints import Advice
 from apm_s3._naming import OVERLAY, check_environment, check_file_name
 from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
@@ -268,9 +269,7 @@ class Upload:
         base = bases[tool]
         kept = _kept(tool, environment, base, self.gone, given, whole=self.whole)
         if not kept and not given:
-            raise InvalidOption(
-                "no file would be left", hint=f"use remove({tool!r}, {environment!r}) to remove all files"
-            )
+            raise InvalidOption("no file would be left", hint=Advice.REMOVE_ALL(tool=tool, environment=environment))
         if self.terms.skip_unchanged and base is not None and await self._is_unchanged(base, kept):
             self.unchanged = base
             return []

@@ -15,6 +15,7 @@ from fastapi.utils import is_body_allowed_for_status_code
 from starlette.responses import Response
 
 from apm_s3 import errors
+from apm_s3._hints import for_http
 from apm_s3.configs._content.overlays import without_hashes
 from apm_s3.errors import (
     ApmS3Error,
@@ -198,7 +199,8 @@ def _detail(error: ApmS3Error, status: int, hidden: Collection[str]) -> str:
     )
     if not isinstance(error, _TOLD):
         return generic
-    text = without_hashes(error.problem if error.hint is None else f"{error.problem} ({error.hint})")
+    hint = for_http(error.hint)
+    text = without_hashes(error.problem if hint is None else f"{error.problem} ({hint})")
     return generic if _names_any(text, hidden) else text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from apm_s3._hints import Advice
 from apm_s3.errors import InvalidOption
 from apm_s3.options._bucket_settings import (
     AccessLogging,
@@ -68,7 +69,7 @@ class BucketOptions:
         if self.lifecycle and self.versioning and self.versioning.mfa_delete:
             raise InvalidOption("S3 does not allow lifecycle rules with MFA delete", hint="omit one of them")
         if self.versioning and not self.versioning.enabled and (self.replication or self.object_lock):
-            raise InvalidOption("replication and object lock need versioning", hint="use Versioning()")
+            raise InvalidOption("replication and object lock need versioning", hint=Advice.USE_VERSIONING())
 
 
 # In the order in which they are applied: settings that a server may refuse in part (transitions) come first, the

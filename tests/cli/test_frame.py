@@ -28,7 +28,6 @@ from tests.cli.kit import Interactive, Ran, Shell, pseudo_terminal
 from tests.seams.cli import (
     COMMANDS,
     GROUPS,
-    HINTS,
     Call,
     Explanation,
     Output,
@@ -260,46 +259,6 @@ def test_an_error_has_a_hint_that_names_commands() -> None:
 def test_the_write_id_in_the_help_of_outcome_is_a_valid_one() -> None:
     [example] = make_command("config outcome", COMMANDS["config outcome"]).examples
     assert environment_of(example.split()[-1]) == "production"
-
-
-def test_hints_on_the_command_line_name_no_python_functions() -> None:
-    assert not [hint for hint in HINTS.values() if re.search(r"\w\(|[a-z]_[a-z]", hint)]
-
-
-@pytest.mark.parametrize(
-    ("hint", "told"),
-    [
-        ("accept the loss by name: accept=('tags', 'acls')", "accept the loss by name: --accept tags --accept acls"),
-        ("nothing was changed; pass author=, message=", "nothing was changed; pass --author, --message"),
-        ("set_setting('b', Versioning()) turns it on", "turn it on: apm-s3 bucket ensure b --versioning"),
-        ("pass a directory, or a store for a prefix in S3", "pass a directory, or s3://BUCKET/PREFIX"),
-        ("pass it, or set it for the environment", "pass --keep-revisions, or set it for the environment"),
-        (
-            "pass unsupported='warn' to continue without, or choose other options",
-            "add --skip-unsupported, or choose other options",
-        ),
-        (
-            "call it on the store that the plan was made with, with the same target= or source=",
-            "use the --bucket and --prefix that the plan was made with",
-        ),
-        (
-            "use a new path, a symbolic link (which is replaced), or replace=True to delete it",
-            "use a new path, a symbolic link (which is replaced), or --replace to delete it",
-        ),
-        (
-            "nothing was changed; use each write id for one write: create a new one with new_write_id",
-            "nothing was changed; leave out --write-id: it is for repeating that same write",
-        ),
-        (
-            "create one with new_write_id('staging'): the environment, a dot and 20 hexadecimal digits",
-            "it is the environment, a dot and 20 hexadecimal digits",
-        ),
-        ("use a key from list_backups", "use a key that apm-s3 config backups lists"),
-        ("pass the same ones as variables=", "pass the same ones: --var NAME=VALUE"),
-    ],
-)
-def test_hints_of_the_library_name_options_instead_of_arguments(hint: str, told: str) -> None:
-    assert explain(errors.InvalidOption("bad", hint=hint)).hint == told
 
 
 def test_a_file_that_is_no_plan_is_told_how_to_make_one(local: Shell) -> None:

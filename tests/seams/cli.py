@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 
+from apm_s3._hints import Advice, Hint, Kind, for_command, for_http
 from apm_s3.cli import _app, _call, _output
 from apm_s3.cli._app import make_command, run, split_docstring
 from apm_s3.cli._call import Call, Output, in_production
@@ -16,7 +17,7 @@ from apm_s3.cli._config.deploy import write_text
 from apm_s3.cli._config.formats import Findings, Format, Found, render
 from apm_s3.cli._config.validate import Search, check_all
 from apm_s3.cli._demo import run_demo
-from apm_s3.cli._errors import HINTS, details, explain
+from apm_s3.cli._errors import details, explain
 from apm_s3.cli._notes import find_author, find_message
 from apm_s3.cli._output import (
     ProgressLine,

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from weakref import WeakValueDictionary
 
 from apm_s3._backoff import Backoff
+from apm_s3._hints import Advice
 from apm_s3._logs import LOGGER
 from apm_s3._naming import check_bucket_name
 from apm_s3._plans import PlanDocument
@@ -83,7 +84,7 @@ class BucketPlans:
                     f"bucket '{ref.name}' already exists",
                     operation=operation,
                     bucket=ref.name,
-                    hint="use ensure_bucket to apply options to an existing bucket",
+                    hint=Advice.ENSURE_BUCKET(),
                 )
             return await self._make(operation, ref, options, mfa, unsupported)
 
@@ -400,5 +401,5 @@ def _lacking(
         f"this S3-compatible server has no {', '.join(missing)} for bucket '{ref.name}'; {done}",
         operation=operation,
         bucket=ref.name,
-        hint="pass unsupported='warn' to continue without, or choose other options",
+        hint=Advice.SKIP_UNSUPPORTED(),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from apm_s3._hints import Advice
 from apm_s3._s3.buckets import apm_buckets
 from apm_s3._s3.buckets.parts import BucketParts
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
@@ -72,7 +73,7 @@ async def _is_there(parts: BucketParts, target: BucketRef, may_be_missing: bool)
             f"the target bucket '{target.name}' does not exist",
             operation=_OPERATION,
             bucket=target.name,
-            hint="pass create_target=True to create it with the source's protections",
+            hint=Advice.CREATE_TARGET(),
         )
     return False
 
@@ -155,7 +156,7 @@ def _check_versioned(bucket: str, versioning: Versioning | None) -> None:
             f"bucket '{bucket}' has no versioning, which replication needs on both sides",
             operation=_OPERATION,
             bucket=bucket,
-            hint=f"set_setting('{bucket}', Versioning()) turns it on",
+            hint=Advice.TURN_ON_VERSIONING(bucket=bucket),
         )
 
 
@@ -189,7 +190,7 @@ def _merged(
             f"bucket '{source}' already replicates with the role '{current.role}', and can only have one",
             operation=_OPERATION,
             bucket=source,
-            hint="pass that role, or remove_setting(bucket, Replication) first",
+            hint=Advice.KEEP_ROLE(),
         )
     target = rules[0].destination.bucket if rules else ""
     kept = [rule for rule in (current.rules if current else ()) if rule.destination.bucket != target]

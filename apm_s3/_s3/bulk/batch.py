@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar, Unpack
 
+from apm_s3._hints import Advice
 from apm_s3._s3.engine import Engine, check_target
 from apm_s3._s3.objects.deletions import delete_many
 from apm_s3._s3.objects.verbs import Objects
@@ -508,7 +509,7 @@ class Batch:
             raise DeadlineExceeded(
                 f"not done within the {limit:g} seconds that each operation has",
                 operation="batch",
-                hint="raise operation_timeout, or lower concurrency",
+                hint=Advice.LONGER_OPERATIONS(),
             ) from exc
 
     def _result(

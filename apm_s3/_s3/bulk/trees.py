@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from apm_s3._beneath import Below, no_file, scanned
+from apm_s3._hints import Advice
 from apm_s3._naming import as_folder, split_s3
 from apm_s3._s3.engine import Engine, check_bucket
 from apm_s3._s3.objects.listing import all_files
@@ -310,7 +311,7 @@ def empty_source(kind: type[Refusal], operation: str, source: object, target: ob
     refused = kind(
         f"{source} {empty}: delete_extra would delete everything{' else' if late else ''} in {target}",
         operation=operation,
-        hint="check the source; to delete everything, use delete_prefix or remove the directory",
+        hint=Advice.DELETE_ALL(),
     )
     refused.unresolved = late
     return refused

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal, overload
 
+from apm_s3._hints import Advice
 from apm_s3._s3.engine import Engine, check_bucket, composed
 from apm_s3._s3.objects.verbs import Objects
 from apm_s3.errors import InvalidOption
@@ -433,7 +434,7 @@ class Bulk(Objects):
                 "an empty prefix means the whole bucket",
                 operation="delete_prefix",
                 bucket=bucket,
-                hint="pass a prefix; delete_bucket(bucket, force=True) empties a bucket, including old versions",
+                hint=Advice.EMPTY_BUCKET(),
             )
         engine = self._engine()
         check_bucket(bucket)

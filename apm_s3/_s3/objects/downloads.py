@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from apm_s3._beneath import Below
+from apm_s3._hints import Advice
 from apm_s3._s3.engine import Engine, within
 from apm_s3._s3.objects.streams import Download, object_changed
 from apm_s3._s3.transports.expectations import corrupted
@@ -218,7 +219,7 @@ def _created(path: Path | Below, final: str, folder: int | None) -> _Replacement
         raise InvalidOption(
             f"'{path}' is not a regular file, and would be replaced",
             operation="download_to",
-            hint="read the object with read_file, and write it there",
+            hint=Advice.NO_REGULAR_FILE(),
         )
     parent, name = os.path.split(final)
     temporary = os.path.join(parent, f".{name[:100]}.{secrets.token_hex(8)}.part")  # noqa: PTH118 - maybe relative

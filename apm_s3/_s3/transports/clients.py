@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from apm_s3._hints import Advice
 from apm_s3._s3.transports.boto.control import Endpoint
 from apm_s3._s3.transports.boto.errors import UNREADABLE, botocore_errors, loaded, redact_logs, translate
 from apm_s3._s3.transports.boto.parameters import check_unicode
@@ -92,7 +93,7 @@ class Clients:
         if making is None and len(self._made) >= MAX_REGIONS:
             raise UnsupportedByServer(
                 f"the server has named more than {MAX_REGIONS} regions",
-                hint="check that endpoint_url names an S3 server",
+                hint=Advice.CHECK_ENDPOINT(),
             )
         if making is None or (making.done() and (making.cancelled() or making.exception() is not None)):
             making = asyncio.create_task(self._make(region), name=f"apm_s3 client {region or 'default'}")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from apm_s3._hints import Advice
 from apm_s3.errors import IntegrityError, PreconditionFailed, UnsupportedByServer
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def check_status(operation: str, method: str, status: int, bucket: str | None, k
             operation=operation,
             bucket=bucket,
             key=key,
-            hint="check that endpoint_url names an S3 server, and look for a proxy that modifies responses",
+            hint=Advice.CHECK_ENDPOINT_AND_PROXY(),
         )
 
 

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from apm_s3._hints import Advice
 from apm_s3._naming import EXPRESS
 from apm_s3._s3.transports.boto.errors import Internal
 from apm_s3._wire.sigv4 import SERVICE, encode_path
@@ -50,7 +51,7 @@ def refuse_exposed_token(*hosts: str) -> None:
         if not _is_local(host):
             raise InvalidOption(
                 f"the session token would be sent over plain HTTP to {host}, readable for everybody between",
-                hint="use an https:// endpoint, or S3Settings(token_over_http=True) on a network that you trust",
+                hint=Advice.SECURE_TOKEN(),
             )
 
 

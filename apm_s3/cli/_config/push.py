@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from apm_s3._hints import Advice, Hint
 from apm_s3._naming import check_environment, split_s3
 from apm_s3._tools import Tool
 from apm_s3.cli._arguments import (
@@ -168,7 +169,7 @@ def push(
     except ConfigNotFound as exc:
         if exc.environment != environment or create or not call.can_ask:
             raise
-        near = (exc.hint or "").removesuffix("--create allows a new one").rstrip("; ")
+        near = exc.hint.values["near"].rstrip(";") if isinstance(exc.hint, Hint) else exc.hint
         call.confirm(f"There is no environment '{environment}' ({near}). Create it?")
         release = store(create=True)
     for warning in release.warnings:
@@ -191,7 +192,9 @@ async def check_new(store: ConfigStore, environment: str | None, *, create: bool
     check_environment(environment)
     known = await store.environments()
     if known and environment not in known:
-        refused = ConfigNotFound(f"there is no environment '{environment}'", environment=environment, hint="--create")
+        refused = ConfigNotFound(
+            f"there is no environment '{environment}'", environment=environment, hint=Advice.CREATE_ENVIRONMENT(near="")
+        )
         await suggest_environment(store, refused)
         raise refused
 

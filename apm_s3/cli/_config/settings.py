@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from apm_s3._hints import Advice
 from apm_s3.cli._arguments import Author, Create, DryRun, Message, Note, Revision, ToolName, as_tool, pairs
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, in_age, make_changes, make_table
@@ -73,7 +74,7 @@ async def _change(
         old = await store.settings(environment)
     except ConfigNotFound as exc:
         if not arguments["create"]:
-            exc.hint = "create=True"  # as the library says where it refuses a new one
+            exc.hint = Advice.CREATE_ENVIRONMENT(near="check its name;")
             raise
         old = EnvironmentSettings()
     new = replace(old, **changes)

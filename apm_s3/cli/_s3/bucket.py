@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from apm_s3._hints import for_command
 from apm_s3.cli._arguments import DryRun, ExitCode, Yes, pairs
 from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._output import as_document, counted, in_bytes, in_local_time, make_changes, make_table
@@ -478,7 +479,7 @@ def health(
         return await HealthChecker(s3, read_only=read_only).check(name, region)
 
     report = call.run(work)
-    rows = [(check.name, _mark(check.outcome), _words(check.message, name)) for check in report.checks]
+    rows = [(check.name, _mark(check.outcome), for_command(check.message)) for check in report.checks]
     call.print(report.to_dict(), f"{name}: {report.status.value}", make_table(("check", "result", "message"), rows))
     if report.status is HealthStatus.DOWN:
         return Status.FAILED
@@ -490,18 +491,3 @@ def _mark(outcome: str) -> Text:
 
     styles = {"passed": "green", "failed": "bold red"}
     return Text(str(outcome), style=styles.get(outcome, "dim"))
-
-
-def _words(message: str, bucket: str) -> str:
-    """Return the message of a check with a command instead of the library's functions and classes."""
-    # Not `ensure`: a plan shows the policy that comes with it, and what to know before.
-    shown = f"see apm-s3 bucket plan {bucket} --purpose configs"
-    setting = f"apm-s3 bucket ensure {bucket} --versioning" if "expected Versioning(" in message else shown
-    message = message.replace("use set_setting, or another `expected`", setting).replace("set Encryption()", shown)
-    message = message.replace("that of create_apm_bucket denies", "that of --purpose denies")
-    message = message.replace("there is no such bucket: create it", f"there is no such bucket: {_CREATE} {bucket}")
-    message = re.sub(r"\b[A-Z]\w+\((.*?)\)", r"\1", message)
-    return re.sub(r"^[a-z]+(?:_[a-z]+)+: ", "", message).replace("Check endpoint_url,", "Check --endpoint-url,")
-
-
-_CREATE = "apm-s3 bucket create"

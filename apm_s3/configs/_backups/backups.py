@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+from apm_s3._hints import Advice
 from apm_s3._naming import check_file_name
 from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS, Tool
@@ -132,7 +133,7 @@ def check_folder(key: str) -> str:
     folder = key.removesuffix(MANIFEST).rstrip("/")
     parts = folder.split("/")
     if len(parts) != 3 or parts[0] != "backups" or not _FOLDER.fullmatch(parts[2]):
-        raise InvalidOption(f"{key[:200]!r} is not the key of a backup", hint="use a key from list_backups")
+        raise InvalidOption(f"{key[:200]!r} is not the key of a backup", hint=Advice.BACKUP_KEYS())
     keys.backups(parts[1])
     return folder
 
@@ -340,7 +341,7 @@ class Backups:
             what = ", ".join(sorted(absent)) or "a configuration"
             raise ConfigNotFound(
                 f"there is no {what} in '{snapshot.environment}' to back up",
-                environment=snapshot.environment, hint="see list() for what exists",
+                environment=snapshot.environment, hint=Advice.LIST(),
             )  # fmt: skip
         return releases
 
@@ -365,7 +366,7 @@ class Backups:
                 raise
             if await _holds(into, key, body):
                 return
-            exc.hint = f"it is not known whether the backup was completed; if it was, list_backups shows '{backup.key}'"
+            exc.hint = Advice.BACKUP_MADE(key=backup.key)
             raise
 
     async def found(self, environment: str) -> list[Backup]:
@@ -424,7 +425,7 @@ class Backups:
         except ObjectNotFound as exc:
             raise ConfigNotFound(
                 f"there is no backup '{folder}' in bucket '{self._objects.bucket}'",
-                bucket=self._objects.bucket, key=folder, hint="see list_backups for the existing ones",
+                bucket=self._objects.bucket, key=folder, hint=Advice.BACKUPS(),
             ) from exc  # fmt: skip
         mark = (info.metadata or {}).get(HASH_METADATA)
         if mark is not None and mark != await sha256(body):
@@ -553,7 +554,7 @@ async def _check_ours(objects: ObjectStore, key: str, body: bytes) -> None:
     except ObjectNotFound:
         found = None
     except ApmS3Error as exc:
-        exc.hint = "it could not be compared with what was sent; list_backups shows whether the backup was completed"
+        exc.hint = Advice.BACKUP_UNCOMPARED()
         raise
     if found != body:
         raise IntegrityError(

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from apm_s3._hints import Advice
 from apm_s3._naming import check_environment
 from apm_s3._plans import PlanDocument, plan_document
 from apm_s3._tasks import run_all, shielded
@@ -213,7 +214,7 @@ class Restorer:
         verified = _chosen(await source.verify(backup.key, steps), tools)
         replaced = await self._replaced(target, tuple(verified.files), steps)
         if replaced.frozen is not None:
-            raise EnvironmentFrozen(replaced.frozen, environment=target, hint="nothing was changed; thaw it first")
+            raise EnvironmentFrozen(replaced.frozen, environment=target, hint=Advice.THAW())
         replaced.settings.check_note(target, author, message)
         revisions = {tool: expect.get(tool, replaced.revisions[tool]) for tool in verified.files}
         present = [tool for tool, files in replaced.files.items() if files]

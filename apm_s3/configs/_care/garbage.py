@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
+from apm_s3._hints import Advice
 from apm_s3.configs._backups.backups import MANIFEST
 from apm_s3.configs._models import KEEP_LOG, LEAST_KEPT, Current, Damage, EnvironmentSettings, Note, Release, ToolState
 from apm_s3.configs._progress import Steps
@@ -105,7 +106,7 @@ class WantedRetention:
         """
         revisions = settings.keep_revisions if self.revisions is None else self.revisions
         if revisions is None:
-            raise InvalidOption("keep_revisions is missing", hint="pass it, or set it for the environment")
+            raise InvalidOption("keep_revisions is missing", hint=Advice.KEEP_REVISIONS())
         kept = Retention(
             revisions,
             self.younger_than or settings.keep_for or GRACE,

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Unpack
 
+from apm_s3._hints import Advice
 from apm_s3._tasks import finish_within, run_all
 from apm_s3._tools import TOOLS
 from apm_s3.configs._backups.backups import Backups
@@ -366,7 +367,7 @@ class Repairer:
         return StoreDamaged(
             f"'{work.environment}' cannot be repaired without a choice: {'; '.join(lines)}{done}",
             environment=work.environment,
-            hint=f"choose the release to go on from: repair({work.environment!r}, choose={choice})",
+            hint=Advice.CHOOSE_RELEASE(environment=work.environment, choice=choice),
         )
 
     async def _offers(self, check: ToolCheck) -> list[str]:

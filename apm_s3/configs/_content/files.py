@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from apm_s3._beneath import Below, open_root
 from apm_s3._directories import EXCLUDED, Directory, check_stop, read_files
+from apm_s3._hints import Advice
 from apm_s3._naming import OVERLAY, check_file_name, check_new_file_name
 from apm_s3._tasks import wait_shielded
 from apm_s3._tools import MAIN_FILES, TOOLS, Tool
@@ -63,7 +64,7 @@ def check_revisions(**revisions: int | None) -> None:
     for what, revision in revisions.items():
         check_type(what, revision, int, NoneType)
         if revision is not None and revision < 0:
-            raise InvalidOption(f"{what} is {revision}, below 0", hint="see history() for the existing revisions")
+            raise InvalidOption(f"{what} is {revision}, below 0", hint=Advice.REVISIONS())
 
 
 def check_tool(tool: str) -> Tool:
@@ -322,7 +323,7 @@ def _check_place(target: Path, replace: bool) -> None:
     if any(target.iterdir()) and not replace:
         raise InvalidOption(
             f"'{target}' is not empty",
-            hint="use a new path, a symbolic link (which is replaced), or replace=True to delete it",
+            hint=Advice.REPLACE_DIRECTORY(),
         )
 
 
@@ -350,7 +351,7 @@ def _create(path: Below) -> BinaryIO:
     try:
         return os.fdopen(path.create(), "wb")
     except FileExistsError as exc:
-        hint = "download_bundle returns both; upload the bundle with one of them renamed"
+        hint = Advice.RENAME_STORED()
         raise InvalidOption(f"this file system treats '{path.name}' and another file as equal", hint=hint) from exc
 
 

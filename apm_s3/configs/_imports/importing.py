@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from apm_s3._directories import MAX_BYTES, MAX_FILES, is_part
+from apm_s3._hints import Advice
 from apm_s3._naming import check_environment
 from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS, Tool
@@ -175,7 +176,7 @@ async def find_in_directory(path: str | os.PathLike[str], layout: Layout, target
 def _folders(root: Path, layout: Layout) -> tuple[dict[Key, Path], list[str]]:
     """Return the folder of each bundle, and what else is beside them."""
     if not root.is_dir():
-        raise InvalidOption(f"'{root}' is not a directory", hint="pass a directory, or a store for a prefix in S3")
+        raise InvalidOption(f"'{root}' is not a directory", hint=Advice.SOURCE_OF_IMPORT())
     if layout.environment is not None and layout.tool is not None:
         return {(layout.environment, layout.tool): root}, []
     depth = 2 if layout.environment is None else 1
@@ -638,7 +639,7 @@ def _refuse_blocked(plan: ImportPlan, force: str | None) -> None:
             raise ConfigInvalid(
                 f"{bundle.tool} in '{bundle.environment}': {bundle.errors[0]}{more}",
                 report=bundle.report,
-                hint="nothing was imported; correct it at its source, or pass a reason as force=", **where,
+                hint=Advice.CORRECT_SOURCE_OR_FORCE(), **where,
             )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
 
+from apm_s3._hints import Advice
 from apm_s3._plans import canonical_hash
 from apm_s3.configs._models import (
     Current,
@@ -59,7 +60,7 @@ def used(write_id: str, environment: str) -> InvalidOption:
     """Return the error for a write id that a different write has used."""
     return InvalidOption(
         f"the write id {write_id!r} belongs to another write in '{environment}'",
-        hint="nothing was changed; use each write id for one write: create a new one with new_write_id",
+        hint=Advice.NEW_WRITE_ID(),
     )
 
 
@@ -80,7 +81,7 @@ def check_write_id(write_id: str | None, environment: str) -> None:
     if write_id is not None and not keys.is_write_id(write_id, environment):
         raise InvalidOption(
             f"{write_id[:120]!r} is not a valid write id for '{environment}'",
-            hint=f"create one with new_write_id({environment!r}): the environment, a dot and 20 hexadecimal digits",
+            hint=Advice.WRITE_ID_FORM(environment=environment),
         )
 
 
@@ -143,7 +144,7 @@ class WriteCall:
                 f"'{self.environment}' was not written within {self._seconds:g} s; nothing was changed",
                 operation="commit",
                 sent=False,
-                hint="make the call again, or give it more time with timeout=",
+                hint=Advice.MORE_TIME(),
             ) from exc
         if isinstance(error, ApmS3Error) and not self.sent:
             error.changed_nothing = True
@@ -188,7 +189,7 @@ async def within(timeout: float | None, environment: str, done: str) -> AsyncIte
         raise DeadlineExceeded(
             f"'{environment}' was not {done} within {timeout:g} s; what was done by then stays",
             operation="commit",
-            hint="make the call again, or give it more time with timeout=",
+            hint=Advice.MORE_TIME(),
         ) from exc
 
 
@@ -277,7 +278,7 @@ def check_thawed(environment: str, current: Current) -> None:
         raise EnvironmentFrozen(
             f"'{environment}' {told}{': ' if freeze.reason else ''}{freeze.reason}",
             environment=environment,
-            hint=f"nothing was changed; {'thaw brings it back' if freeze.removed else 'thaw it first, or wait'}",
+            hint=Advice.THAW_REMOVED() if freeze.removed else Advice.THAW(),
         )
 
 
@@ -353,7 +354,7 @@ class RemoveEnvironment:
             if state.release.key not in self.removed:
                 raise InvalidOption(
                     f"'{self.environment}' still has a configuration of {tool}",
-                    hint=f"remove it first: remove({tool!r}, {self.environment!r})",
+                    hint=Advice.REMOVE_TOOL_FIRST(tool=tool, environment=self.environment),
                 )
         return replace(current, freeze=self.freeze)
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from apm_s3._backoff import Backoff
+from apm_s3._hints import Advice
 from apm_s3._tasks import finish_within
 from apm_s3._tracing import committing
 from apm_s3.configs._models import Current, Note, RawEntry, Release
@@ -331,7 +332,7 @@ class Write:
             operation="commit",
             bucket=self.objects.bucket,
             key=keys.current(self.begun.environment),
-            hint=f"call outcome({self.write_id!r}) before you repeat the change",
+            hint=Advice.NO_CHANGE_YET(write_id=self.write_id),
         )
 
     def _too_late(self, problem: str) -> DeadlineExceeded:
@@ -439,7 +440,7 @@ class Committer:
             raise UsageError(
                 f"'{environment}' in bucket '{self._objects.bucket}' is a replica of bucket '{snapshot.current.home}'",
                 bucket=self._objects.bucket,
-                hint="write there; or, if that bucket is permanently lost, open this store with failover=True",
+                hint=Advice.OPEN_REPLICA(),
             )
         await check_sound(snapshot, self._objects, self._reader)
         return snapshot

@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from apm_s3._hints import Advice
 from apm_s3._naming import check_environment, check_file_name
 from apm_s3._tools import MAIN_FILES
 from apm_s3.configs._content.files import MAX_BUNDLE, MAX_FILE
@@ -64,7 +65,7 @@ def environment_of(write_id: str) -> str:
     if match is None:
         raise InvalidOption(
             f"{write_id[:120]!r} is not a valid write id",
-            hint="take it from CommitUnknown.write_id or Release.write_id",
+            hint=Advice.WRITE_ID_PLACE(),
         )
     return match[1]
 
@@ -384,8 +385,7 @@ def _too_new(problem: str, versions: list[Any]) -> FormatTooNew:
     told = [text for text in versions if isinstance(text, str) and _VERSION.fullmatch(text)]
     newest = max(told, key=lambda text: [int(part) for part in re.findall(r"\d+", text)], default=None)
     # The quoted text comes from the document, so quote only what looks like a version.
-    hint = "upgrade apm_s3" if newest is None else f"upgrade: apm_s3 {newest} or later reads it"
-    return FormatTooNew(problem, hint=hint)
+    return FormatTooNew(problem, hint=None if newest is None else Advice.UPGRADE(version=newest))
 
 
 class Fields:

@@ -8,6 +8,7 @@ import logging
 import os
 from collections import Counter
 
+from apm_s3._hints import Advice
 from apm_s3._tasks import run_all, wait_shielded
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.changes import PostCommitTasks
@@ -168,6 +169,5 @@ class Probe:
             bucket=self._objects.bucket,
             hint="use a bucket without versioning: Ceph's gateway, for example, honours conditions only there"
             if versioned
-            else "two writers could overwrite each other; use another endpoint or, with a single writer, "
-            "open the store with require_conditional_writes=False",
+            else Advice.SINGLE_WRITER(),
         )

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from apm_s3._cache import Entry
+from apm_s3._hints import Advice
 from apm_s3._tasks import run_all
 from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
@@ -504,7 +505,7 @@ class Reader:
                 f"revision {revision} of {tool} in '{snapshot.environment}' is damaged: {what}",
                 environment=snapshot.environment,
                 tool=tool,
-                hint="choose another one (history() marks damaged ones), or look for it in list_backups()",
+                hint=Advice.CHOOSE_OTHER_REVISION(),
             )
 
     async def committed(self, snapshot: Snapshot, tool: str, revision: int) -> Release | None:

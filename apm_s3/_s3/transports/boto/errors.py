@@ -10,6 +10,7 @@ import logging
 import sys
 from typing import Any
 
+from apm_s3._hints import Advice
 from apm_s3._redaction import redacted
 from apm_s3._s3.transports.signed.connection import ConnectionBroken
 from apm_s3._s3_responses import s3_error
@@ -208,7 +209,7 @@ def translate(exc: BaseException, *, operation: str, bucket: str | None = None, 
     if kind is InvalidCredentials:
         return InvalidCredentials(
             f"no usable credentials: {type(exc).__name__}",
-            hint="pass credentials=Credentials(...), or configure the AWS chain (environment, profile, role)",
+            hint=Advice.GIVE_CREDENTIALS(),
             **where,
         )
     if issubclass(kind, InvalidOption):

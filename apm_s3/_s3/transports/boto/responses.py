@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from apm_s3._hints import Advice
 from apm_s3._s3.transports.boto.errors import server_time
 from apm_s3._s3.transports.expectations import check_read
 from apm_s3._wire import xml
@@ -48,7 +49,7 @@ _OTHERS = {api: {*_ROOTS.values(), "html", "HTML"} - {root} for api, root in _RO
 """Roots that tell of another document, by API."""
 
 _PAGES = (b"<html", b"<!doctype html")
-_HINT = "check that endpoint_url names an S3 server, and that no proxy answers in its place"
+_HINT = Advice.CHECK_ENDPOINT_OR_PROXY()
 
 
 def check_document(response_dict: Mapping[str, Any] | None, event_name: str, **_: Any) -> None:
@@ -113,9 +114,7 @@ def required(response: Mapping[str, Any], name: str) -> Any:
     """
     found = response.get(name)
     if found is None or found == "":
-        raise IntegrityError(
-            f"the response is not a document of S3: it has no {name}", hint="check that endpoint_url names an S3 server"
-        )
+        raise IntegrityError(f"the response is not a document of S3: it has no {name}", hint=Advice.CHECK_ENDPOINT())
     return found
 
 

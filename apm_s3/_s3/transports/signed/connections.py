@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
+from apm_s3._hints import Advice
 from apm_s3._s3.transports.plain import names_no_proxy
 from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken
 from apm_s3._wire.http1 import request_head
@@ -259,7 +260,7 @@ class Connections:
                     self._context = await asyncio.to_thread(self._new_context, await self._verify())
                 except OSError as exc:
                     raise InvalidOption(
-                        f"the certificates cannot be read: {exc}", hint="check verify, client_cert and AWS_CA_BUNDLE"
+                        f"the certificates cannot be read: {exc}", hint=Advice.CHECK_CERTIFICATES()
                     ) from exc
         return self._context
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from apm_s3._hints import Advice
 from apm_s3._s3.transports.expectations import check_read, check_status, check_unchanged, corrupted
 from apm_s3._s3.transports.signed.connection import ConnectionBroken, Response
 from apm_s3._s3_responses import s3_error
@@ -226,7 +227,7 @@ class SignedBody:
                 operation=call.operation,
                 bucket=call.bucket,
                 key=call.key,
-                hint="read it with read_file, and look for a proxy that modifies responses",
+                hint=Advice.CHECK_PROXY(),
             )
         self.info = file_info(call.bucket, call.key or "", response.headers, response.length)
         self.length = response.length

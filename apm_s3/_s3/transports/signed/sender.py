@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable
 from typing import TYPE_CHECKING, Any
 
+from apm_s3._hints import Advice
 from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.boto.errors import botocore_errors
 from apm_s3._s3.transports.boto.errors import translate as translate_botocore
@@ -236,7 +237,7 @@ class Sender:
                 operation=call.operation,
                 bucket=call.bucket,
                 key=call.key,
-                hint="check that endpoint_url names an S3 server",
+                hint=Advice.CHECK_ENDPOINT(),
             )
         part = "range" in call.headers
         check_status(call.operation, call.method, response.status, call.bucket, call.key, part=part)
@@ -259,7 +260,7 @@ class Sender:
         if found is None:
             raise InvalidCredentials(
                 f"there are no credentials for {route.host}",
-                hint="pass credentials=Credentials(...), or configure the AWS chain (environment, profile, role)",
+                hint=Advice.GIVE_CREDENTIALS(),
             )
         self._frozen = found
         self._ready_until = time.monotonic() + READY_SECONDS

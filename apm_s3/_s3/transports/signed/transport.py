@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from apm_s3._hints import Advice
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.transports.expectations import check_every_key_reported, check_listed
 from apm_s3._s3.transports.signed import requests
@@ -241,7 +242,7 @@ def parsed(call: Request, response: Response, body: bytes, parse: Callable[[byte
             operation=call.operation,
             bucket=call.bucket,
             key=call.key,
-            hint="check that endpoint_url names an S3 server",
+            hint=Advice.CHECK_ENDPOINT(),
         ) from exc
 
 

@@ -1,0 +1,117 @@
+"""Hints are values: each reader gets them in words that fit, and nobody has to read a sentence to find out which it is."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+import apm_s3
+from apm_s3 import errors
+from tests.seams.cli import Advice, Hint, Kind, for_command, for_http
+
+NAMED = {
+    "allowed": "check that the IAM policy allows s3:GetObject", "bucket": "apm", "choice": {"loki": 3, "jaeger": "key"},
+    "denied": "plain HTTP", "environment": "staging", "error": errors.ConnectFailed("refused", operation="head_file"),
+    "expected": "on", "found": "off", "key": "backups/x", "listing": "", "names": ("author", "tags"),
+    "near": "did you mean 'staging'?", "setting": "on", "tool": "loki", "version": "9.1", "write_id": "staging.0",
+}  # fmt: skip
+KINDS = [each for each in vars(Advice).values() if isinstance(each, Kind)]
+PYTHON = re.compile(r"\w\(|[a-z]_[a-z]|\b[a-z]+=|Settings|Options|Credentials|True")
+"""What only programmers write: calls, names with underscores, arguments, classes and constants."""
+ROOT = Path(apm_s3.__file__).parent
+FOR_PROGRAMS = (
+    *("_manager.py", "_manager.py", "_migration/plan.py", "_s3/buckets/contents.py", "_s3/buckets/settings.py"),
+    *("_s3/bulk/batch.py", "_s3/bulk/batch.py", "_s3/bulk/verbs.py", "_s3/objects/deletions.py"),
+    *("_s3/objects/downloads.py", "_s3/objects/sources.py", "_s3/transports/signed/payloads.py"),
+    *("configs/_protocol/changes.py", "configs/_store.py", "configs/_uploads.py", "errors.py"),
+    *("exporters/notifications.py", "exporters/notifications.py", "fastapi/_authorisation.py"),
+    *("fastapi/_lifespan.py", "fastapi/_lifespan.py", "fastapi/_routes.py", "options/_bucket_settings.py"),
+    *("options/_bucket_settings.py", "options/_bucket_settings.py", "options/_bucket_settings.py"),
+    *("options/_lifecycle.py", "options/_reads.py", "options/_replication.py", "options/_writes.py", "settings.py"),
+)
+"""Where hints name Python that are never met elsewhere: they are about types, callbacks and options of programs."""
+
+
+def hint_of(advice: Kind) -> Hint:
+    names: set[str] = set()
+    for words in advice.words:
+        fields = (
+            inspect.signature(words).parameters if callable(words) else [each[1] for each in Formatter().parse(words)]
+        )
+        names |= {each.partition("!")[0] for each in fields if each}
+    return advice(**{name: NAMED[name] for name in names})
+
+
+@pytest.mark.parametrize("advice", KINDS, ids=lambda each: each.name)
+def test_every_hint_has_words_for_the_command_line_and_for_http(advice: Kind) -> None:
+    hint = hint_of(advice)
+    command = re.sub(r"--choose \w+=\w+|APM_S3_\w+=1", "", for_command(hint))
+
+    assert hint
+    assert command
+    assert for_http(hint)
+    assert not PYTHON.search(command)
+    assert not re.search(r"\w\(|apm-s3 |--|Settings|None|True", for_http(hint) or "")
+
+
+@pytest.mark.parametrize("advice", KINDS, ids=lambda each: each.name)
+def test_a_hint_survives_pickling_and_copying_with_all_its_words(advice: Kind) -> None:
+    hint = hint_of(advice)
+
+    for again in (pickle.loads(pickle.dumps(hint)), copy.deepcopy(hint)):
+        assert (again, again.command, again.http) == (hint, hint.command, hint.http)
+        assert again.kind is advice
+
+
+def test_a_hint_without_python_is_the_same_for_everybody() -> None:
+    assert for_command("rename one of them") == for_http("rename one of them") == "rename one of them"
+    assert (for_command(None), for_http(None)) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        (Advice.ACCEPT_LOSSES(names=("tags", "acls")), "by name: --accept tags --accept acls"),
+        (Advice.ADD_NOTE(names=["author", "message"]), "nothing was changed; pass --author, --message"),
+        (Advice.CHOOSE_RELEASE(environment="staging", choice={"loki": 3}), "repair -e staging --choose loki=3"),
+        (Advice.TURN_ON_VERSIONING(bucket="b"), "apm-s3 bucket ensure b --versioning"),
+        (Advice.REMOVE_ALL(tool="loki", environment="staging"), "apm-s3 config rm loki -e staging to remove all files"),
+        (Advice.PASS_VARIABLES(), "pass the same ones: --var NAME=VALUE"),
+        (Advice.KEEP_REVISIONS(), "pass --keep-revisions, or set it for the environment"),
+    ],
+)
+def test_the_command_line_gets_options_instead_of_arguments(hint: Hint, told: str) -> None:
+    assert told in for_command(hint)
+
+
+def literal_hints() -> Iterator[tuple[str, str]]:
+    """Each text that is given as a hint, by the file that has it."""
+    for path in sorted(ROOT.rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith(("cli/", "validators/")) or name == "_hints.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            values: list[ast.expr | None] = []
+            if isinstance(node, ast.Call):
+                values = [each.value for each in node.keywords if each.arg == "hint"]
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                if any(ast.unparse(each).lower().endswith("hint") for each in targets):
+                    values = [node.value]
+            for value in values:
+                parts = [each.value for each in ast.walk(value) if isinstance(each, ast.Constant)] if value else []
+                yield name, "".join(each for each in parts if isinstance(each, str))
+
+
+def test_a_hint_that_names_python_is_a_value_unless_only_programs_meet_it() -> None:
+    found = [name for name, text in literal_hints() if PYTHON.search(text)]
+
+    assert tuple(found) == FOR_PROGRAMS
