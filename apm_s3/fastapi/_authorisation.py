@@ -10,6 +10,7 @@ from typing import Any, Self, TypedDict
 from fastapi import Depends
 from starlette.requests import Request
 
+from apm_s3._hints import Advice
 from apm_s3._tools import TOOLS
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import ConfigNotFound, UsageError
@@ -182,7 +183,7 @@ class HttpCall:
         """Return the refusal to create an environment; it names only those that the caller may read."""
         names = await self.configs.environments()
         known = [each for each in names if await self.allows(Permission(Action.READ, each, None))]
-        hint = f"{did_you_mean(name, known) or 'check its name;'} create=true creates a new one"
+        hint = Advice.CREATE_ENVIRONMENT(near=did_you_mean(name, known) or "check its name;")
         return ConfigNotFound(f"there is no environment '{name}'", environment=name, hint=hint)
 
     async def _require_secrets_too(self, source: str, target: str, tool: str) -> None:
