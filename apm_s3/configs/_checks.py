@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -21,7 +20,7 @@ from apm_s3.validators import infer_kind, validate_bundle_async, validate_config
 from apm_s3.validators._checking import PLAIN_SECRET, report_main_file, report_secrets
 from apm_s3.validators._secrets.known import Concealer, Searched, is_strong
 from apm_s3.validators._secrets.texts import decode, find_secrets
-from apm_s3.validators._validation.offload import run_beside, run_large
+from apm_s3.validators._validation.offload import run_beside, run_large, run_quick
 from apm_s3.validators._validation.validate import Level
 
 _MAX_WARNINGS = 200
@@ -128,7 +127,7 @@ async def _report_bundle(tool: Tool, files: Mapping[str, bytes], rules: Validati
     if OVERLAY in files:
         report = replace(report, issues=(*report.issues, *await _overlay_issues(files[OVERLAY])))
     if report.issues and any(map(is_internal, files)):
-        report = await asyncio.to_thread(_concealed, report, files)
+        report = await run_quick(partial(_concealed, report, files))
     return report_main_file(report, tool, files)
 
 
@@ -192,7 +191,7 @@ async def keep_checks(
         secrets, searched = _known_secrets(files, known)
         found = find_secrets(searched)
     else:
-        secrets, searched = await asyncio.to_thread(_known_secrets, files, known)
+        secrets, searched = await run_quick(partial(_known_secrets, files, known))
         found = await run_large(partial(find_secrets, searched), sum(map(len, searched.values())))
     secrets += [SecretWarning.of(secret.file, str(secret)) for secret in found]
     issues = [(report, issue) for report in reports for issue in (*report.errors, *report.warnings)]

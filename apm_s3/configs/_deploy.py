@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -47,6 +48,7 @@ from apm_s3.configs._reads import compare
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption, PlanOutdated, StoreDamaged
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._checking import did_you_mean
+from apm_s3.validators._validation.offload import run_quick
 from apm_s3.validators._validation.validate import Level
 
 KIND = "apm-s3/deploy-plan"
@@ -470,7 +472,7 @@ async def _plan_tool(
     base = base_files(files)
     failed: ValidationReport | None = None
     try:
-        overlaid = await asyncio.to_thread(apply_overlay, base, overlay.get(OVERLAY), variables)
+        overlaid = await run_quick(partial(apply_overlay, base, overlay.get(OVERLAY), variables))
     except ConfigInvalid as invalid:
         failed, overlaid = invalid.report, Overlaid(base, overlay=overlay.get(OVERLAY))
     result = overlaid.release_files()

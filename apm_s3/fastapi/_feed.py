@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -32,6 +32,7 @@ from apm_s3.fastapi._parameters import (
 )
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import DEADLINE, Endpoint, check_authorize, make_router, own_response
+from apm_s3.validators._validation.offload import run_quick
 
 TAG = "feed"
 
@@ -108,7 +109,7 @@ async def http_sd(
         groups = await parsed(name, file.raw)
     except ConfigInvalid as exc:
         raise ProblemError(409, "not-parsable", f"'{name}' cannot be parsed.") from exc
-    body = await asyncio.to_thread(json.dumps, _target_groups(name, groups))
+    body = await run_quick(partial(json.dumps, _target_groups(name, groups)))
     return FileResponse(body.encode(), headers, "application/json")
 
 

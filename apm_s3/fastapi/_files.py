@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -49,6 +50,7 @@ from apm_s3.fastapi._parameters import (
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import Endpoint, own_response
 from apm_s3.fastapi._supervision import Stream
+from apm_s3.validators._validation.offload import run_quick
 
 _MEDIA_TYPES = {"yml": "application/yaml", "yaml": "application/yaml", "json": "application/json"}
 
@@ -120,7 +122,7 @@ async def get_file(
 async def _as_json(name: str, content: bytes) -> bytes:
     try:
         data = await parsed(name, content)
-        return await asyncio.to_thread(_dumped, data)
+        return await run_quick(partial(_dumped, data))
     except (ConfigInvalid, ValueError) as exc:
         # The message could quote a secret.
         raise ProblemError(

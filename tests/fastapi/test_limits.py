@@ -14,9 +14,18 @@ import pytest
 
 from apm_s3.configs import ConfigStore
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS
+from tests.fastapi.applications import bearer
 from tests.fastapi.routes import GUARDED, request_for
 from tests.seams.http import MAX_JSON_DEPTH, MAX_JSON_TOKENS, limit_bodies_at_once, limit_queries
-from tests.seams.validators import admitted, kill_validations, limit_validations_at_once
+from tests.seams.validators import (
+    admitted,
+    kill_validations,
+    limit_validations_at_once,
+    processors_taken,
+    refuse_behind_whoever_waits,
+    wait_for_a_processor,
+    watch_overlays,
+)
 
 TOOL = "/api/environments/production/tools/prometheus"
 BUNDLE = f"{TOOL}/bundle/validate"
@@ -112,6 +121,14 @@ async def test_a_problem_does_not_repeat_a_long_name(client: httpx.AsyncClient) 
     assert (answer.status_code, len(answer.content) < 2_000) == (422, True)
 
 
+async def test_the_errors_of_a_hostile_document_are_counted_and_not_described(client: httpx.AsyncClient) -> None:
+    unknown = {f"{number}{'x' * 200}": 0 for number in range(25_000)}
+
+    for document in (unknown, {"files": unknown}):
+        [issue] = (await client.post(BUNDLE, json=document)).json()["issues"]
+        assert issue["message"] in {f"{count} members or values are not valid." for count in (25_000, 25_001)}
+
+
 @pytest.mark.parametrize("query", ["tool=x&" * 60, f"message={'x' * 2_000}"], ids=["parameters", "bytes"])
 @pytest.mark.parametrize(("prefix", "endpoint"), GUARDED, ids=[each.name for _, each in GUARDED])
 async def test_a_query_that_is_too_long_is_refused(
@@ -179,6 +196,68 @@ async def test_validations_of_too_many_bytes_are_refused(
     alone = await client.post(f"{TOOL}/validate", content=LARGE)
 
     assert [each.status_code for each in (refused, taken, alone)] == [429, 200, 200]
+
+
+BESIDE: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "a comparison": ("GET", f"{TOOL}/diff", {}),
+    "masking": ("GET", f"{TOOL}/files/prometheus.yml", {"headers": bearer("masked-token")}),
+    "parsing": ("GET", f"{TOOL}/files/prometheus.yml?view=parsed", {}),
+    "an overlay": ("POST", "/api/environments/staging/deploys/plan?source=production&tool=prometheus", {"json": {}}),
+    "a document": ("POST", BUNDLE, {"json": {"files": {"prometheus.yml": LARGE}}}),
+    "a validation": HEAVY["validate_file"],
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+async def test_no_more_work_runs_at_a_time_than_there_are_processors(
+    name: str, client: httpx.AsyncClient, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.upload("prometheus", "production", f"{OTHER_PROMETHEUS}# for {name}\n")
+    method, url, arguments = BESIDE[name]
+    done: list[str] = []
+    watch_overlays(monkeypatch, lambda: done.append("an overlay"))
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda *given, **how: done.append("a document") or loads(*given, **how))
+
+    async with processors_taken() as waiting:
+        done.clear()
+        request = asyncio.create_task(client.request(method, url, **arguments))
+        while not waiting() and not request.done():  # noqa: ASYNC110 - the gate tells nobody
+            await asyncio.sleep(0)
+        begun = request.done() or name in done
+
+    assert ((await request).status_code, begun) == (200, False)
+
+
+@pytest.mark.parametrize("name", HEAVY)
+async def test_a_validation_that_waits_for_too_long_is_refused_before_its_deadline(
+    name: str, client: httpx.AsyncClient, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for_a_processor(monkeypatch, 0)
+    if name == "plan_deploy":
+        await store.upload("prometheus", "production", SMALL)
+    method, url, arguments = HEAVY[name]
+
+    async with processors_taken():
+        refused = await client.request(method, url, **arguments)
+    taken = await client.request(method, url, **arguments)
+
+    assert (refused.status_code, refused.headers["retry-after"], taken.status_code) == (429, "5", 200)
+
+
+async def test_a_validation_behind_one_that_waits_for_long_is_refused_at_once(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_behind_whoever_waits(monkeypatch, 0)
+
+    async with processors_taken() as waiting:
+        first = asyncio.create_task(client.post(f"{TOOL}/validate", content=SMALL))
+        while not waiting():  # noqa: ASYNC110 - the gate tells nobody
+            await asyncio.sleep(0)
+        refused = await client.post(f"{TOOL}/validate", content=SMALL)
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+    assert (await first).status_code == 200
 
 
 async def test_all_bodies_together_have_a_limit(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,14 +246,19 @@ scrape_configs:
     assert plan.text.count("47 parsecs") == plan.text.count("48 parsecs") > 0
 
 
+@pytest.mark.parametrize(
+    "base",
+    [
+        f"scrape_configs:\n  - job_name: x\n    basic_auth: {{username: u, password: '{PIN}'}}\n",
+        f"{{scrape_configs: [{{job_name: x, basic_auth: {{username: u, password: '{PIN}'}}}}]}}\n",
+        json.dumps({"scrape_configs": [{"job_name": "x", "basic_auth": {"username": "u", "password": PIN}}]}),
+    ],
+    ids=["block", "on one line", "JSON"],
+)
 async def test_a_report_does_not_tell_which_of_many_guesses_is_a_secret(
-    store: ConfigStore, mallory: httpx.AsyncClient
+    base: str, store: ConfigStore, mallory: httpx.AsyncClient
 ) -> None:
-    base = f"""\
-scrape_configs:
-  - job_name: x
-    basic_auth: {{username: u, password: '{PIN}'}}
-"""
+    """A secret is masked on its own line only, and what an overlay adds never gets there."""
     await store.upload("prometheus", "staging", base, force="a test")
     await store.upload("prometheus", "production", "{}\n", force="a test")
     guesses = [f"{int(PIN) + offset} parsecs" for offset in (-1, 0, 1)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from apm_s3.configs import _deploy
 from apm_s3.validators._reading.documents import Format, read_document
 from apm_s3.validators._reading.nodes import (
     MAX_BYTES,
@@ -46,3 +48,30 @@ def kill_validations(monkeypatch: pytest.MonkeyPatch) -> None:
         raise MemoryError
 
     monkeypatch.setattr(_offload, "_in_process", killed)
+
+
+def wait_for_a_processor(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Refuse work of a service that waits for a processor for longer."""
+    monkeypatch.setattr(_offload, "PATIENCE", seconds)
+
+
+def refuse_behind_whoever_waits(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Refuse work of a service at once while the first in the queue has waited for as long."""
+    monkeypatch.setattr(_offload, "STALLED", seconds)
+
+
+@asynccontextmanager
+async def processors_taken() -> AsyncIterator[Callable[[], int]]:
+    """Work on all processors inside the block; yields how much other work waits for one."""
+    both = _offload._both()
+    async with AsyncExitStack() as stack:
+        for gate in both:
+            for _ in range(_offload._processors()):
+                await stack.enter_async_context(gate.slot(0))
+        yield lambda: sum(len(gate._waiting) for gate in both)
+
+
+def watch_overlays(monkeypatch: pytest.MonkeyPatch, told: Callable[[], object]) -> None:
+    """Call `told` when a plan of a deploy applies an overlay."""
+    apply = _deploy.apply_overlay
+    monkeypatch.setattr(_deploy, "apply_overlay", lambda *given: (told(), apply(*given))[1])

@@ -31,6 +31,7 @@ from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._reads import Views
 from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption, PlanOutdated
+from apm_s3.validators._validation.offload import run_quick
 
 KIND = "apm-s3/restore-plan"
 
@@ -142,7 +143,7 @@ class Restorer:
         replaced = await self._replaced(target, tuple(verified.files), steps)
         checks = await self._checked(verified, replaced.settings)
         label = f"{target}/"
-        diffs = await asyncio.to_thread(
+        diffs = await run_quick(
             lambda: {
                 tool: diff_bundles(
                     replaced.files.get(tool, {}), files, old_label=label + tool, new_label=f"backup/{tool}"

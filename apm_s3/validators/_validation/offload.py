@@ -50,12 +50,18 @@ MAX_BYTES_AT_ONCE = 16 * 1024**2
 MAX_ADMITTED, MAX_ADMITTED_BYTES = 64, 64 * 1024**2
 """Validations that may have begun or wait, and their sources, where `BOUNDED` is set."""
 
+PATIENCE = 15.0
+"""Seconds for which work waits for a processor where `BOUNDED` is set: a refusal is better than an answer too late."""
+
+STALLED = 5.0
+"""Seconds of waiting of the first in the queue after which more work is refused at once where `BOUNDED` is set."""
+
 BOUNDED: ContextVar[bool] = ContextVar("apm_s3_bounded_validations", default=False)
 """Whether a validation beyond that is refused, as in a service, which cannot choose its callers."""
 
 
 class Busy(Exception):
-    """Too much work is waiting: it was refused before it began. Only where `BOUNDED` is set."""
+    """Too much work is waiting, or for too long: it was refused before it began. Only where `BOUNDED` is set."""
 
 
 class Gate:
@@ -64,7 +70,7 @@ class Gate:
     def __init__(self, processors: int) -> None:
         self._slots = processors
         self._bytes = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[int, asyncio.Future[None], float]] = deque()
         self._admitted = 0
         self._admitted_bytes = 0
 
@@ -73,10 +79,10 @@ class Gate:
         """Count a validation of `size` bytes, all of whose work is done inside.
 
         Raises:
-            Busy: there are too many, and `BOUNDED` is set.
+            Busy: there are too many, or they wait for too long, and `BOUNDED` is set.
         """
         full = self._admitted >= MAX_ADMITTED or self._admitted_bytes + size > MAX_ADMITTED_BYTES
-        if full and self._admitted and BOUNDED.get():
+        if BOUNDED.get() and ((full and self._admitted) or self._is_stalled()):
             raise Busy
         self._admitted += 1
         self._admitted_bytes += size
@@ -91,20 +97,16 @@ class Gate:
         """Wait until a processor is free, and memory for `size` bytes of sources.
 
         Yields a list: they are taken until a thread in it ends, which a cancellation does not stop.
+
+        Raises:
+            Busy: it waited for `PATIENCE`, and `BOUNDED` is set.
         """
         if self._waiting or not self._fits(size):
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append((size, turn))
             try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._give_back(size)
-                else:
-                    with suppress(ValueError):
-                        self._waiting.remove((size, turn))
-                    self._wake()
-                raise
+                async with asyncio.timeout(PATIENCE if BOUNDED.get() else None):
+                    await self._turn(size)
+            except TimeoutError:
+                raise Busy from None
         else:
             self._take(size)
         threads: list[asyncio.Future[Any]] = []
@@ -115,6 +117,25 @@ class Gate:
                 threads[-1].add_done_callback(lambda _: self._give_back(size))
             else:
                 self._give_back(size)
+
+    async def _turn(self, size: int) -> None:
+        loop = asyncio.get_running_loop()
+        place = size, loop.create_future(), loop.time()
+        turn = place[1]
+        self._waiting.append(place)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_back(size)
+            else:
+                with suppress(ValueError):
+                    self._waiting.remove(place)
+                self._wake()
+            raise
+
+    def _is_stalled(self) -> bool:
+        return bool(self._waiting) and asyncio.get_running_loop().time() - self._waiting[0][2] >= STALLED
 
     def _fits(self, size: int) -> bool:
         return self._slots > 0 and (self._bytes == 0 or self._bytes + size <= MAX_BYTES_AT_ONCE)
@@ -130,20 +151,25 @@ class Gate:
 
     def _wake(self) -> None:
         while self._waiting and self._fits(self._waiting[0][0]):
-            size, turn = self._waiting.popleft()
+            size, turn, _ = self._waiting.popleft()
             if not turn.done():
                 self._take(size)
                 turn.set_result(None)
 
 
-_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, Gate] = WeakKeyDictionary()
+_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Gate, Gate]] = WeakKeyDictionary()
 
 
 def gate() -> Gate:
-    """Return the gate of the running event loop."""
+    """Return the gate of the running event loop for validations and other long work."""
+    return _both()[0]
+
+
+def _both() -> tuple[Gate, Gate]:
+    """Return the gates for long and for quick work: reads of masked files must not wait for hostile validations."""
     loop = asyncio.get_running_loop()
     found = _gates.get(loop)
-    return _gates.setdefault(loop, Gate(_processors())) if found is None else found
+    return _gates.setdefault(loop, (Gate(_processors()), Gate(_processors()))) if found is None else found
 
 
 async def run_beside(work: Callable[[], T], size: int) -> T:
@@ -156,14 +182,24 @@ async def run_beside(work: Callable[[], T], size: int) -> T:
             answer = await _in_process(work)
             if answer is not None:
                 return cast("T", await asyncio.to_thread(pickle.loads, answer))
-        thread = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
-        threads.append(thread)
-        return await wait_shielded(thread)
+        return await _in_thread(work, threads)
+
+
+async def run_quick(work: Callable[[], T]) -> T:
+    """Run `work` in a thread, of which there are as many at a time as processors, besides those of `run_beside`."""
+    async with _both()[1].slot(0) as threads:
+        return await _in_thread(work, threads)
 
 
 async def run_large(work: Callable[[], T], size: int) -> T:
-    """Run work on texts of `size` bytes that are no validation: in a thread up to `LARGE_BYTES`, or as `run_beside`."""
-    return await (run_beside(work, size) if size > LARGE_BYTES else asyncio.to_thread(work))
+    """Run work on texts of `size` bytes that are no validation: as `run_quick` up to `LARGE_BYTES`, or `run_beside`."""
+    return await (run_beside(work, size) if size > LARGE_BYTES else run_quick(work))
+
+
+async def _in_thread(work: Callable[[], T], threads: list[asyncio.Future[Any]]) -> T:
+    thread = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
+    threads.append(thread)
+    return await wait_shielded(thread)
 
 
 async def run_shared(
