@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from apm_s3.errors import InvalidBucketName, InvalidKey
 
@@ -37,6 +38,8 @@ _DEVICES = frozenset(("aux", "clock$", "con", "conin$", "conout$", "nul", "prn")
     f"{device}{number}" for device in ("com", "lpt") for number in "0123456789¹²³"
 }
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+
+_TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]|arn:[^\s/?#]+[:/][^\s?#]+", re.ASCII)
 
 
 def check_bucket_name(name: str) -> str:
@@ -73,6 +76,19 @@ def _bucket_problem(name: str) -> str | None:
         if name.endswith(suffix):
             return f"the suffix '{suffix}' is reserved"
     return None
+
+
+@lru_cache(maxsize=1024)
+def check_bucket(bucket: str) -> None:
+    """Refuse a name that no existing bucket can have. Old buckets may have names that S3 does not allow any more.
+
+    Raises:
+        InvalidBucketName: `bucket` is neither a bucket name nor the ARN of an access point.
+    """
+    if not _TARGET.fullmatch(bucket):
+        raise InvalidBucketName(
+            f"{bucket[:80]!r} is not a valid bucket name", hint="pass only the name, without a scheme or path"
+        )
 
 
 def split_s3(text: object) -> tuple[str, str] | None:

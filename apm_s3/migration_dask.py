@@ -31,7 +31,7 @@ from apm_s3._migration.models import (
 from apm_s3._migration.plan import Task, check_capabilities, new_probe, open_task
 from apm_s3._migration.run import MOST_SHOWN, Run
 from apm_s3._migration.sides import Side
-from apm_s3._s3.bulk.trees import FolderPlace, parse_place
+from apm_s3._migration.trees import FolderPlace, parse_place
 from apm_s3.errors import InvalidOption, JournalRefused
 from apm_s3.events import report_progress
 from apm_s3.models import FileInfo

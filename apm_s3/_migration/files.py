@@ -16,7 +16,7 @@ from apm_s3._migration.journal import Row
 from apm_s3._migration.models import MigrationOptions, is_md5
 from apm_s3._migration.moving import Bandwidth, Moved
 from apm_s3._migration.sides import Side
-from apm_s3._s3.bulk.trees import has_content, is_same_time, remove_files
+from apm_s3._migration.trees import has_content, is_same_time, remove_files
 from apm_s3.errors import IntegrityError, ObjectChanged, PreconditionFailed
 from apm_s3.models import FileInfo
 from apm_s3.options import ReadOptions, UploadOptions

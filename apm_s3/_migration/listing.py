@@ -21,8 +21,9 @@ from apm_s3._beneath import no_file
 from apm_s3._migration.journal import Journal, Listed, Span
 from apm_s3._migration.models import NAMELESS, MigrationOptions, patterns_of, target_key_of
 from apm_s3._migration.sides import Side
+from apm_s3._migration.trees import Entry, Folder, FolderPlace, S3Place
 from apm_s3._paging import ListingProgress
-from apm_s3._s3.bulk.trees import Entry, Folder, FolderPlace, S3Place
+from apm_s3._s3.endpoint import Verbs
 from apm_s3._tasks import stop_all
 from apm_s3.errors import IntegrityError, InvalidKey
 from apm_s3.models import FileInfo, ListPage
@@ -89,20 +90,6 @@ _MOST_PROBES = 24
 """Most requests for finding one cut."""
 
 
-class Lists(Protocol):
-    """The method of a manager that a listing needs; see `S3Manager.list_files`."""
-
-    async def list_files(
-        self,
-        bucket: str,
-        prefix: str = "",
-        *,
-        max_keys: int = 1000,
-        start_after: str | None = None,
-        token: str | None = None,
-    ) -> ListPage: ...
-
-
 class Checkpoints(Protocol):
     """Stores how far a listing has come. Keys are relative to the prefix."""
 
@@ -149,7 +136,7 @@ class Listing:
 
     def __init__(
         self,
-        s3: Lists,
+        s3: Verbs,
         bucket: str,
         prefix: str,
         checkpoints: Checkpoints,

@@ -10,8 +10,8 @@ from enum import IntEnum
 from typing import Literal, NamedTuple, TypeAlias, TypedDict, get_args
 
 from apm_s3._beneath import no_file
+from apm_s3._migration.trees import Patterns
 from apm_s3._naming import check_key, on_one_line
-from apm_s3._s3.bulk.trees import Patterns
 from apm_s3.errors import ApmS3Error, BatchError, InvalidKey, InvalidOption, JournalRefused
 
 IfExists = Literal["skip-identical", "overwrite", "fail"]

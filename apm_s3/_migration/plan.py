@@ -30,8 +30,8 @@ from apm_s3._migration.models import (
 )
 from apm_s3._migration.moving import LARGEST_COPY, Bandwidth, CopyMover, Memory, Mover, S3Mover, StreamMover
 from apm_s3._migration.sides import Manager, Side, open_side
+from apm_s3._migration.trees import FolderPlace, Place, S3Place, check_apart, not_in_s3, parse_place
 from apm_s3._migration.versions import Histories
-from apm_s3._s3.bulk.trees import FolderPlace, Place, S3Place, check_apart, not_in_s3, parse_place
 from apm_s3._tasks import run_all, shielded
 from apm_s3.errors import ApmS3Error, InvalidOption, JournalRefused, MigrationRefused, NotFound, S3Error
 from apm_s3.models import FileInfo

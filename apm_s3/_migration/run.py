@@ -28,8 +28,8 @@ from apm_s3._migration.models import (
 )
 from apm_s3._migration.moving import MIB, Moved, Mover, Schedule
 from apm_s3._migration.plan import Task
+from apm_s3._migration.trees import empty_source
 from apm_s3._migration.versions import check_histories, list_histories
-from apm_s3._s3.bulk.trees import empty_source
 from apm_s3._tasks import Line, stop_all
 from apm_s3.errors import (
     ApmS3Error,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
+from apm_s3._migration.trees import S3Place
 from apm_s3._naming import EXPRESS
-from apm_s3._s3.bulk.trees import S3Place
-from apm_s3._s3.bulk.verbs import Bulk
+from apm_s3._s3.endpoint import Verbs
 from apm_s3._s3.objects.sources import RandomSource, stored_with
 from apm_s3._s3.objects.streams import Download
 from apm_s3._s3.objects.uploads import MultipartUpload
 from apm_s3._wire.parts import Part
 from apm_s3._wire.times import http_time
+from apm_s3.batch import OnProgress, OperationResult, Operations
 from apm_s3.errors import NotConfigured, NotFound, RequestRejected, S3Error, UnsupportedByServer
 from apm_s3.models import FileInfo
 from apm_s3.models._objects import Stream
@@ -38,7 +39,7 @@ class Manager(Protocol):
 
 
 class Endpoint(Protocol):
-    """What a migration needs of an open manager: its public methods, and a few others, which raise `S3Error`.
+    """What copying trees needs of an open manager: its public methods, and a few others, which raise `S3Error`.
 
     Attributes:
         verbs: these methods.
@@ -47,10 +48,15 @@ class Endpoint(Protocol):
             True slows down by itself, and the manager does not.
     """
 
-    verbs: Bulk
+    verbs: Verbs
     part_size: int
     parallel_parts: int
     slow_downs: list[Callable[[str | None, str | None, float], bool]]
+
+    def run(
+        self, operations: Operations, on_progress: OnProgress | None, concurrency: int | None
+    ) -> AsyncGenerator[OperationResult, None]:
+        """Run a batch, and yield the result of each operation."""
 
     async def identify(self) -> tuple[str, bool]:
         """Return the URL, and whether the server is S3 itself."""
@@ -120,7 +126,7 @@ class Side:
         unreadable: calls for bucket settings that were denied.
     """
 
-    s3: Bulk
+    s3: Verbs
     place: S3Place
     endpoint: Endpoint
     is_aws: bool

@@ -7,21 +7,18 @@ that it is not configured, and a PUT is treated as CreateBucket, which may creat
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from apm_s3._naming import check_key
+from apm_s3._naming import check_bucket, check_key
 from apm_s3._s3_responses import s3_error
-from apm_s3._tracing import Tracer, operation, traced
+from apm_s3._tracing import operation, traced
 from apm_s3.errors import (
     AccessDenied,
     BucketNotFound,
     DeadlineExceeded,
-    InvalidBucketName,
     InvalidCredentials,
     NotFound,
     S3Error,
@@ -101,8 +98,6 @@ Method = TypeVar("Method", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 READ_DEFAULTS = ReadOptions()
 
-_TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]|arn:[^\s/?#]+[:/][^\s?#]+", re.ASCII)
-
 
 @dataclass(slots=True)
 class Engine:
@@ -155,22 +150,9 @@ def reading_options(options: UploadOptions | CopyOptions | DeleteOptions) -> Rea
     )
 
 
-class Verbs:
-    """Base class of the manager's methods on one subject.
-
-    Args:
-        engine: returns the engine of the open manager; raises `ManagerClosed` or `WrongEventLoop` if there is none.
-    """
-
-    _tracer: Tracer | None = None
-
-    def __init__(self, engine: Callable[[], Engine]) -> None:
-        self._engine = engine
-
-
 def composed(method: Method) -> Method:
-    """Return a method of `Verbs` that sends several requests, traced as one operation if the manager is traced."""
-    return traced(method, "S3Manager", lambda verbs: verbs._tracer, lambda _: {})  # noqa: SLF001 - of this module
+    """Return a method of the manager that sends several requests, traced as one operation if the manager is traced."""
+    return traced(method, "S3Manager", lambda s3: s3._tracer, lambda _: {})  # noqa: SLF001 - its own methods
 
 
 def check_target(bucket: str, key: str) -> None:
@@ -182,19 +164,6 @@ def check_target(bucket: str, key: str) -> None:
     """
     check_bucket(bucket)
     check_key(key, bucket=bucket)
-
-
-@lru_cache(maxsize=1024)
-def check_bucket(bucket: str) -> None:
-    """Refuse a name that no existing bucket can have. Old buckets may have names that S3 does not allow any more.
-
-    Raises:
-        InvalidBucketName: `bucket` is neither a bucket name nor the ARN of an access point.
-    """
-    if not _TARGET.fullmatch(bucket):
-        raise InvalidBucketName(
-            f"{bucket[:80]!r} is not a valid bucket name", hint="pass only the name, without a scheme or path"
-        )
 
 
 async def explain_failed_head(engine: Engine, error: S3Error, operation: str, options: ReadOptions) -> S3Error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypedDict
 
 from apm_s3.errors import InvalidOption
 
@@ -47,6 +48,14 @@ class ReadOptions:
                     hint="pass (first, one past the last)",
                 )
         check_customer_key(self.sse_customer_key)
+
+
+class ListKeywords(TypedDict, total=False):
+    """The fields of `ListOptions` that every listing takes as keyword arguments."""
+
+    requester_pays: bool
+    expected_bucket_owner: str | None
+    timeout: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

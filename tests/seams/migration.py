@@ -17,8 +17,8 @@ from apm_s3._migration.moving import Bandwidth, Memory, Moved, Schedule, reporte
 from apm_s3._migration.plan import Task
 from apm_s3._migration.run import Run
 from apm_s3._migration.sides import differences, kept_options
+from apm_s3._migration.trees import S3Place
 from apm_s3._migration.versions import already_there
-from apm_s3._s3.bulk.trees import S3Place
 from apm_s3.migration_dask import Shard, merged, ranges_of, run_shard
 from tests.seams.wire import allow_small_parts
 

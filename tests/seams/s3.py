@@ -10,16 +10,15 @@ import pytest
 from apm_s3 import S3ConnectionPool, S3Manager, S3Settings
 from apm_s3._backoff import Backoff, spread
 from apm_s3._manager import make_cache
+from apm_s3._migration.sync import Copy, copying
+from apm_s3._migration.sync import _are_ordered as are_compared_in_order
+from apm_s3._migration.trees import Entry, Folder, Patterns, Prefix, S3Place, compared, remove_files
+from apm_s3._s3 import batch as _batch
 from apm_s3._s3 import retry as _retry
 from apm_s3._s3.buckets.apm_buckets import apm_lifecycle, apm_policy
 from apm_s3._s3.buckets.contents import belongs_to
 from apm_s3._s3.buckets.replication import permissions_policy, trust_policy
 from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
-from apm_s3._s3.buckets.verbs import Buckets
-from apm_s3._s3.bulk import batch as _batch
-from apm_s3._s3.bulk.sync import Copy, copying
-from apm_s3._s3.bulk.sync import _are_ordered as are_compared_in_order
-from apm_s3._s3.bulk.trees import Entry, Folder, Patterns, Prefix, S3Place, compared, remove_files
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.sources import PIECE, MemorySource, PathSource, StreamReader, open_path
 from apm_s3._s3.pool import StreamSlot
@@ -41,16 +40,18 @@ def gather_deletions_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Non
     monkeypatch.setattr(_batch, "LINGER", seconds)
 
 
-def buckets_on(transport: ObjectTransport, control: ControlPlane, settings: S3Settings) -> Buckets:
-    """Return the bucket operations on `control`, which may fail when it is told to."""
+def buckets_on(transport: ObjectTransport, control: ControlPlane, settings: S3Settings) -> S3Manager:
+    """Return a manager whose bucket operations are on `control`, which may fail when it is told to."""
     pool = S3ConnectionPool(16)
     engine = Engine(transport, control, Runner(settings, pool), pool, settings, make_cache())
-    return Buckets(lambda: engine)
+    s3 = S3Manager(settings=settings)
+    s3._engine = lambda: engine
+    return s3
 
 
-def forget_the_server(buckets: Buckets) -> None:
+def forget_the_server(s3: S3Manager) -> None:
     """Let bucket operations never learn which server answers."""
-    buckets._parts.requests.capabilities.learn_server = lambda response: None  # type: ignore[method-assign]
+    s3._parts.requests.capabilities.learn_server = lambda response: None  # type: ignore[method-assign]
 
 
 class ManagerOn(S3Manager):

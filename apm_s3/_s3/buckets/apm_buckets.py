@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from apm_s3._naming import HEALTH_PREFIX, PRODUCTION, check_bucket_name, check_environment, check_file_name
 from apm_s3._tools import TOOLS
@@ -247,20 +247,26 @@ def apm_policy(
     return Policy.of(statements)
 
 
+class ApmBucketKeywords(TypedDict, total=False):
+    """The keyword arguments of a bucket for configurations; see `S3Manager.create_apm_bucket`."""
+
+    region: str | None
+    kms_key_id: str | None
+    retention: int | None
+    tags: Mapping[str, str] | None
+    prefixes: Sequence[str]
+    policy: Policy | None
+    require_https: bool | None
+
+
 def apm_bucket_options(
     name: str,
     environment: str,
     tool: str,
     purpose: str,
     *,
-    region: str = "us-east-1",
-    kms_key_id: str | None = None,
     mfa_delete: bool = False,
-    retention: int | None = None,
-    tags: Mapping[str, str] | None = None,
-    prefixes: Sequence[str] = ("",),
-    policy: Policy | None = None,
-    require_https: bool = True,
+    **options: Unpack[ApmBucketKeywords],
 ) -> BucketOptions:
     """Return the options that `create_apm_bucket` uses, for `ensure_bucket` and `plan_bucket`. Pure.
 
@@ -269,6 +275,7 @@ def apm_bucket_options(
     Raises:
         InvalidOption, InvalidKey, InvalidBucketName: an argument is not valid.
     """
+    prefixes, retention = options.get("prefixes", ("",)), options.get("retention")
     _check(name, environment, tool, purpose, retention, prefixes)
     own = {
         "apm:environment": environment,
@@ -276,25 +283,25 @@ def apm_bucket_options(
         "apm:purpose": purpose,
         **STORE_TAG,
     }
-    lifecycle = apm_lifecycle(purpose, retention=retention, prefixes=prefixes)
+    kms_key_id = options.get("kms_key_id")
     return BucketOptions(
         # S3 does not allow lifecycle rules with MFA delete.
-        lifecycle=None if mfa_delete else lifecycle,
+        lifecycle=None if mfa_delete else apm_lifecycle(purpose, retention=retention, prefixes=prefixes),
         versioning=Versioning(mfa_delete=mfa_delete),
         encryption=(
             Encryption(algorithm="aws:kms", kms_key_id=kms_key_id, bucket_key=True) if kms_key_id else Encryption()
         ),
         ownership=OwnershipControls(),
         public_access_block=PublicAccessBlock(),
-        tags=Tags({**(tags or {}), **own}),
-        policy=policy
+        tags=Tags({**(options.get("tags") or {}), **own}),
+        policy=options.get("policy")
         or apm_policy(
             name,
             environment,
-            region=region,
+            region=options.get("region") or "us-east-1",
             kms_key_id=kms_key_id,
             prefixes=prefixes,
-            require_https=require_https,
+            require_https=options.get("require_https") is not False,
         ),
     )
 

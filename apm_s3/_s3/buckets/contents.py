@@ -107,7 +107,9 @@ class BucketEmptying:
             BatchError: some versions could not be deleted.
         """
         await self._check_production(operation, ref, confirm)
-        options = DeleteOptions(mfa=mfa, bypass_governance=bypass_governance, expected_bucket_owner=ref.owner)
+        options = DeleteOptions(
+            mfa=mfa, bypass_governance=bypass_governance, expected_bucket_owner=ref.expected_bucket_owner
+        )
         tally = _Tally(on_progress)
         await self._abort_uploads(operation, ref, tally)
         known: FileVersion | None = None
@@ -140,7 +142,7 @@ class BucketEmptying:
             BucketNotFound: it does not exist.
             BucketNotEmpty: it is not empty.
         """
-        listing = ListOptions(max_keys=1, expected_bucket_owner=ref.owner)
+        listing = ListOptions(max_keys=1, expected_bucket_owner=ref.expected_bucket_owner)
 
         async def attempt() -> VersionPage:
             return await self._transport.list_versions(ref.name, listing, None, None)
@@ -196,7 +198,7 @@ class BucketEmptying:
         self, operation: str, ref: BucketRef, progress: ListingProgress, key: str | None, version: str | None
     ) -> _Window:
         pages: list[VersionPage] = []
-        listing = ListOptions(expected_bucket_owner=ref.owner)
+        listing = ListOptions(expected_bucket_owner=ref.expected_bucket_owner)
 
         async def attempt() -> VersionPage:
             return await self._transport.list_versions(ref.name, listing, key, version)
@@ -256,13 +258,15 @@ class BucketEmptying:
 
     async def _abort_uploads(self, operation: str, ref: BucketRef, tally: _Tally) -> None:
         async def attempt() -> tuple[UploadInfo, ...]:
-            return await self._transport.list_uploads(ref.name, ListOptions(expected_bucket_owner=ref.owner))
+            return await self._transport.list_uploads(
+                ref.name, ListOptions(expected_bucket_owner=ref.expected_bucket_owner)
+            )
 
         uploads = await self._runner.run(operation, ref.name, None, attempt)
         await run_all([self._abort(operation, ref, upload, tally) for upload in uploads], limit=_UPLOADS_AT_ONCE)
 
     async def _abort(self, operation: str, ref: BucketRef, upload: UploadInfo, tally: _Tally) -> None:
-        options = UploadOptions(expected_bucket_owner=ref.owner)
+        options = UploadOptions(expected_bucket_owner=ref.expected_bucket_owner)
         if await abort_upload(self._engine, ref.name, upload.key, upload.upload_id, options, operation=operation):
             tally.uploads += 1
             tally.tell()
@@ -375,7 +379,7 @@ class _Listing:
 
     async def level(self, folder: str) -> tuple[str, ...]:
         """Count the objects directly in a folder, and return its subfolders; if there are many, count everything."""
-        options = ListOptions(prefix=folder, delimiter="/", expected_bucket_owner=self.ref.owner)
+        options = ListOptions(prefix=folder, delimiter="/", expected_bucket_owner=self.ref.expected_bucket_owner)
         page = await self._page(options, None, None)
         if page.next_key is not None or len(page.prefixes) > _MAX_FOLDERS:
             await self.everything(folder)
@@ -385,7 +389,7 @@ class _Listing:
 
     async def everything(self, folder: str) -> None:
         """Count everything under the folder."""
-        options = ListOptions(prefix=folder, expected_bucket_owner=self.ref.owner)
+        options = ListOptions(prefix=folder, expected_bucket_owner=self.ref.expected_bucket_owner)
         key: str | None = None
         version: str | None = None
         progress = ListingProgress("bucket_usage", self.ref.name)

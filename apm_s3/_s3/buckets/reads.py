@@ -145,7 +145,7 @@ class CachedBuckets:
         if self._policies is None:
             return await self._reads.get("get_bucket", ref)
         found = await self._cache.fetch(
-            Key(bucket_group(ref.name), (ref.region, ref.owner)),
+            Key(bucket_group(ref.name), (ref.region, ref.expected_bucket_owner)),
             self._policies.details,
             lambda _: self._reads.get("get_bucket", ref),
             refresh=refresh,

@@ -46,7 +46,9 @@ async def set_up(parts: BucketParts, source: BucketRef, target: BucketRef, wante
     exists = await _is_there(parts, target, wanted.create_target)
     partition_region = (await parts.requests.endpoint(source.region)).region
     arns = apm_buckets.bucket_arn(source.name, partition_region), apm_buckets.bucket_arn(target.name, partition_region)
-    replication = _merged(source.name, settings.replication, role, _rules(arns[1], target.owner, wanted))
+    replication = _merged(
+        source.name, settings.replication, role, _rules(arns[1], target.expected_bucket_owner, wanted)
+    )
     replication.check()
     if role is not None:
         if not exists:
@@ -86,7 +88,7 @@ async def status(
     try:
         response = await requests.send("replication_status", "head_object", ref, **params)
     except NotFound as error:
-        options = ReadOptions(expected_bucket_owner=ref.owner)
+        options = ReadOptions(expected_bucket_owner=ref.expected_bucket_owner)
         raise await explain_failed_head(engine, error, "replication_status", options) from error
     found: str | None = response.get("ReplicationStatus")
     # The API reference says COMPLETE, but S3 returns COMPLETED.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
+from apm_s3._naming import check_bucket
 from apm_s3._s3.caching import forget_after
-from apm_s3._s3.engine import Capabilities, check_bucket
+from apm_s3._s3.engine import Capabilities
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,
@@ -25,29 +26,36 @@ if TYPE_CHECKING:
     from apm_s3._s3.transports.boto.control import ControlPlane, Endpoint
 
 
+class BucketKeywords(TypedDict, total=False):
+    """How to reach a bucket, as keyword arguments; see `BucketRef`."""
+
+    region: str | None
+    expected_bucket_owner: str | None
+
+
 class BucketRef(NamedTuple):
     """A bucket, and how to reach it.
 
     Attributes:
         region: whose endpoint is asked; the manager's own where it is None.
-        owner: the account that the bucket has to belong to: S3 refuses the request where it does not.
+        expected_bucket_owner: the account that the bucket has to belong to: S3 refuses the request where it does not.
         seen: it was made, or found, just now: not every part of S3 may know it yet, and "no such bucket" passes.
     """
 
     name: str
     region: str | None = None
-    owner: str | None = None
+    expected_bucket_owner: str | None = None
     seen: bool = False
 
 
-def bucket_ref(name: str, region: str | None = None, owner: str | None = None) -> BucketRef:
+def bucket_ref(name: str, **where: Unpack[BucketKeywords]) -> BucketRef:
     """Return the bucket, if the name is valid.
 
     Raises:
         InvalidBucketName: it is not a valid bucket name.
     """
     check_bucket(name)
-    return BucketRef(name, region, owner)
+    return BucketRef(name, **where)
 
 
 class BucketRequests:
@@ -78,8 +86,8 @@ class BucketRequests:
         """
         if ref is not None:
             params["Bucket"] = ref.name
-            if ref.owner is not None:
-                params["ExpectedBucketOwner"] = ref.owner
+            if ref.expected_bucket_owner is not None:
+                params["ExpectedBucketOwner"] = ref.expected_bucket_owner
             region = ref.region
 
         async def attempt() -> Mapping[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from apm_s3._naming import check_key
-from apm_s3._s3.engine import Engine, check_bucket, within
+from apm_s3._naming import check_bucket, check_key
+from apm_s3._s3.engine import Engine, within
 from apm_s3._s3.objects.conditional import require_honoured, spelled
 from apm_s3._s3_responses import s3_error
 from apm_s3._tasks import run_all

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from apm_s3 import S3Manager
 from apm_s3.settings import RetrySettings, S3Settings
 from tests.conftest import make_clients
-from tests.seams.s3 import Buckets, buckets_on
+from tests.seams.s3 import buckets_on
 from tests.seams.transports import BotoTransport, Clients, Endpoint
 from tests.servers import Server
 
@@ -41,7 +42,7 @@ class FaultyControl:
         return self.pretend or await self.clients.endpoint(region)
 
 
-def make_buckets(clients: Clients, control: Any = None) -> Buckets:
+def make_buckets(clients: Clients, control: Any = None) -> S3Manager:
     return buckets_on(BotoTransport(clients), control or clients, QUICK)
 
 
@@ -60,18 +61,18 @@ async def weed_clients(seaweedfs: Server) -> AsyncIterator[Clients]:
 
 
 @pytest.fixture
-def buckets(clients: Clients) -> Buckets:
+def buckets(clients: Clients) -> S3Manager:
     """On each server."""
     return make_buckets(clients)
 
 
 @pytest.fixture
-def moto_buckets(moto_clients: Clients) -> Buckets:
+def moto_buckets(moto_clients: Clients) -> S3Manager:
     return make_buckets(moto_clients)
 
 
 @pytest.fixture
-def weed_buckets(weed_clients: Clients) -> Buckets:
+def weed_buckets(weed_clients: Clients) -> S3Manager:
     return make_buckets(weed_clients)
 
 

@@ -1,4 +1,4 @@
-"""Buckets for configurations."""
+"""S3Manager for configurations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from apm_s3.options import (
     PublicAccessBlock,
     Versioning,
 )
-from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+from tests.s3.buckets.conftest import FaultyControl, S3Manager, make_buckets
 from tests.seams.s3 import apm_lifecycle, apm_policy
 from tests.seams.transports import Clients, Endpoint
 
@@ -185,7 +185,7 @@ def test_the_bucket_name_has_environment_and_purpose() -> None:
         apm_bucket_name("production", "Configs")
 
 
-async def test_an_apm_bucket_is_created_with_all_its_settings(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_an_apm_bucket_is_created_with_all_its_settings(moto_buckets: S3Manager, bucket_name: str) -> None:
     plan = await moto_buckets.create_apm_bucket(
         bucket_name, "production", "all", "configs", tags={"team": "sre"}, require_https=True
     )
@@ -207,7 +207,7 @@ async def test_an_apm_bucket_is_created_with_all_its_settings(moto_buckets: Buck
     }
 
 
-async def test_an_apm_bucket_with_a_key_is_encrypted_with_it(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_an_apm_bucket_with_a_key_is_encrypted_with_it(moto_buckets: S3Manager, bucket_name: str) -> None:
     await moto_buckets.create_apm_bucket(bucket_name, "staging", "loki", "logs", kms_key_id=KEY_ARN)
 
     assert (await moto_buckets.get_bucket(bucket_name)).settings.encryption == Encryption(
@@ -216,7 +216,7 @@ async def test_an_apm_bucket_with_a_key_is_encrypted_with_it(moto_buckets: Bucke
 
 
 async def test_over_plain_http_the_https_statement_is_omitted_and_reported(
-    moto_buckets: Buckets, bucket_name: str
+    moto_buckets: S3Manager, bucket_name: str
 ) -> None:
     plan = await moto_buckets.create_apm_bucket(bucket_name, "staging", "loki", "configs")
 
@@ -255,7 +255,7 @@ async def test_mfa_delete_omits_the_lifecycle_and_reports_it(control: FaultyCont
     assert any("lifecycle" in warning for warning in plan.warnings)
 
 
-async def test_a_given_policy_replaces_that_of_the_environment(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_a_given_policy_replaces_that_of_the_environment(moto_buckets: S3Manager, bucket_name: str) -> None:
     own = apm_policy(bucket_name, "staging", require_https=False)
 
     plan = await moto_buckets.create_apm_bucket(bucket_name, "production", "all", "configs", policy=own)
@@ -265,7 +265,7 @@ async def test_a_given_policy_replaces_that_of_the_environment(moto_buckets: Buc
 
 
 async def test_create_leaves_an_existing_bucket_alone_and_ensure_updates_it(
-    moto_buckets: Buckets, bucket_name: str
+    moto_buckets: S3Manager, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
     with pytest.raises(BucketAlreadyOwned):
@@ -303,7 +303,7 @@ async def test_invalid_arguments_are_refused_before_anything_is_sent(
 
 
 async def test_on_seaweedfs_the_policy_allows_uploads_and_protects_versions(
-    weed_buckets: Buckets, weed_clients: Clients, bucket_name: str
+    weed_buckets: S3Manager, weed_clients: Clients, bucket_name: str
 ) -> None:
     plan = await weed_buckets.create_apm_bucket(bucket_name, "production", "all", "configs", unsupported="warn")
     put = {"Bucket": bucket_name, "Body": b"x"}
@@ -322,7 +322,7 @@ async def test_on_seaweedfs_the_policy_allows_uploads_and_protects_versions(
 
 
 async def test_on_seaweedfs_a_bucket_with_a_key_accepts_only_its_default_encryption(
-    weed_buckets: Buckets, weed_clients: Clients, bucket_name: str
+    weed_buckets: S3Manager, weed_clients: Clients, bucket_name: str
 ) -> None:
     await weed_buckets.create_apm_bucket(
         bucket_name, "staging", "all", "configs", kms_key_id="apm-key", unsupported="warn"

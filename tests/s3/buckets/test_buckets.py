@@ -29,7 +29,7 @@ from apm_s3.options import (
     Tags,
     Versioning,
 )
-from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+from tests.s3.buckets.conftest import FaultyControl, S3Manager, make_buckets
 from tests.seams.transports import BotoTransport, Clients
 
 OPTIONS = BucketOptions(
@@ -40,13 +40,13 @@ OPTIONS = BucketOptions(
 )
 
 
-async def test_a_created_bucket_has_its_options(buckets: Buckets, bucket_name: str) -> None:
+async def test_a_created_bucket_has_its_options(buckets: S3Manager, bucket_name: str) -> None:
     await buckets.create_bucket(bucket_name, OPTIONS)
 
     assert (await buckets.plan_bucket(bucket_name, OPTIONS)).empty
 
 
-async def test_a_bucket_that_exists_is_not_created_again(buckets: Buckets, bucket_name: str) -> None:
+async def test_a_bucket_that_exists_is_not_created_again(buckets: S3Manager, bucket_name: str) -> None:
     await buckets.create_bucket(bucket_name, OPTIONS)
 
     with pytest.raises(BucketAlreadyOwned):
@@ -72,7 +72,7 @@ async def test_a_name_that_s3_refuses_is_refused_before_anything_is_sent(control
     assert control.calls == []
 
 
-async def test_bucket_exists_returns_whether_a_bucket_exists(buckets: Buckets, bucket_name: str) -> None:
+async def test_bucket_exists_returns_whether_a_bucket_exists(buckets: S3Manager, bucket_name: str) -> None:
     assert not await buckets.bucket_exists(bucket_name)
 
     await buckets.create_bucket(bucket_name)
@@ -87,7 +87,7 @@ async def test_a_denied_bucket_is_not_reported_as_missing(control: FaultyControl
         await make_buckets(control.clients, control).bucket_exists(bucket_name)
 
 
-async def test_getting_or_deleting_a_missing_bucket_is_an_error(buckets: Buckets, bucket_name: str) -> None:
+async def test_getting_or_deleting_a_missing_bucket_is_an_error(buckets: S3Manager, bucket_name: str) -> None:
     with pytest.raises(BucketNotFound, match=bucket_name):
         await buckets.get_bucket(bucket_name)
     with pytest.raises(BucketNotFound, match=bucket_name):
@@ -97,7 +97,7 @@ async def test_getting_or_deleting_a_missing_bucket_is_an_error(buckets: Buckets
 
 
 async def test_get_returns_every_setting_and_none_for_unconfigured_ones(
-    moto_buckets: Buckets, bucket_name: str
+    moto_buckets: S3Manager, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name, OPTIONS)
 
@@ -110,7 +110,9 @@ async def test_get_returns_every_setting_and_none_for_unconfigured_ones(
     assert details.unsupported == ()
 
 
-async def test_get_lists_the_settings_that_the_server_does_not_support(weed_buckets: Buckets, bucket_name: str) -> None:
+async def test_get_lists_the_settings_that_the_server_does_not_support(
+    weed_buckets: S3Manager, bucket_name: str
+) -> None:
     await weed_buckets.create_bucket(bucket_name, OPTIONS)
 
     details = await weed_buckets.get_bucket(bucket_name)
@@ -128,7 +130,7 @@ async def test_get_fails_if_one_setting_is_denied(control: FaultyControl, bucket
         await buckets.get_bucket(bucket_name)
 
 
-async def test_list_filters_by_prefix(buckets: Buckets, bucket_name: str) -> None:
+async def test_list_filters_by_prefix(buckets: S3Manager, bucket_name: str) -> None:
     await buckets.create_bucket(f"{bucket_name}-a")
     await buckets.create_bucket(f"{bucket_name}-b")
 
@@ -139,7 +141,7 @@ async def test_list_filters_by_prefix(buckets: Buckets, bucket_name: str) -> Non
     assert one == [f"{bucket_name}-b"]
 
 
-async def test_list_filters_by_region(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_list_filters_by_region(moto_buckets: S3Manager, bucket_name: str) -> None:
     await moto_buckets.create_bucket(f"{bucket_name}-us")
     await moto_buckets.create_bucket(f"{bucket_name}-eu", region="eu-west-1")
 
@@ -148,7 +150,7 @@ async def test_list_filters_by_region(moto_buckets: Buckets, bucket_name: str) -
     assert [(bucket.name, bucket.region) for bucket in found] == [(f"{bucket_name}-eu", "eu-west-1")]
 
 
-async def test_list_returns_details_on_request(buckets: Buckets, bucket_name: str) -> None:
+async def test_list_returns_details_on_request(buckets: S3Manager, bucket_name: str) -> None:
     await buckets.create_bucket(bucket_name, OPTIONS)
 
     (plain,) = await buckets.list_buckets(prefix=bucket_name)
@@ -177,7 +179,7 @@ async def test_object_lock_is_enabled_at_creation(control: FaultyControl, bucket
 
 
 async def test_ensure_creates_a_missing_bucket_and_a_second_run_changes_nothing(
-    buckets: Buckets, bucket_name: str
+    buckets: S3Manager, bucket_name: str
 ) -> None:
     first = await buckets.ensure_bucket(bucket_name, OPTIONS)
     second = await buckets.ensure_bucket(bucket_name, OPTIONS)
@@ -210,7 +212,7 @@ async def test_plan_changes_nothing(control: FaultyControl, bucket_name: str) ->
     assert not [call for call in control.calls if call.startswith(("put_", "create_", "delete_"))]
 
 
-async def test_ten_concurrent_tasks_can_ensure_one_bucket(buckets: Buckets, bucket_name: str) -> None:
+async def test_ten_concurrent_tasks_can_ensure_one_bucket(buckets: S3Manager, bucket_name: str) -> None:
     plans = await asyncio.gather(*[buckets.ensure_bucket(bucket_name, OPTIONS) for _ in range(10)])
 
     assert sum(plan.create for plan in plans) == 1
@@ -227,7 +229,7 @@ async def test_ten_concurrent_managers_can_ensure_one_bucket(clients: Clients, b
 
 @pytest.mark.parametrize("versioned", [False, True])
 async def test_a_bucket_that_is_not_empty_is_not_deleted(
-    versioned: bool, buckets: Buckets, clients: Clients, bucket_name: str
+    versioned: bool, buckets: S3Manager, clients: Clients, bucket_name: str
 ) -> None:
     await buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning() if versioned else None))
     await clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
@@ -239,7 +241,7 @@ async def test_a_bucket_that_is_not_empty_is_not_deleted(
 
 
 async def test_without_the_permission_to_list_the_server_decides_whether_a_bucket_is_empty(
-    moto_buckets: Buckets, moto_clients: Clients, bucket_name: str, monkeypatch: pytest.MonkeyPatch
+    moto_buckets: S3Manager, moto_clients: Clients, bucket_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
     await moto_clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
@@ -251,7 +253,9 @@ async def test_without_the_permission_to_list_the_server_decides_whether_a_bucke
     await moto_buckets.delete_bucket(bucket_name)
 
 
-async def test_force_deletes_versions_markers_and_uploads(buckets: Buckets, clients: Clients, bucket_name: str) -> None:
+async def test_force_deletes_versions_markers_and_uploads(
+    buckets: S3Manager, clients: Clients, bucket_name: str
+) -> None:
     await buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning()))
     for number in range(7):
         await clients.call("put_object", Bucket=bucket_name, Key=f"k{number % 3}", Body=b"x")
@@ -267,7 +271,7 @@ async def test_force_deletes_versions_markers_and_uploads(buckets: Buckets, clie
 
 
 async def test_a_failing_callback_does_not_stop_the_deletion(
-    moto_buckets: Buckets, moto_clients: Clients, bucket_name: str
+    moto_buckets: S3Manager, moto_clients: Clients, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
     await moto_clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
@@ -279,7 +283,7 @@ async def test_a_failing_callback_does_not_stop_the_deletion(
 
 @pytest.mark.parametrize("tag", [{"apm:environment": "production"}, {"Environment": "Prod"}])
 async def test_a_production_bucket_is_emptied_only_if_its_name_confirms_it(
-    buckets: Buckets, clients: Clients, bucket_name: str, tag: dict[str, str]
+    buckets: S3Manager, clients: Clients, bucket_name: str, tag: dict[str, str]
 ) -> None:
     await buckets.create_bucket(bucket_name, BucketOptions(tags=Tags(tag)))
     await clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
@@ -294,7 +298,7 @@ async def test_a_production_bucket_is_emptied_only_if_its_name_confirms_it(
 
 
 async def test_locked_versions_are_reported_and_the_rest_is_deleted(
-    weed_buckets: Buckets, weed_clients: Clients, bucket_name: str
+    weed_buckets: S3Manager, weed_clients: Clients, bucket_name: str
 ) -> None:
     lock = ObjectLock(mode="GOVERNANCE", days=1)
     await weed_buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning(), object_lock=lock))
@@ -310,7 +314,7 @@ async def test_locked_versions_are_reported_and_the_rest_is_deleted(
     assert not await weed_buckets.bucket_exists(bucket_name)
 
 
-async def test_a_policy_and_the_public_access_block_are_set_together(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_a_policy_and_the_public_access_block_are_set_together(moto_buckets: S3Manager, bucket_name: str) -> None:
     policy = Policy.of(
         [{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket_name}/*"}]
     )

@@ -21,7 +21,7 @@ from apm_s3.options import (
     Transition,
     Versioning,
 )
-from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+from tests.s3.buckets.conftest import FaultyControl, S3Manager, make_buckets
 from tests.seams.s3 import forget_the_server
 from tests.seams.transports import Clients
 
@@ -41,7 +41,7 @@ LIFECYCLE = Lifecycle(
 
 @pytest.mark.parametrize("setting", MISROUTED, ids=lambda one: type(one).__name__)
 async def test_a_setting_that_a_server_mistakes_for_create_bucket_creates_no_bucket(
-    weed_buckets: Buckets, bucket_name: str, setting: BucketSetting
+    weed_buckets: S3Manager, bucket_name: str, setting: BucketSetting
 ) -> None:
     with pytest.raises(BucketNotFound):
         await weed_buckets.set_setting(bucket_name, setting)
@@ -90,7 +90,7 @@ WANTED = BucketOptions(
 )
 
 
-async def test_create_refuses_with_a_list_of_missing_features(weed_buckets: Buckets, bucket_name: str) -> None:
+async def test_create_refuses_with_a_list_of_missing_features(weed_buckets: S3Manager, bucket_name: str) -> None:
     with pytest.raises(UnsupportedByServer) as refused:
         await weed_buckets.create_bucket(bucket_name, WANTED)
 
@@ -99,7 +99,7 @@ async def test_create_refuses_with_a_list_of_missing_features(weed_buckets: Buck
     assert not await weed_buckets.bucket_exists(bucket_name)
 
 
-async def test_ensure_refuses_before_changing_anything(weed_buckets: Buckets, bucket_name: str) -> None:
+async def test_ensure_refuses_before_changing_anything(weed_buckets: S3Manager, bucket_name: str) -> None:
     await weed_buckets.create_bucket(bucket_name, BucketOptions(tags=Tags({"old": "tag"})))
 
     with pytest.raises(UnsupportedByServer, match="PublicAccessBlock"):
@@ -112,7 +112,7 @@ async def test_ensure_refuses_before_changing_anything(weed_buckets: Buckets, bu
 
 
 async def test_warn_continues_without_missing_features_and_reports_them(
-    weed_buckets: Buckets, bucket_name: str
+    weed_buckets: S3Manager, bucket_name: str
 ) -> None:
     plan = await weed_buckets.create_bucket(bucket_name, WANTED, unsupported="warn")
 
@@ -124,7 +124,7 @@ async def test_warn_continues_without_missing_features_and_reports_them(
     assert settings.lifecycle == Lifecycle(rules=(LIFECYCLE.rules[1],))
 
 
-async def test_a_second_run_with_warn_changes_nothing(weed_buckets: Buckets, bucket_name: str) -> None:
+async def test_a_second_run_with_warn_changes_nothing(weed_buckets: S3Manager, bucket_name: str) -> None:
     await weed_buckets.ensure_bucket(bucket_name, WANTED, unsupported="warn")
 
     again = await weed_buckets.ensure_bucket(bucket_name, WANTED, unsupported="warn")

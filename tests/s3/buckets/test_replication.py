@@ -17,7 +17,7 @@ from apm_s3.errors import (
     S3Error,
 )
 from apm_s3.options import BucketOptions, Encryption, Replication, Versioning
-from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+from tests.s3.buckets.conftest import FaultyControl, S3Manager, make_buckets
 from tests.seams.s3 import permissions_policy, trust_policy
 from tests.seams.transports import Clients
 
@@ -25,7 +25,7 @@ ROLE = "arn:aws:iam::123456789012:role/replicator"
 VERSIONED = BucketOptions(versioning=Versioning())
 
 
-async def test_replication_into_an_existing_bucket_is_set_up(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_replication_into_an_existing_bucket_is_set_up(moto_buckets: S3Manager, bucket_name: str) -> None:
     await moto_buckets.create_bucket(bucket_name, VERSIONED)
     await moto_buckets.create_bucket(f"{bucket_name}-b", VERSIONED, region="eu-west-1")
 
@@ -41,7 +41,7 @@ async def test_replication_into_an_existing_bucket_is_set_up(moto_buckets: Bucke
 
 
 async def test_without_a_role_nothing_changes_and_the_needed_role_is_described(
-    moto_buckets: Buckets, bucket_name: str
+    moto_buckets: S3Manager, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name, VERSIONED)
 
@@ -55,7 +55,7 @@ async def test_without_a_role_nothing_changes_and_the_needed_role_is_described(
 
 
 async def test_the_target_is_created_with_the_protections_of_the_source(
-    moto_buckets: Buckets, bucket_name: str
+    moto_buckets: S3Manager, bucket_name: str
 ) -> None:
     target = f"{bucket_name}-b"
     await moto_buckets.create_bucket(bucket_name, apm_bucket_options(bucket_name, "production", "all", "configs"))
@@ -70,7 +70,7 @@ async def test_the_target_is_created_with_the_protections_of_the_source(
     assert copy.settings == apm_bucket_options(target, "production", "all", "configs")
 
 
-async def test_the_targets_encryption_uses_the_key_of_its_region(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_the_targets_encryption_uses_the_key_of_its_region(moto_buckets: S3Manager, bucket_name: str) -> None:
     encryption = Encryption(algorithm="aws:kms", kms_key_id="arn:aws:kms:us-east-1:1:key/here", bucket_key=True)
     await moto_buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning(), encryption=encryption))
     there = "arn:aws:kms:eu-west-1:1:key/there"
@@ -89,7 +89,7 @@ async def test_the_targets_encryption_uses_the_key_of_its_region(moto_buckets: B
     assert actions["arn:aws:kms:us-east-1:1:key/here"] == "kms:Decrypt"
 
 
-async def test_objects_that_will_not_be_replicated_cause_a_warning(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_objects_that_will_not_be_replicated_cause_a_warning(moto_buckets: S3Manager, bucket_name: str) -> None:
     encryption = Encryption(algorithm="aws:kms", kms_key_id="arn:aws:kms:us-east-1:1:key/here")
     await moto_buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning(), encryption=encryption))
 
@@ -98,7 +98,7 @@ async def test_objects_that_will_not_be_replicated_cause_a_warning(moto_buckets:
     assert "KMS" in setup.warnings[0]
 
 
-async def test_replication_requires_versioning_on_both_sides(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_replication_requires_versioning_on_both_sides(moto_buckets: S3Manager, bucket_name: str) -> None:
     plain, versioned = f"{bucket_name}-a", f"{bucket_name}-b"
     await moto_buckets.create_bucket(plain)
     await moto_buckets.create_bucket(versioned, VERSIONED)
@@ -108,7 +108,7 @@ async def test_replication_requires_versioning_on_both_sides(moto_buckets: Bucke
             await moto_buckets.setup_replication(source, target, role=ROLE)
 
 
-async def test_a_missing_target_and_the_source_as_target_are_refused(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_a_missing_target_and_the_source_as_target_are_refused(moto_buckets: S3Manager, bucket_name: str) -> None:
     await moto_buckets.create_bucket(bucket_name, VERSIONED)
 
     with pytest.raises(BucketNotFound, match="create_target"):
@@ -117,7 +117,7 @@ async def test_a_missing_target_and_the_source_as_target_are_refused(moto_bucket
         await moto_buckets.setup_replication(bucket_name, bucket_name, role=ROLE)
 
 
-async def test_rules_for_other_targets_are_kept(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_rules_for_other_targets_are_kept(moto_buckets: S3Manager, bucket_name: str) -> None:
     for suffix in ("", "-b", "-c"):
         await moto_buckets.create_bucket(f"{bucket_name}{suffix}", VERSIONED)
     await moto_buckets.setup_replication(bucket_name, f"{bucket_name}-b", role=ROLE, prefixes=("configs/", "live/"))
@@ -167,7 +167,7 @@ async def test_the_replication_status_of_an_object_is_read(
     assert await make_buckets(control.clients, control).replication_status(bucket_name, "k") == status
 
 
-async def test_the_replication_status_of_a_missing_object_is_an_error(buckets: Buckets, bucket_name: str) -> None:
+async def test_the_replication_status_of_a_missing_object_is_an_error(buckets: S3Manager, bucket_name: str) -> None:
     with pytest.raises(BucketNotFound):
         await buckets.replication_status(bucket_name, "k")
     await buckets.create_bucket(bucket_name)
@@ -180,7 +180,7 @@ async def test_the_replication_status_of_a_missing_object_is_an_error(buckets: B
 
 
 async def test_an_archived_object_can_be_restored_and_read(
-    moto_buckets: Buckets, moto_clients: Clients, bucket_name: str
+    moto_buckets: S3Manager, moto_clients: Clients, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
     await moto_clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x", StorageClass="GLACIER")
@@ -200,7 +200,7 @@ async def test_a_restore_in_progress_is_not_an_error(control: FaultyControl, buc
 
 
 async def test_an_object_outside_archive_classes_needs_no_restore(
-    moto_buckets: Buckets, moto_clients: Clients, bucket_name: str
+    moto_buckets: S3Manager, moto_clients: Clients, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
     await moto_clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
@@ -210,7 +210,7 @@ async def test_an_object_outside_archive_classes_needs_no_restore(
 
 
 async def test_a_restore_of_a_missing_object_or_for_zero_days_is_refused(
-    moto_buckets: Buckets, bucket_name: str
+    moto_buckets: S3Manager, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
 

@@ -36,7 +36,7 @@ from apm_s3.options import (
     Transition,
     Versioning,
 )
-from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+from tests.s3.buckets.conftest import FaultyControl, S3Manager, make_buckets
 from tests.seams.transports import Clients
 from tests.seams.wire import SETTINGS
 
@@ -124,7 +124,7 @@ async def prepare(clients: Clients, bucket: str, setting: BucketSetting) -> None
         )
 
 
-async def set_read_remove(buckets: Buckets, bucket: str, setting: BucketSetting) -> None:
+async def set_read_remove(buckets: S3Manager, bucket: str, setting: BucketSetting) -> None:
     kind = type(setting)
     await buckets.set_setting(bucket, setting)
     assert await buckets.get_setting(bucket, kind) == setting
@@ -138,7 +138,7 @@ async def set_read_remove(buckets: Buckets, bucket: str, setting: BucketSetting)
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=kind_of)
 async def test_a_setting_is_set_read_back_and_removed_on_moto(
-    moto_buckets: Buckets, moto_clients: Clients, bucket_name: str, sample: Callable[[str], BucketSetting]
+    moto_buckets: S3Manager, moto_clients: Clients, bucket_name: str, sample: Callable[[str], BucketSetting]
 ) -> None:
     setting = sample(bucket_name)
     await prepare(moto_clients, bucket_name, setting)
@@ -153,7 +153,7 @@ async def test_a_setting_is_set_read_back_and_removed_on_moto(
     ids=kind_of,
 )
 async def test_a_setting_is_set_read_back_and_removed_on_seaweedfs(
-    weed_buckets: Buckets, weed_clients: Clients, bucket_name: str, sample: Callable[[str], BucketSetting]
+    weed_buckets: S3Manager, weed_clients: Clients, bucket_name: str, sample: Callable[[str], BucketSetting]
 ) -> None:
     setting = sample(bucket_name)
     await weed_clients.call("create_bucket", Bucket=bucket_name)
@@ -161,7 +161,7 @@ async def test_a_setting_is_set_read_back_and_removed_on_seaweedfs(
     await set_read_remove(weed_buckets, bucket_name, setting)
 
 
-async def test_replication_can_be_set_read_back_and_removed(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_replication_can_be_set_read_back_and_removed(moto_buckets: S3Manager, bucket_name: str) -> None:
     versioned = BucketOptions(versioning=Versioning())
     await moto_buckets.create_bucket(bucket_name, versioned)
     await moto_buckets.create_bucket(f"{bucket_name}-b", versioned)
@@ -174,7 +174,7 @@ async def test_replication_can_be_set_read_back_and_removed(moto_buckets: Bucket
     )
 
 
-async def test_removing_object_lock_removes_its_default_retention(buckets: Buckets, bucket_name: str) -> None:
+async def test_removing_object_lock_removes_its_default_retention(buckets: S3Manager, bucket_name: str) -> None:
     await buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning(), object_lock=ObjectLock()))
     lock = ObjectLock(mode="GOVERNANCE", days=3)
 
@@ -186,7 +186,7 @@ async def test_removing_object_lock_removes_its_default_retention(buckets: Bucke
 
 
 async def test_removing_versioning_that_was_never_enabled_does_not_suspend_it(
-    buckets: Buckets, bucket_name: str
+    buckets: S3Manager, bucket_name: str
 ) -> None:
     await buckets.create_bucket(bucket_name)
 
@@ -206,7 +206,7 @@ async def test_a_denied_throttled_or_unsupported_setting_is_never_reported_as_no
             await make_buckets(control.clients, control).get_setting(bucket_name, kind)
 
 
-async def test_a_missing_bucket_is_not_reported_as_not_configured(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_a_missing_bucket_is_not_reported_as_not_configured(moto_buckets: S3Manager, bucket_name: str) -> None:
     for kind in SETTINGS:
         with pytest.raises(BucketNotFound, match=bucket_name):
             await moto_buckets.get_setting(bucket_name, kind)
@@ -233,7 +233,7 @@ async def test_mfa_delete_is_sent_with_its_code(control: FaultyControl, bucket_n
     ]
 
 
-async def test_an_unknown_kind_of_setting_is_refused(moto_buckets: Buckets) -> None:
+async def test_an_unknown_kind_of_setting_is_refused(moto_buckets: S3Manager) -> None:
     for kind in (str, BucketSetting):
         with pytest.raises(InvalidOption, match="not a kind of bucket setting"):
             await moto_buckets.get_setting("some-bucket", kind)  # type: ignore[type-var]

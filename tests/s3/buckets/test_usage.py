@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from apm_s3 import S3Manager
 from apm_s3.errors import BucketNotFound
 from apm_s3.models import Usage
 from apm_s3.options import BucketOptions, Versioning
-from tests.s3.buckets.conftest import Buckets
 from tests.seams.s3 import belongs_to
 from tests.seams.transports import Clients
 
@@ -31,7 +31,7 @@ def test_a_key_belongs_to_an_environment_and_a_tool(key: str, owner: tuple[str, 
 
 
 async def test_usage_counts_versions_by_class_environment_and_tool(
-    buckets: Buckets, clients: Clients, bucket_name: str
+    buckets: S3Manager, clients: Clients, bucket_name: str
 ) -> None:
     await buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning()))
     for key, size in [
@@ -58,7 +58,7 @@ async def test_usage_counts_versions_by_class_environment_and_tool(
 
 
 async def test_usage_of_many_folders_counts_each_object_once(
-    moto_buckets: Buckets, moto_clients: Clients, bucket_name: str
+    moto_buckets: S3Manager, moto_clients: Clients, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
     for number in range(40):
@@ -67,6 +67,6 @@ async def test_usage_of_many_folders_counts_each_object_once(
     assert (await moto_buckets.bucket_usage(bucket_name)).total == Usage(40, 80)
 
 
-async def test_usage_of_a_missing_bucket_is_an_error(buckets: Buckets, bucket_name: str) -> None:
+async def test_usage_of_a_missing_bucket_is_an_error(buckets: S3Manager, bucket_name: str) -> None:
     with pytest.raises(BucketNotFound, match=bucket_name):
         await buckets.bucket_usage(bucket_name)

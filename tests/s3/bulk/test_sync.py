@@ -17,11 +17,9 @@ from apm_s3.sync import SyncAction
 from tests.managers import SESSION, make_manager
 from tests.memory_transport import MemoryManager
 from tests.seams.s3 import (
-    Copy,
     Entry,
     Folder,
     Patterns,
-    Prefix,
     S3Place,
     are_compared_in_order,
     compared,
@@ -91,7 +89,8 @@ async def test_a_copy_of_an_object_in_parts_is_the_same_if_it_is_newer() -> None
     def entry(etag: str | None, modified: float | None) -> Entry:
         return Entry("a", 5, etag, modified)
 
-    same = Copy(Prefix.__new__(Prefix), Prefix.__new__(Prefix)).is_same
+    endpoint: Any = SimpleNamespace(verbs=None)
+    same = copying(endpoint, S3Place("bucket", "a/"), S3Place("other", "b/")).is_same
     in_parts, whole = f'"{"0" * 32}-2"', f'"{"0" * 32}"'
     assert await same(entry(whole, 9.0), entry(whole, 1.0))
     assert not await same(entry(whole, 1.0), entry(in_parts, 9.0))
@@ -358,13 +357,13 @@ async def test_a_file_of_another_size_is_fetched_again_whatever_its_time_is(s3: 
 
 
 async def test_directory_buckets_are_not_compared_in_the_order_of_their_listings(s3: MemoryManager) -> None:
-    async def endpoint() -> Any:
-        return SimpleNamespace(is_aws=True)
+    async def identify() -> tuple[str, bool]:
+        return "https://s3.amazonaws.com", True
 
-    engine: Any = SimpleNamespace(control=SimpleNamespace(endpoint=endpoint), settings=s3.settings)
+    endpoint: Any = SimpleNamespace(identify=identify, verbs=s3)
     for bucket, ordered in (("bucket", True), ("bucket--use1-az4--x-s3", False)):
-        way = copying(engine, S3Place(bucket, "a/"), S3Place("other", "b/"))
-        assert await are_compared_in_order(engine, way) is ordered
+        way = copying(endpoint, S3Place(bucket, "a/"), S3Place("other", "b/"))
+        assert await are_compared_in_order(way) is ordered
 
 
 async def test_a_prefix_is_copied_inside_s3(s3: MemoryManager) -> None:

@@ -1,12 +1,12 @@
-"""What migrations need of an open manager; see `apm_s3._migration.sides.Endpoint`."""
+"""What syncs and migrations need of an open manager; see `apm_s3._migration.sides.Endpoint`."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Protocol
 
-from apm_s3._s3.bulk.verbs import Bulk
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.copies import copy_in_parts
 from apm_s3._s3.objects.sources import RandomSource, guarded
@@ -14,22 +14,64 @@ from apm_s3._s3.objects.streams import Download
 from apm_s3._s3.objects.uploads import MultipartUpload, open_upload
 from apm_s3._s3.runner import SlowDown
 from apm_s3._wire.parts import Part
-from apm_s3.models import FileInfo
+from apm_s3.batch import OnProgress, OperationResult, Operations
+from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, FileVersion, ListPage, Source
 from apm_s3.models._objects import Stream
-from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
+from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
+
+
+class Verbs(Protocol):
+    """The methods of `S3Manager` that syncs and migrations call."""
+
+    async def list_files(
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        max_keys: int = 1000,
+        start_after: str | None = None,
+        token: str | None = None,
+    ) -> ListPage: ...
+    def iter_files(self, bucket: str, prefix: str = "") -> AsyncGenerator[FileInfo, None]: ...
+    def iter_versions(self, bucket: str, prefix: str = "") -> AsyncGenerator[FileVersion, None]: ...
+    async def head_file(
+        self, bucket: str, key: str, options: ReadOptions | None = None, *, refresh: bool = False
+    ) -> FileInfo: ...
+    async def get_file_tags(self, bucket: str, key: str, options: ReadOptions | None = None) -> dict[str, str]: ...
+    def download_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> Download: ...
+    async def download_to(
+        self, bucket: str, key: str, path: str | os.PathLike[str], options: ReadOptions | None = None
+    ) -> FileInfo: ...
+    async def upload_file(
+        self, bucket: str, key: str, source: Source, options: UploadOptions | None = None
+    ) -> FileInfo: ...
+    async def copy_file(
+        self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions | None = None
+    ) -> FileInfo: ...
+    async def delete_file(self, bucket: str, key: str, options: DeleteOptions | None = None) -> DeleteOutcome: ...
+    async def delete_files(self, bucket: str, keys: Sequence[str]) -> DeleteReport: ...
+
+
+RunBatch = Callable[..., AsyncGenerator[OperationResult, None]]
 
 
 class S3Endpoint:
     """An open manager's `Endpoint`."""
 
-    def __init__(self, engine: Engine, verbs: Bulk) -> None:
-        self.verbs: Bulk = verbs
+    def __init__(self, engine: Engine, verbs: Verbs, run: RunBatch) -> None:
+        self.verbs: Verbs = verbs
+        self._run_batch = run
         self._engine = engine
         self._run = engine.runner.run
         self._transport = engine.transport
         self.part_size: int = engine.settings.transfer.part_size
         self.parallel_parts: int = engine.settings.transfer.parallel_parts
         self.slow_downs: list[SlowDown] = engine.runner.slow_downs
+
+    def run(
+        self, operations: Operations, on_progress: OnProgress | None, concurrency: int | None
+    ) -> AsyncGenerator[OperationResult, None]:
+        return self._run_batch(operations, on_progress, concurrency=concurrency)
 
     async def identify(self) -> tuple[str, bool]:
         found = await self._engine.control.endpoint()

@@ -21,7 +21,6 @@ from typing import Any, Self, TypedDict, TypeVar, Unpack
 from apm_s3._hints import Advice
 from apm_s3._s3.engine import Engine, check_target
 from apm_s3._s3.objects.deletions import delete_many
-from apm_s3._s3.objects.verbs import Objects
 from apm_s3._s3_responses import s3_error
 from apm_s3._tasks import Line, stop_all
 from apm_s3.batch import (
@@ -291,28 +290,10 @@ T = TypeVar("T")
 Result = FileInfo | DeleteOutcome | bytes
 
 
-def _download(objects: Objects, operation: DownloadOp) -> Awaitable[Result]:
-    if operation.to is None:
-        return objects.read_file(operation.bucket, operation.key, operation.options)
-    return objects.download_to(operation.bucket, operation.key, operation.to, operation.options)
+Perform = Callable[[Operation], Awaitable[Result]]
+"""Carries out one operation."""
 
-
-_PERFORM: dict[type, Callable[[Objects, Any], Awaitable[Result]]] = {
-    UploadOp: lambda objects, it: objects.upload_file(it.bucket, it.key, it.source, it.options, size=it.size),
-    DownloadOp: _download,
-    CopyOp: lambda objects, it: objects.copy_file(it.source_bucket, it.source_key, it.bucket, it.key, it.options),
-    MoveOp: lambda objects, it: objects.move_file(
-        it.source_bucket,
-        it.source_key,
-        it.bucket,
-        it.key,
-        it.options,
-        mfa=it.mfa,
-        bypass_governance=it.bypass_governance,
-    ),
-    DeleteOp: lambda objects, it: objects.delete_file(it.bucket, it.key, it.options),
-    HeadOp: lambda objects, it: objects.head_file(it.bucket, it.key, it.options),
-}
+_KINDS = (UploadOp, DownloadOp, CopyOp, MoveOp, DeleteOp, HeadOp)
 
 
 class Batch:
@@ -329,7 +310,7 @@ class Batch:
     def __init__(
         self,
         engine: Engine,
-        objects: Objects,
+        perform: Perform,
         operations: Operations,
         *,
         put: Callable[[OperationResult], None],
@@ -343,7 +324,7 @@ class Batch:
         self._most = engine.settings.max_concurrency if concurrency is None else concurrency
         _check(self._most, timeout, operation_timeout)
         self._engine = engine
-        self._objects = objects
+        self._carry_out = perform
         self._feed = Feed(operations, self._most)
         self._put = put
         self._can_receive = can_receive
@@ -449,12 +430,11 @@ class Batch:
                 self._result(position, operation, began, result)
 
     def _perform(self, operation: Operation) -> Awaitable[Result]:
-        perform = _PERFORM.get(type(operation))
-        if perform is None:
+        if type(operation) not in _KINDS:
             raise _no_operation(operation)
         if type(operation) is DownloadOp and operation.to is None and not self._bodies:
             raise _no_file(operation)
-        return perform(self._objects, operation)
+        return self._carry_out(operation)
 
     async def _perform_in_time(self, operation: Operation) -> Result:
         return await self._limited(lambda: self._perform(operation))
@@ -595,7 +575,7 @@ _CHAIN = 20
 """Maximum length of a chain of causes; real chains are shorter."""
 
 
-class Limits(TypedDict):
+class Limits(TypedDict, total=False):
     """Limits of a batch, as in `S3Manager.batch`."""
 
     concurrency: int | None
@@ -604,7 +584,7 @@ class Limits(TypedDict):
 
 
 async def run_batch(
-    engine: Engine, objects: Objects, operations: Operations, on_progress: OnProgress | None, **limits: Unpack[Limits]
+    engine: Engine, perform: Perform, operations: Operations, on_progress: OnProgress | None, **limits: Unpack[Limits]
 ) -> BatchResult:
     """Carry out `operations`, and give the results in their order."""
     began = time.monotonic()
@@ -618,7 +598,7 @@ async def run_batch(
         plain = result.success and (keep or type(result.operation) is not UploadOp)
         results[result.position] = result if plain else _slim(result, keep=keep)
 
-    batch = Batch(engine, objects, operations, put=put, on_progress=on_progress, **limits)
+    batch = Batch(engine, perform, operations, put=put, on_progress=on_progress, **limits)
     async with batch:
         while not batch.ended:
             await batch.results.wait()
@@ -632,11 +612,11 @@ async def run_batch(
 
 
 async def iter_batch(
-    engine: Engine, objects: Objects, operations: Operations, on_progress: OnProgress | None, **limits: Unpack[Limits]
+    engine: Engine, perform: Perform, operations: Operations, on_progress: OnProgress | None, **limits: Unpack[Limits]
 ) -> AsyncGenerator[OperationResult, None]:
     """Run `operations`, and yield each result as soon as it is available."""
     results: deque[OperationResult] = deque()
-    limit = limits["concurrency"] or engine.settings.max_concurrency
+    limit = limits.get("concurrency") or engine.settings.max_concurrency
 
     def put(result: OperationResult) -> None:
         results.append(result)
@@ -644,7 +624,7 @@ async def iter_batch(
 
     batch = Batch(
         engine,
-        objects,
+        perform,
         operations,
         put=put,
         can_receive=lambda: len(results) < limit,

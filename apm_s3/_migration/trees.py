@@ -19,12 +19,10 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from apm_s3._beneath import Below, no_file, scanned
 from apm_s3._hints import Advice
-from apm_s3._naming import as_folder, split_s3
-from apm_s3._s3.engine import Engine, check_bucket
-from apm_s3._s3.objects.listing import all_files
+from apm_s3._naming import as_folder, check_bucket, split_s3
+from apm_s3._s3.endpoint import Verbs
 from apm_s3._wire.parts import composite_etag, plan_parts
 from apm_s3.errors import IntegrityError, InvalidKey, InvalidOption, InvalidRequest, ObjectTooLarge
-from apm_s3.options import ListOptions
 
 Refusal = TypeVar("Refusal", bound=InvalidRequest)
 Where = str | os.PathLike[str]
@@ -130,11 +128,11 @@ class Prefix:
         as_files: omit keys that cannot be file names, and list them in `skipped`.
     """
 
-    def __init__(self, engine: Engine, bucket: str, prefix: str, *, as_files: bool) -> None:
+    def __init__(self, verbs: Verbs, bucket: str, prefix: str, *, as_files: bool) -> None:
         self.bucket = bucket
         self.prefix = prefix
         self.skipped: dict[str, str] = {}
-        self._engine = engine
+        self._verbs = verbs
         self._as_files = as_files
 
     def __str__(self) -> str:
@@ -142,7 +140,7 @@ class Prefix:
 
     async def entries(self) -> AsyncGenerator[Entry, None]:
         """Yield all objects, checking that they match the request, because they may be deleted."""
-        async with aclosing(all_files(self._engine, self.bucket, ListOptions(prefix=self.prefix))) as files:
+        async with aclosing(self._verbs.iter_files(self.bucket, self.prefix)) as files:
             async for info in files:
                 if not info.key.startswith(self.prefix):
                     raise IntegrityError(

@@ -11,13 +11,14 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from apm_s3._beneath import Below
-from apm_s3._naming import EXPRESS
-from apm_s3._s3.bulk.trees import (
+from apm_s3._migration.sides import Endpoint
+from apm_s3._migration.trees import (
     Entry,
     Folder,
+    Globs,
     Patterns,
     Prefix,
     S3Place,
@@ -33,20 +34,38 @@ from apm_s3._s3.bulk.trees import (
     remove_files,
     sorted_entries,
 )
-from apm_s3._s3.engine import Engine, check_bucket
-from apm_s3.batch import CopyOp, DeleteOp, DownloadOp, Operation, OperationResult, UploadOp
+from apm_s3._naming import EXPRESS, check_bucket
+from apm_s3.batch import CopyOp, DeleteOp, DownloadOp, OnProgress, Operation, OperationResult, Operations, UploadOp
 from apm_s3.errors import InvalidOption
 from apm_s3.sync import SyncAction, SyncPlan, SyncReport
 
 _REMOVED_AT_ONCE = 500
 
 
-Run = Callable[[Any], AsyncGenerator[OperationResult, None]]
+class DeletionKeywords(TypedDict, total=False):
+    """The keyword arguments of `delete_prefix`; see `S3Manager.sync`."""
+
+    include: Globs | None
+    exclude: Globs | None
+    on_progress: OnProgress | None
+
+
+class SyncKeywords(DeletionKeywords, total=False):
+    """The keyword arguments of `sync` and `copy_prefix`; see `S3Manager.sync`."""
+
+    concurrency: int | None
+
+
+Run = Callable[[Operations], AsyncGenerator[OperationResult, None]]
 """Runs operations, and yields a result for each."""
 
 
 class Direction(Protocol):
     """How to transfer entries from `source` to `target`."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Return how S3 is reached."""
 
     @property
     def source(self) -> Folder | Prefix:
@@ -72,10 +91,10 @@ class Direction(Protocol):
 class Upload:
     """A directory to a prefix."""
 
-    def __init__(self, source: Folder, target: Prefix, part_size: int) -> None:
+    def __init__(self, endpoint: Endpoint, source: Folder, target: Prefix) -> None:
+        self.endpoint = endpoint
         self.source = source
         self.target = target
-        self._part_size = part_size
 
     async def operation(self, entry: Entry) -> Operation:
         return UploadOp(self.target.bucket, self.target.prefix + entry.key, Below(self.source.root, entry.key))
@@ -83,7 +102,7 @@ class Upload:
     async def is_same(self, mine: Entry, theirs: Entry) -> bool:
         """Compare by the ETag, if it is a hash of the content."""
         return await asyncio.to_thread(
-            has_content, Below(self.source.root, mine.key), mine.size, theirs.etag, self._part_size
+            has_content, Below(self.source.root, mine.key), mine.size, theirs.etag, self.endpoint.part_size
         )
 
     def moved(self, entry: Entry, result: OperationResult) -> None: ...
@@ -95,10 +114,10 @@ class Upload:
 class Fetch:
     """A prefix to a directory. Files get the time of their objects, so that the next sync recognizes them."""
 
-    def __init__(self, source: Prefix, target: Folder, part_size: int) -> None:
+    def __init__(self, endpoint: Endpoint, source: Prefix, target: Folder) -> None:
+        self.endpoint = endpoint
         self.source = source
         self.target = target
-        self._part_size = part_size
 
     async def operation(self, entry: Entry) -> Operation:
         to = Below(self.target.root, entry.key)
@@ -109,7 +128,7 @@ class Fetch:
         if is_same_time(mine.modified, theirs.modified):
             return True
         return await asyncio.to_thread(
-            has_content, Below(self.target.root, theirs.key), theirs.size, mine.etag, self._part_size
+            has_content, Below(self.target.root, theirs.key), theirs.size, mine.etag, self.endpoint.part_size
         )
 
     def moved(self, entry: Entry, result: OperationResult) -> None:
@@ -127,7 +146,8 @@ class Fetch:
 class Copy:
     """A prefix to another one, within S3."""
 
-    def __init__(self, source: Prefix, target: Prefix) -> None:
+    def __init__(self, endpoint: Endpoint, source: Prefix, target: Prefix) -> None:
+        self.endpoint = endpoint
         self.source = source
         self.target = target
 
@@ -169,19 +189,26 @@ async def delete_objects(
 
 
 async def copy_tree(
-    engine: Engine, direction: Direction, patterns: Patterns, run: Run | None, *, delete_extra: bool
+    direction: Direction, *, dry_run: bool, delete_extra: bool = False, **options: Unpack[SyncKeywords]
 ) -> SyncPlan | SyncReport:
-    """Transfer differences, and delete extra entries if requested; without `run`, only return the plan."""
-    work = _Sync(direction, patterns, delete_extra=delete_extra, ordered=await _are_ordered(engine, direction))
-    return await (work.plan() if run is None else work.carry_out(run))
+    """Transfer differences, and delete extra entries if requested, or only return the plan."""
+    patterns = Patterns(options.get("include"), options.get("exclude"))
+    run = _runner(direction.endpoint, **options)
+    work = _Sync(direction, patterns, delete_extra=delete_extra, ordered=await _are_ordered(direction))
+    return await (work.plan() if dry_run else work.carry_out(run))
+
+
+def _runner(endpoint: Endpoint, **options: Unpack[SyncKeywords]) -> Run:
+    return lambda operations: endpoint.run(operations, options.get("on_progress"), options.get("concurrency"))
 
 
 async def delete_all(
-    engine: Engine, bucket: str, prefix: str, patterns: Patterns, run: Run | None
+    endpoint: Endpoint, bucket: str, prefix: str, *, dry_run: bool, **options: Unpack[DeletionKeywords]
 ) -> SyncPlan | SyncReport:
-    """Delete everything under a prefix while listing it; without `run`, only return the plan."""
-    tree = Prefix(engine, bucket, prefix, as_files=False)
-    if run is None:
+    """Delete everything under a prefix while listing it, or only return the plan."""
+    tree = Prefix(endpoint.verbs, bucket, prefix, as_files=False)
+    patterns = Patterns(options.get("include"), options.get("exclude"))
+    if dry_run:
         actions = [SyncAction("delete", one.key, one.size, "under the prefix") async for one in _kept(tree, patterns)]
         return SyncPlan(str(tree), str(tree), tuple(actions))
     began, deleted = time.monotonic(), 0
@@ -192,7 +219,7 @@ async def delete_all(
             async for entry in entries:
                 yield entry.key
 
-    async with aclosing(delete_objects(tree, keys(), run)) as outcomes:
+    async with aclosing(delete_objects(tree, keys(), _runner(endpoint, **options))) as outcomes:
         async for key, error in outcomes:
             deleted += error is None
             if error is not None:
@@ -335,7 +362,7 @@ async def _kept(tree: Folder | Prefix, patterns: Patterns) -> AsyncGenerator[Ent
                 yield entry
 
 
-async def _are_ordered(engine: Engine, direction: Direction) -> bool:
+async def _are_ordered(direction: Direction) -> bool:
     """Return whether both sides list in key order. S3 guarantees it; for other servers, a full listing must show it."""
     is_aws: bool | None = None
     for tree in (direction.target, direction.source):
@@ -344,30 +371,31 @@ async def _are_ordered(engine: Engine, direction: Direction) -> bool:
         if tree.bucket.endswith(EXPRESS):
             return False
         if is_aws is None:
-            is_aws = (await engine.control.endpoint()).is_aws
+            _, is_aws = await direction.endpoint.identify()
         if not is_aws and not await is_ordered(tree.entries()):
             return False
     return True
 
 
-def choose_direction(engine: Engine, source: Where, target: Where) -> Direction:
+def choose_direction(endpoint: Endpoint, source: Where, target: Where) -> Direction:
     """Return the direction from one place to the other.
 
     Raises:
         InvalidOption: neither is in S3, they overlap, or a path is empty.
     """
     theirs, ours = parse_place(source), parse_place(target)
-    part_size = engine.settings.transfer.part_size
     if isinstance(theirs, S3Place):
         if isinstance(ours, S3Place):
-            return copying(engine, theirs, ours)
-        return Fetch(Prefix(engine, *theirs, as_files=True), Folder(ours.root, missing_ok=True), part_size)
+            return copying(endpoint, theirs, ours)
+        prefix = Prefix(endpoint.verbs, *theirs, as_files=True)
+        return Fetch(endpoint, prefix, Folder(ours.root, missing_ok=True))
     if isinstance(ours, S3Place):
-        return Upload(Folder(theirs.root, missing_ok=False), Prefix(engine, *ours, as_files=False), part_size)
+        prefix = Prefix(endpoint.verbs, *ours, as_files=False)
+        return Upload(endpoint, Folder(theirs.root, missing_ok=False), prefix)
     raise not_in_s3(source, target, "sync")
 
 
-def copying(engine: Engine, source: S3Place, target: S3Place) -> Copy:
+def copying(endpoint: Endpoint, source: S3Place, target: S3Place) -> Copy:
     """Return the direction from one prefix to another.
 
     Raises:
@@ -376,4 +404,5 @@ def copying(engine: Engine, source: S3Place, target: S3Place) -> Copy:
     check_bucket(source.bucket)
     check_bucket(target.bucket)
     check_apart(source, target, "sync")
-    return Copy(Prefix(engine, *source, as_files=False), Prefix(engine, *target, as_files=False))
+    verbs = endpoint.verbs
+    return Copy(endpoint, Prefix(verbs, *source, as_files=False), Prefix(verbs, *target, as_files=False))

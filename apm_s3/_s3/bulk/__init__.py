@@ -1,1 +1,0 @@
-"""Operations on many objects: batches, and syncs based on them."""
