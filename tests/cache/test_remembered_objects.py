@@ -368,7 +368,7 @@ async def test_during_an_outage_buckets_are_returned_with_their_age() -> None:
 
     assert await found() == await found() == [False, False]
     assert (await buckets.listed("a-", None, details=False, refresh=False))[0].name == "a-bucket"
-    assert (await buckets.details(bucket_ref("bucket", "eu-west-1"), refresh=False)).region == "eu-west-1"
+    assert (await buckets.details(bucket_ref("bucket", region="eu-west-1"), refresh=False)).region == "eu-west-1"
     assert reads.calls == 4
     assert await found(refresh=True) == [False, False]
     assert reads.calls == 6
