@@ -10,8 +10,8 @@ import pytest
 from apm_s3 import S3ConnectionPool, S3Manager, S3Settings
 from apm_s3._backoff import Backoff, spread
 from apm_s3._manager import make_cache
-from apm_s3._migration.sync import copying
 from apm_s3._migration.sync import _are_ordered as are_compared_in_order
+from apm_s3._migration.sync import copying
 from apm_s3._migration.trees import Entry, Folder, Patterns, S3Place, compared, remove_files
 from apm_s3._s3 import batch as _batch
 from apm_s3._s3 import retry as _retry
