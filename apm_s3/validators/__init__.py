@@ -5,7 +5,7 @@ the tool's package then checks the nodes and reports to a `Context`.
 
 Tools that decode their configuration into Go structs are checked with a table of fields and small hooks: see
 `_decoding`, and `_tools.prometheus` for an example. `_tools.prometheus_common` has the types that several tools share
-(HTTP clients, TLS, durations), `_grammars` the small languages.
+(HTTP clients, TLS, durations), `_query.values` and `_query.gotemplate` the small languages.
 
 A tool's package provides `KINDS` (the first one is the default), `infer_kind(source)` and `check(kind, source,
 context)`. A `check` gets its nodes with `source.document("yaml")` and reports with `context.error(node, path, rule,

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from apm_s3.validators._decoding import Mismatch
-from apm_s3.validators._grammars.gotemplate import template_problem
-from apm_s3.validators._grammars.values import (
+from apm_s3.validators._query.gotemplate import template_problem
+from apm_s3.validators._query.values import (
     BadUrl,
     is_label_name,
     is_label_template,

@@ -12,8 +12,7 @@ from typing import Any
 from apm_s3.configs._content.serialise import Plain, ini_line, ini_value, serialise
 from apm_s3.configs._content.structure import Difference, Steps, differences, same
 from apm_s3.reports import Severity
-from apm_s3.validators._reading.documents import Format, format_of, read_document
-from apm_s3.validators._reading.ini_reader import DEFAULT_SECTION
+from apm_s3.validators._reading.documents import DEFAULT_SECTION, Format, format_of, read_document
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Trace, Unreadable, is_null, resolve, resolve_plain
 from apm_s3.validators._reading.nodes import Steps as Indexed
 from apm_s3.validators._secrets.texts import decode

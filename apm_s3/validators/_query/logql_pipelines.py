@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from apm_s3.validators._checking import Version, did_you_mean
-from apm_s3.validators._grammars.gotemplate import template_problem
+from apm_s3.validators._query.gotemplate import template_problem
 from apm_s3.validators._query.kit import (
     BAD,
     DURATION,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import Context, Source, take_issues
+from apm_s3.validators._tools.alertmanager.config import CONFIG, config_schema
 from apm_s3.validators._tools.alertmanager.receivers import check_bundle, check_templates
-from apm_s3.validators._tools.alertmanager.schema import CONFIG, config_schema
-from apm_s3.validators._tools.web import KEYS as WEB_KEYS
-from apm_s3.validators._tools.web import check_web_config
+from apm_s3.validators._tools.prometheus_common import KEYS as WEB_KEYS
+from apm_s3.validators._tools.prometheus_common import check_web_config
 
 __all__ = ["KINDS", "READ_TOGETHER", "check", "check_bundle", "infer_kind"]
 

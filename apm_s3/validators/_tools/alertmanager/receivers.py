@@ -18,8 +18,8 @@ from apm_s3._tools import MAIN_FILES
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import Context, Member, Source, Version, matching, notice_absent_files, patterns_in
 from apm_s3.validators._decoding import Hook, Mismatch
-from apm_s3.validators._grammars.gotemplate import TemplateNames, template_names, template_problem
-from apm_s3.validators._grammars.values import BadUrl, Url, parse_url
+from apm_s3.validators._query.gotemplate import TemplateNames, template_names, template_problem
+from apm_s3.validators._query.values import BadUrl, Url, parse_url
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, Unreadable, is_null, position
 from apm_s3.validators._structs import Struct, known_in
 

@@ -18,8 +18,8 @@ from zoneinfo import available_timezones
 from apm_s3.reports import Severity
 from apm_s3.validators._checking import Context, did_you_mean
 from apm_s3.validators._decoding import INVALID, Mismatch, decode_string
-from apm_s3.validators._grammars.values import is_label_name, regex_error, regex_message
 from apm_s3.validators._query.kit import BadLiteral, source_offset, unquote
+from apm_s3.validators._query.values import is_label_name, regex_error, regex_message
 from apm_s3.validators._reading.nodes import Node, Path
 from apm_s3.validators._structs import Struct
 

@@ -6,9 +6,9 @@ import re
 from importlib import import_module
 
 from apm_s3.validators._checking import Context, Member, Source, take_issues
-from apm_s3.validators._tools.prometheus.schema import CONFIG, config_schema
-from apm_s3.validators._tools.web import KEYS as WEB_KEYS
-from apm_s3.validators._tools.web import check_web_config
+from apm_s3.validators._tools.prometheus.config import CONFIG, config_schema
+from apm_s3.validators._tools.prometheus_common import KEYS as WEB_KEYS
+from apm_s3.validators._tools.prometheus_common import check_web_config
 
 __all__ = ["KINDS", "READ_TOGETHER", "check", "check_bundle", "infer_kind"]
 

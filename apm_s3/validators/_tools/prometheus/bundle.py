@@ -38,9 +38,15 @@ from apm_s3.validators._reading.nodes import (
     scalar,
 )
 from apm_s3.validators._structs import Struct
-from apm_s3.validators._tools.prometheus.config import check_alertmanager_groups, check_group, check_groups_of_job
+from apm_s3.validators._tools.prometheus.config import (
+    CONFIG,
+    TARGETS,
+    check_alertmanager_groups,
+    check_group,
+    check_groups_of_job,
+    config_schema,
+)
 from apm_s3.validators._tools.prometheus.rules import check_rule_file
-from apm_s3.validators._tools.prometheus.schema import CONFIG, TARGETS, config_schema
 
 _FIELDS = ("targets", "labels")
 

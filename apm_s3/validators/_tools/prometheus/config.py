@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 
 from apm_s3.validators._checking import Context
-from apm_s3.validators._decoding import Mismatch
-from apm_s3.validators._grammars.values import MINUTE, SECOND, Url, is_label_name, is_utf8, parse_duration
+from apm_s3.validators._decoding import Hook, Mismatch, Schema, load_table
+from apm_s3.validators._query.values import (
+    MINUTE,
+    SECOND,
+    Url,
+    is_label_name,
+    is_utf8,
+    parse_duration,
+    parse_regex,
+    parse_size,
+)
 from apm_s3.validators._structs import Struct, check_no_nulls
-from apm_s3.validators._tools.prometheus.discovery import apply_rules, check_relabel, rule_program
-from apm_s3.validators._tools.prometheus.gates import (
+from apm_s3.validators._tools import prometheus_common
+from apm_s3.validators._tools.prometheus import discovery
+from apm_s3.validators._tools.prometheus.discovery import apply_rules, check_relabel, discovery_hooks, rule_program
+from apm_s3.validators._tools.prometheus_common import (
     ADDRESSES_WITHOUT_PORT,
     IDENTITY_OF_THE_SYSTEM,
     QUEUE_BOUNDS,
+    RESERVED_HEADERS,
     UTF8_NAMES,
     WITHOUT_ALERTMANAGER_V1,
+    check_http_client,
 )
-from apm_s3.validators._tools.prometheus_common import RESERVED_HEADERS
 
 _NO_PORT = re.compile(r"[^:\[\]]*|\[[^\]]*\]")
 _MAX_STEPS = 50_000
@@ -487,3 +500,51 @@ def _check_all_relabelling(config: Struct, settings: Struct | None, jobs: list[S
         for _, rule in owner.structs(field)
         if not check_relabel(rule, context, legacy=legacy)
     }
+
+
+CONFIG = "prometheus/config.Config"
+RULES = "model/rulefmt.RuleGroups"
+TARGETS = "targetgroup.Group"
+
+
+_HOOKS: dict[str, tuple[Hook, ...]] = {
+    "prometheus/config.GlobalConfig": (check_global,),
+    "prometheus/config.ScrapeConfig": (check_scrape_config, check_http_client),
+    "prometheus/config.AlertmanagerConfig": (check_alertmanager, check_http_client),
+    "prometheus/config.RemoteWriteConfig": (check_remote_write, check_http_client),
+    "prometheus/config.RemoteReadConfig": (check_remote_read, check_http_client),
+    "prometheus/config.QueueConfig": (check_queue,),
+    "prometheus/config.OTLPConfig": (check_otlp,),
+    "prometheus/config.TracingConfig": (check_headers,),
+    "prometheus/config.Config": (check_config,),
+    "prometheus/sigv4.SigV4Config": (check_sigv4,),
+    "remote/azuread.AzureADConfig": (check_azuread,),
+    "targetgroup.Group": (check_group,),
+}
+
+
+@cache
+def config_schema() -> Schema:
+    """Return the types of prometheus.yml, read with yaml.v2."""
+    table = load_table("prometheus")
+    return Schema(
+        table,
+        scalars={
+            **prometheus_common.SCALARS,
+            "alecthomas/units.Base2Bytes": parse_size,
+            "common/model.LabelName": discovery.parse_label_name,
+            "model/relabel.Regexp": parse_regex,
+            "prometheus/config.AlertmanagerAPIVersion": parse_alertmanager_version,
+        },
+        hooks={**prometheus_common.HOOKS, **discovery_hooks(table["types"]), **_HOOKS},
+    )
+
+
+@cache
+def rules_schema() -> Schema:
+    """Return the types of rule files, read with yaml.v3."""
+    # The main file has no PromQL, so it is checked without loading the parser.
+    from apm_s3.validators._tools.prometheus.rules import check_groups  # noqa: PLC0415
+
+    hooks = {RULES: (check_groups,)}
+    return Schema(load_table("prometheus"), scalars=prometheus_common.SCALARS, hooks=hooks, yaml=3)

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from apm_s3.validators._checking import Context
 from apm_s3.validators._decoding import Hook, Mismatch
-from apm_s3.validators._grammars.values import (
+from apm_s3.validators._query.re2_match import Match, Program
+from apm_s3.validators._query.values import (
     BadUrl,
     Url,
     anchored_program,
@@ -16,10 +17,12 @@ from apm_s3.validators._grammars.values import (
     is_label_template,
     parse_url,
 )
-from apm_s3.validators._query.re2_match import Match, Program
 from apm_s3.validators._structs import Struct
-from apm_s3.validators._tools.prometheus.gates import REGION_FROM_THE_INSTANCE, SELECTORS_OF_OTHER_ROLES
-from apm_s3.validators._tools.prometheus_common import check_http_client
+from apm_s3.validators._tools.prometheus_common import (
+    REGION_FROM_THE_INSTANCE,
+    SELECTORS_OF_OTHER_ROLES,
+    check_http_client,
+)
 
 _NEED_TARGET = ("replace", "keepequal", "dropequal", "hashmod", "lowercase", "uppercase")
 _NO_REPLACEMENT = ("lowercase", "uppercase", "keepequal", "dropequal")

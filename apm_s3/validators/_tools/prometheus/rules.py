@@ -14,14 +14,14 @@ from functools import cache
 from apm_s3.reports import Rule
 from apm_s3.validators._checking import Context, Source, Version, take_issues
 from apm_s3.validators._decoding import Schema, check_rule_query, load_table, report_query
-from apm_s3.validators._grammars.gotemplate import template_problem
-from apm_s3.validators._grammars.values import is_label_name, is_metric_name, is_utf8
+from apm_s3.validators._query.gotemplate import template_problem
 from apm_s3.validators._query.kit import QueryProblem, Selector
 from apm_s3.validators._query.promql import NO_METRIC, parse
+from apm_s3.validators._query.values import is_label_name, is_metric_name, is_utf8
 from apm_s3.validators._structs import Struct, known_in
 from apm_s3.validators._tools import prometheus_common
-from apm_s3.validators._tools.prometheus.gates import TEMPLATE_FUNCTIONS_SINCE, UTF8_NAMES
-from apm_s3.validators._tools.prometheus.schema import RULES, rules_schema
+from apm_s3.validators._tools.prometheus.config import RULES, rules_schema
+from apm_s3.validators._tools.prometheus_common import TEMPLATE_FUNCTIONS_SINCE, UTF8_NAMES
 
 
 def check_rule_file(source: Source, context: Context) -> None:

@@ -1,8 +1,12 @@
-"""Jaeger v2's configuration, which is an OpenTelemetry Collector's: components, storage, pipelines.
+"""Jaeger: the configuration of version 2, sampling strategies, and the configuration of the user interface.
 
-Sources: https://www.jaegertracing.io/docs/latest/configuration/, https://opentelemetry.io/docs/collector/configuration/,
-and the collector components that they name. `_data/jaeger.json` includes the types of all 2.x releases, so that no
+The first is an OpenTelemetry Collector's: components, storage, pipelines. Sources:
+https://www.jaegertracing.io/docs/latest/configuration/, https://opentelemetry.io/docs/collector/configuration/, and
+the collector components that they name. `_data/jaeger.json` includes the types of all 2.x releases, so that no
 release's configuration is refused; `_REMOVED` lists types that current releases do not have.
+
+Jaeger decodes sampling strategies with Go's encoding/json, where only a wrong JSON type is an error. Problems that
+Jaeger only logs at startup are warnings: https://www.jaegertracing.io/docs/latest/sampling/.
 """
 
 from __future__ import annotations
@@ -13,9 +17,10 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from apm_s3.validators._checking import Context
+from apm_s3.reports import Issue, Severity
+from apm_s3.validators._checking import Context, Member, Source, check_top_level, take_issues
 from apm_s3.validators._decoding import Codec, Hook, Schema, load_table, wrong_type
-from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Path, is_null, mapping, resolve_plain
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, is_null, mapping, resolve_plain
 from apm_s3.validators._structs import Struct
 
 CONFIG = "collector.Config"
@@ -332,3 +337,141 @@ def _reaches(start: str, goal: str, edges: dict[str, set[str]]) -> bool:
             seen.add(at)
             waiting += edges.get(at, ())
     return False
+
+
+_TYPES = ("probabilistic", "ratelimiting")
+_UI_FUNCTION = re.compile(r"^\s*function\s+UIConfig\(\s*\)", re.MULTILINE)
+
+
+def check_sampling(root: Node, context: Context) -> None:
+    """Report the problems of a strategies file."""
+    if root.kind != MAPPING:
+        if not (root.kind == SCALAR and root.plain and root.text == "null"):
+            context.error(root, None, "wrong-type", "expected an object with default_strategy and service_strategies")
+        return
+    for name in root.entries:
+        if name.lower() not in ("default_strategy", "service_strategies"):
+            context.warn(root.entries[name][0], (None, name), "unknown-field", f"{name[:80]!r} is ignored")
+    _check_strategy(root.entries.get("default_strategy"), (None, "default_strategy"), context)
+    services = root.entries.get("service_strategies")
+    seen: set[str] = set()
+    for entry, path in _objects(services, (None, "service_strategies"), context):
+        _check_strategy((entry, entry), path, context)
+        service = entry.entries.get("service")
+        if service is None or service[1].kind != SCALAR:
+            continue
+        name = service[1].text
+        if name in seen:
+            context.warn(service[1], (path, "service"), "duplicate-name", f"service {name[:80]!r} is listed twice")
+        seen.add(name)
+
+
+def check_ui(source: Source, context: Context) -> None:
+    """Report the problems of a user interface configuration, JSON or JavaScript."""
+    if source.name is not None and source.name.endswith(".js"):
+        if not _UI_FUNCTION.search(source.readable_text()):
+            message = "a JavaScript configuration must define 'function UIConfig() {...}'"
+            context.add(Issue(Severity.ERROR, "", 1, 1, "ui-function", message))
+        return
+    root = take_issues(source.document("json"), context)
+    if root is not None:
+        check_top_level(root, (), context)
+
+
+def _check_strategy(entry: tuple[Node, Node] | None, path: Path, context: Context) -> None:
+    if entry is None or _is_json_null(entry[1]):
+        return
+    node = entry[1]
+    if node.kind != MAPPING:
+        context.error(node, path, "wrong-type", "expected an object")
+        return
+    for field in ("service", "operation", "type"):
+        _check_text(node, path, field, context)
+    kind = node.entries.get("type")
+    if kind is not None and kind[1].kind == SCALAR and kind[1].text not in _TYPES:
+        context.warn(kind[1], (path, "type"), "strategy-type", f"unknown strategy; Jaeger knows {' and '.join(_TYPES)}")
+    _check_parameter(node, path, kind[1].text if kind is not None and kind[1].kind == SCALAR else "", context)
+    operations = node.entries.get("operation_strategies")
+    for operation, at in _objects(operations, (path, "operation_strategies"), context):
+        _check_strategy((operation, operation), at, context)
+
+
+def _check_parameter(node: Node, path: Path, kind: str, context: Context) -> None:
+    entry = node.entries.get("param")
+    if entry is None or _is_json_null(entry[1]):
+        return
+    value = entry[1]
+    number = resolve_plain(value.text) if value.kind == SCALAR and value.plain else None
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        context.error(value, (path, "param"), "wrong-type", "expected a number")
+    elif kind == "probabilistic" and not 0 <= number <= 1:
+        context.warn(value, (path, "param"), "out-of-range", "a probability must be between 0 and 1")
+    elif kind == "ratelimiting" and number < 0:
+        context.warn(value, (path, "param"), "out-of-range", "a rate must be at least 0")
+
+
+def _check_text(node: Node, path: Path, field: str, context: Context) -> None:
+    entry = node.entries.get(field)
+    if entry is not None and not _is_json_null(entry[1]) and (entry[1].kind != SCALAR or entry[1].plain):
+        context.error(entry[1], (path, field), "wrong-type", "expected a string")
+
+
+def _objects(entry: tuple[Node, Node] | None, path: Path, context: Context) -> list[tuple[Node, Path]]:
+    if entry is None or _is_json_null(entry[1]):
+        return []
+    if entry[1].kind != SEQUENCE:
+        context.error(entry[1], path, "wrong-type", "expected an array of objects")
+        return []
+    found: list[tuple[Node, Path]] = []
+    for index, item in enumerate(entry[1].items):
+        if item.kind == MAPPING:
+            found.append((item, (path, index)))
+        elif not _is_json_null(item):
+            context.error(item, (path, index), "wrong-type", "expected an object")
+    return found
+
+
+def _is_json_null(node: Node) -> bool:
+    return node.kind == SCALAR and node.plain and node.text == "null"
+
+
+KINDS = ("config", "sampling", "ui")
+READ_TOGETHER = ()
+_TOP_LEVEL = {
+    "config": frozenset(("receivers", "processors", "exporters", "extensions", "connectors", "service")),
+    "sampling": frozenset(("default_strategy", "service_strategies")),
+    "ui": frozenset[str](),
+}
+
+
+def infer_kind(source: Source) -> str | None:
+    """Infer `sampling` for JSON with strategies, `config` if there are collector sections, `ui` for other JSON."""
+    keys = source.top_level_keys()
+    if keys & _TOP_LEVEL["sampling"]:
+        return "sampling"
+    name = source.name or ""
+    if name.endswith(".js") or (name.endswith(".json") and not keys & _TOP_LEVEL["config"]):
+        return "ui"
+    return "config" if not name or name.endswith((".yml", ".yaml", ".json")) else None
+
+
+def check(kind: str, source: Source, context: Context) -> None:
+    """Report the problems of one document."""
+    if kind == "ui":
+        check_ui(source, context)
+        return
+    root = take_issues(source.document("yaml" if kind == "config" else "json"), context)
+    if kind == "sampling":
+        if root is not None:
+            check_sampling(root, context)
+        return
+    if root is not None and is_variable(root):
+        context.skip("variable", "", "the whole configuration is a variable, which is only known when it is expanded")
+        return
+    root = check_top_level(root, (), context)
+    if root is not None:
+        config_schema().decode(CONFIG, root, context)
+
+
+def check_bundle(members: list[Member]) -> None:
+    """Do nothing: the files do not refer to each other."""

@@ -1,1 +1,0 @@
-"""The small languages in configurations: durations, sizes, URLs, labels, regexes, Go templates."""
