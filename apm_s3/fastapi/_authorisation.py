@@ -12,9 +12,10 @@ from starlette.requests import Request
 
 from apm_s3._hints import Advice
 from apm_s3._tools import TOOLS
-from apm_s3.configs import ConfigStore
+from apm_s3.configs import ConfigStore, Release
 from apm_s3.errors import ConfigNotFound, UsageError
 from apm_s3.fastapi._lifespan import get_configs
+from apm_s3.fastapi._models import ReleaseModel
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.validators._checking import did_you_mean
 
@@ -152,6 +153,10 @@ class HttpCall:
     async def sees_secrets(self, environment: str, tool: str | None) -> bool:
         """Return whether the principal may read the secrets of a configuration."""
         return await self.allows(Permission(Action.SECRETS, environment, tool))
+
+    async def shown(self, release: Release) -> ReleaseModel:
+        """Return the document of a release, with what depends on secrets if the principal may read them."""
+        return ReleaseModel.of(release, secrets=await self.sees_secrets(release.environment, release.tool))
 
     async def require_to_compare(self, environment: str, tool: str | None) -> None:
         """Refuse a request whose answer would tell a caller without access to secrets whether its content is stored.

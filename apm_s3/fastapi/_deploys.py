@@ -155,7 +155,7 @@ async def deploy(
         done = () if refused else await _made_before(call, environment, source, given, tool)
         if not done:
             raise (outdated if isinstance(exc, ConfigNotFound) else exc) from exc.__cause__
-        return await _deployed(call, environment, given.hash, done)
+        return await _deployed(call, given.hash, done)
     await _refuse_touched(call, fresh, given)
     result = await call.configs.deploy(
         fresh,
@@ -163,7 +163,7 @@ async def deploy(
         force=given.force,
         **call.change(given.message, given.write_id),
     )
-    return await _deployed(call, environment, given.hash, result.releases)
+    return await _deployed(call, given.hash, result.releases)
 
 
 async def _plan(call: HttpCall, target: str, source: str, given: PlanGiven, tools: list[Tool] | None) -> DeployPlan:
@@ -241,9 +241,8 @@ async def _made_before(
     )
 
 
-async def _deployed(call: HttpCall, environment: str, digest: str, releases: tuple[Release, ...]) -> DeployedModel:
-    models = [ReleaseModel.of(each, secrets=await call.sees_secrets(environment, each.tool)) for each in releases]
-    return DeployedModel(plan=digest, releases=models)
+async def _deployed(call: HttpCall, digest: str, releases: tuple[Release, ...]) -> DeployedModel:
+    return DeployedModel(plan=digest, releases=[await call.shown(each) for each in releases])
 
 
 _PLAN = PlanModel(

@@ -92,7 +92,7 @@ async def fetch_bundle(
     bundle = await call.configs.download_bundle(tool, environment, revision=revision)
     headers = {**PRIVATE, **revision_header(bundle.release)}
     headers = tagged(if_none_match, bundle_etag(bundle.release, ".feed.tar"), headers)
-    return archive_response(bundle, _read_by_tool(bundle), "tar", headers)
+    return await archive_response(bundle, _read_by_tool(bundle), "tar", headers)
 
 
 async def http_sd(

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import json
 import tarfile
-import zipfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from functools import partial
-from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request
@@ -176,12 +172,10 @@ async def put_file(
         **call.change(message, write_id),
     )
     created = old is None and release.revision != expected
-    sees = await call.sees_secrets(environment, tool)
     made = ConfigFile(name, body, release.revision, tool, environment)
     # It is committed, so the response must not be a refusal, even if the caller may not read the content.
     etags = await _etags_for(call, made, release)
-    headers = {**revision_header(release), **({"ETag": etags[0]} if etags else {})}
-    return release_response(ReleaseModel.of(release, secrets=sees), created=created, headers=headers)
+    return _answer(await call.shown(release), created=created, etag=etags[0] if etags else None)
 
 
 async def upload(call: HttpCall, tool: Tool, environment: str, *content: bytes, **options: Any) -> Release:
@@ -219,8 +213,7 @@ async def delete_file(
         force=force,
         **call.change(message, write_id),
     )
-    model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
-    return release_response(model, headers=revision_header(release))
+    return _answer(await call.shown(release))
 
 
 async def validate_file(
@@ -235,16 +228,16 @@ async def validate_file(
     return ReportModel.showing(await call.configs.validate(tool, body, name=name or MAIN_FILES[tool]))
 
 
-def release_response(model: ReleaseModel, *, created: bool = False, headers: dict[str, str]) -> Response:
-    """Return the new release of a change."""
-    # Relative to the request's own path, so that it holds behind any prefix.
-    place = {"Location": f"?revision={model.revision}"} if created else {}
-    return Response(
-        model.model_dump_json(),
-        HTTPStatus.CREATED if created else HTTPStatus.OK,
-        {**PRIVATE, **headers, **place},
-        "application/json",
-    )
+def _answer(release: ReleaseModel, *, created: bool = False, etag: str | None = None) -> Response:
+    """Return the response to a change, with its new release."""
+    response = Response(release.model_dump_json(), 201 if created else 200, media_type="application/json")
+    response.headers.update(revision_header(release))
+    if created:
+        # Relative to the request's own path, so that it holds behind any prefix.
+        response.headers["Location"] = f"?revision={release.revision}"
+    if etag is not None:
+        response.headers["ETag"] = etag
+    return response
 
 
 async def _etags_for(call: HttpCall, file: ConfigFile, release: Release | None) -> tuple[str, ...]:
@@ -272,7 +265,7 @@ MAX_BUNDLE_JSON = 8 * 1024**2
 
 _BUNDLE = "/environments/{environment}/tools/{tool}/bundle"
 
-Format = Literal["tar", "zip", "json"]
+Format = Literal["tar", "json"]
 
 
 async def get_bundle(
@@ -280,7 +273,7 @@ async def get_bundle(
     environment: EnvironmentPath,
     tool: ToolPath,
     revision: RevisionQuery = None,
-    format: Annotated[Format, Query(description="The kind of archive; JSON has each file's text by name.")] = "tar",  # noqa: A002 - the parameter's name in the API
+    format: Annotated[Format, Query(description="An archive, or JSON, which has each file's text by name.")] = "tar",  # noqa: A002 - the parameter's name in the API
     if_none_match: KnownHeader = None,
 ) -> Response:
     """Return all files of one revision. Without the permission to read secrets they are masked."""
@@ -289,26 +282,27 @@ async def get_bundle(
     etag = bundle_etag(bundle.release, f".{format}" if sees else f".{format}.masked")
     headers = tagged(if_none_match, etag, {**_SAFE, **revision_header(bundle.release)})
     files = {name: file.raw for name, file in bundle.files.items()} if sees else await mask_files(call, bundle)
-    return archive_response(bundle, files, format, headers)
+    return await archive_response(bundle, files, format, headers)
 
 
-def archive_response(bundle: Bundle, files: dict[str, bytes], kind: Format, headers: dict[str, str]) -> Response:
+async def archive_response(bundle: Bundle, files: dict[str, bytes], kind: Format, headers: dict[str, str]) -> Response:
     """Return files of a bundle as an archive."""
     release = bundle.release
     if kind == "json":
         try:
             texts = {name: raw.decode() for name, raw in files.items()}
         except UnicodeDecodeError as exc:
-            raise ProblemError(409, "not-text", "A file of the bundle is not UTF-8 text; use tar or zip.") from exc
+            raise ProblemError(409, "not-text", "A file of the bundle is not UTF-8 text; use tar.") from exc
         return JSONResponse({"revision": release.revision, "files": texts}, headers=headers)
-    named = f"{release.environment}-{release.tool}-{release.revision}.{kind}"
-    headers = {**headers, "Content-Disposition": f'attachment; filename="{named}"'}
-    pieces: AsyncIterator[bytes]
-    if kind == "tar":
-        headers["Content-Length"] = str(tar_size(files, release.created_at))
-        pieces = tar_pieces(files, release.created_at)
-        return Stream(pieces, media_type="application/x-tar", headers=headers)
-    return Stream(zip_pieces(files, release.created_at), media_type="application/zip", headers=headers)
+    named = f"{release.environment}-{release.tool}-{release.revision}.tar"
+    pieces = await run_quick(partial(_tar, files, release.created_at))
+    told = {"Content-Disposition": f'attachment; filename="{named}"', "Content-Length": str(sum(map(len, pieces)))}
+    return Stream(_each(pieces), media_type="application/x-tar", headers={**headers, **told})
+
+
+async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
 
 
 async def put_bundle(
@@ -336,9 +330,8 @@ async def put_bundle(
         create=create,
         **call.change(given.message, given.write_id),
     )
-    model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
     created = current.release is None or current.release.removed
-    return release_response(model, created=created, headers={**revision_header(release), "ETag": model.etag})
+    return _answer(await call.shown(release), created=created, etag=bundle_etag(release))
 
 
 def _encoded(name: str, text: str) -> bytes:
@@ -376,13 +369,11 @@ async def remove_bundle(
         expect_revision=expected,
         **call.change(message, write_id),
     )
-    model = ReleaseModel.of(release, secrets=False)
-    return release_response(model, headers={**revision_header(release), "ETag": model.etag})
+    return _answer(ReleaseModel.of(release, secrets=False), etag=bundle_etag(release))
 
 
 _ARCHIVES: dict[str, Any] = {
     "application/x-tar": ARCHIVE,
-    "application/zip": ARCHIVE,
     "application/json": {
         "schema": {
             "type": "object",
@@ -399,69 +390,18 @@ _ARCHIVES: dict[str, Any] = {
 
 _BLOCK = 512
 _RECORD = 20 * _BLOCK
-_PIECE = 256 * 1024
 
 
-def tar_size(files: Mapping[str, bytes], moment: datetime) -> int:
-    """Return the size of the archive in bytes."""
-    content = sum(len(_head(name, raw, moment)) + len(raw) + -len(raw) % _BLOCK for name, raw in files.items())
-    return content + 2 * _BLOCK + -(content + 2 * _BLOCK) % _RECORD
-
-
-async def tar_pieces(files: Mapping[str, bytes], moment: datetime) -> AsyncIterator[bytes]:
-    """Yield a tar archive (POSIX.1-2001) of the files, all from `moment`."""
-    sent = 0
+def _tar(files: Mapping[str, bytes], moment: datetime) -> list[bytes]:
+    """Return the pieces of a tar archive (POSIX.1-2001) of files, all from `moment`; their contents are not copied."""
+    pieces = []
     for name, raw in files.items():
-        for piece in (_head(name, raw, moment), *_cut(raw), b"\0" * (-len(raw) % _BLOCK)):
-            if piece:
-                sent += len(piece)
-                yield piece
+        info = tarfile.TarInfo(name)
+        info.size, info.mtime, info.mode = len(raw), int(moment.timestamp()), 0o644
+        pieces += [info.tobuf(tarfile.PAX_FORMAT), raw, b"\0" * (-len(raw) % _BLOCK)]
     end = 2 * _BLOCK
-    yield b"\0" * (end + -(sent + end) % _RECORD)
-
-
-def _head(name: str, raw: bytes, moment: datetime) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size, info.mtime, info.mode = len(raw), int(moment.timestamp()), 0o644
-    return info.tobuf(tarfile.PAX_FORMAT)
-
-
-def _cut(raw: bytes) -> Iterator[bytes]:
-    view = memoryview(raw)
-    return (bytes(view[start : start + _PIECE]) for start in range(0, len(raw), _PIECE))
-
-
-async def zip_pieces(files: Mapping[str, bytes], moment: datetime) -> AsyncIterator[bytes]:
-    """Yield a zip archive of the files, all from `moment`."""
-    sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, raw in files.items():
-            info = zipfile.ZipInfo(name, moment.timetuple()[:6])
-            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            await asyncio.to_thread(archive.writestr, info, raw)
-            yield sink.take()
-    yield sink.take()
-
-
-class _Sink(io.RawIOBase):
-    """A file without positions, so that `zipfile` never goes back; what was written is taken away."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pieces: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: object) -> int:
-        piece = bytes(memoryview(data))  # type: ignore[arg-type]
-        self._pieces.append(piece)
-        return len(piece)
-
-    def take(self) -> bytes:
-        """Return what was written since the last call."""
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
+    pieces.append(b"\0" * (end + -(sum(map(len, pieces)) + end) % _RECORD))
+    return pieces
 
 
 ENDPOINTS = (

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -21,6 +19,7 @@ from apm_s3.validators import parse_document
 from apm_s3.validators._secrets.forms import MASK
 from apm_s3.validators._secrets.known import KnownSecrets, Searched
 from apm_s3.validators._secrets.texts import decode, mask_text
+from apm_s3.validators._validation.cache import ResultCache
 from apm_s3.validators._validation.offload import run_large
 
 Inputs = Sequence[tuple[str, str]]
@@ -30,32 +29,8 @@ _MAX_KEPT = 16 * 1024**2
 """Bytes of masked texts that a process remembers: finding secrets costs milliseconds."""
 
 
-class _Masked:
-    """Masked files by the hashes of what they depend on, the most recently used ones."""
-
-    def __init__(self) -> None:
-        self._texts: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
-        self._size = 0
-        self._lock = threading.Lock()  # applications may run in several threads
-
-    def get(self, key: tuple[str, ...]) -> bytes | None:
-        with self._lock:
-            text = self._texts.get(key)
-            if text is not None:
-                self._texts.move_to_end(key)
-            return text
-
-    def put(self, key: tuple[str, ...], text: bytes) -> None:
-        with self._lock:
-            if key in self._texts or len(text) > _MAX_KEPT:
-                return
-            self._texts[key] = text
-            self._size += len(text)
-            while self._size > _MAX_KEPT:
-                self._size -= len(self._texts.popitem(last=False)[1])
-
-
-_masked = _Masked()
+_masked: ResultCache[tuple[str, ...], bytes] = ResultCache(len, _MAX_KEPT)
+"""Masked files by the hashes of what they depend on."""
 
 
 async def mask_file(
@@ -77,10 +52,9 @@ async def mask_file(
     """
     if inputs is None:
         inputs = vars(file).get("inputs", ())
-    key = (file.name, file.sha256, *(sha256 for _, sha256 in inputs))
-    known = _masked.get(key)
-    if known is not None:
-        return known
+    key = {file.name: (file.name, file.sha256, *(sha256 for _, sha256 in inputs))}
+    if known := _masked.find(key):
+        return known[file.name]
     text = decode(file.raw)
     if text is None:
         raise ProblemError(
@@ -93,7 +67,7 @@ async def mask_file(
             other = await call.configs.download(file.tool, file.environment, name, revision=file.revision)
         raws[name] = other.raw
     masked = (await run_large(partial(_mask, file.name, file.raw, text, raws), len(file.raw))).encode()
-    _masked.put(key, masked)
+    _masked.keep(key, {file.name: masked})
     return masked
 
 

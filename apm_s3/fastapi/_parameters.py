@@ -14,7 +14,7 @@ from apm_s3._tools import Tool
 from apm_s3.configs import ConfigFile, ConfigStore, Release
 from apm_s3.configs._uploads import CurrentRevision
 from apm_s3.errors import StoreDamaged
-from apm_s3.fastapi._models import bundle_etag
+from apm_s3.fastapi._models import ReleaseModel, bundle_etag
 from apm_s3.fastapi._problems import ProblemError
 
 EnvironmentPath = Annotated[
@@ -52,33 +52,25 @@ WriteIdPath = Annotated[
     str,
     Path(max_length=100, description="The id of a write.", examples=["production.0123456789abcdef0123"]),
 ]
-# A list may come in several lines (RFC 9110, section 5.3), which FastAPI only reads as a list of texts.
-_LINES: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+
+
+def _etags(name: str, description: str, example: str) -> Any:
+    # A list may come in several lines (RFC 9110, section 5.3), which FastAPI only reads as a list of texts.
+    lines = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    return Header(alias=name, json_schema_extra=lines, description=description, examples=[example])
+
+
 IfMatchHeader = Annotated[
     list[str] | None,
-    Header(
-        alias="If-Match",
-        json_schema_extra=_LINES,
-        description="The ETag of what is changed. Required if it exists.",
-        examples=['"3-production.0123456789abcdef0123"'],
-    ),
+    _etags("If-Match", "The ETag of what is changed. Required if it exists.", '"3-production.0123456789abcdef0123"'),
 ]
-AbsentHeader = Annotated[
-    list[str] | None,
-    Header(
-        alias="If-None-Match",
-        json_schema_extra=_LINES,
-        description="`*`: only if it does not exist yet.",
-        examples=["*"],
-    ),
-]
+AbsentHeader = Annotated[list[str] | None, _etags("If-None-Match", "`*`: only if it does not exist yet.", "*")]
 KnownHeader = Annotated[
     list[str] | None,
-    Header(
-        alias="If-None-Match",
-        json_schema_extra=_LINES,
-        description="ETags that the client has: if one is current, the answer is 304.",
-        examples=['"3-m9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"'],
+    _etags(
+        "If-None-Match",
+        "ETags that the client has: if one is current, the answer is 304.",
+        '"3-m9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"',
     ),
 ]
 
@@ -266,6 +258,6 @@ def _failed(revision: int) -> ProblemError:
     )
 
 
-def revision_header(release: Release | ConfigFile) -> dict[str, str]:
+def revision_header(release: Release | ReleaseModel | ConfigFile) -> dict[str, str]:
     """Return the header with the revision of an answer."""
     return {"X-Config-Revision": str(release.revision)}

@@ -41,7 +41,7 @@ async def list_releases(call: HttpCall, environment: EnvironmentPath) -> list[Re
     except StoreDamaged:
         rows = await call.configs.status(environment)
         return [row for each in rows for row in await _history(call, environment, each.tool, 1)]
-    return [ReleaseModel.of(each, secrets=await call.sees_secrets(environment, each.tool)) for each in releases]
+    return [await call.shown(each) for each in releases]
 
 
 async def get_release(
@@ -55,7 +55,7 @@ async def get_release(
     release = (await call.configs.history(tool, environment, limit=1))[0]
     if release.removed:
         raise ConfigNotFound(f"{tool} in {environment} was removed", hint="see its history")
-    model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
+    model = await call.shown(release)
     response.headers.update(tagged(if_none_match, model.etag, {**PRIVATE, **revision_header(release)}))
     return model
 
@@ -68,9 +68,8 @@ async def get_history(
 
 
 async def _history(call: HttpCall, environment: str, tool: Tool, limit: int) -> list[ReleaseModel | LostReleaseModel]:
-    sees = await call.sees_secrets(environment, tool)
     releases, lost = await intact_history(call.configs, tool, environment, limit)
-    rows: list[ReleaseModel | LostReleaseModel] = [ReleaseModel.of(each, secrets=sees) for each in releases]
+    rows: list[ReleaseModel | LostReleaseModel] = [await call.shown(each) for each in releases]
     rows += [LostReleaseModel(tool=tool, environment=environment, revision=each) for each in lost]
     return sorted(rows, key=attrgetter("revision"), reverse=True)
 
@@ -109,7 +108,7 @@ async def roll_back(call: HttpCall, environment: EnvironmentPath, tool: ToolPath
         force=given.force,
         **call.change(given.message, given.write_id),
     )
-    return ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
+    return await call.shown(release)
 
 
 async def mark_good(call: HttpCall, environment: EnvironmentPath, tool: ToolPath, given: MarkBody) -> ReleaseModel:
@@ -120,7 +119,7 @@ async def mark_good(call: HttpCall, environment: EnvironmentPath, tool: ToolPath
         given.revision,
         **call.change(given.message, given.write_id),
     )
-    return ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
+    return await call.shown(release)
 
 
 _BACKUPS = "/environments/{environment}/backups"
@@ -204,7 +203,7 @@ async def restore_backup(
         expect_revisions=given.expect_revisions,
         **call.change(given.message, given.write_id),
     )
-    return [ReleaseModel.of(each, secrets=await call.sees_secrets(target, each.tool)) for each in releases]
+    return [await call.shown(each) for each in releases]
 
 
 async def _shown(call: HttpCall, backups: Collection[Backup]) -> list[BackupModel]:

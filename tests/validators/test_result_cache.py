@@ -11,7 +11,7 @@ from apm_s3.validators import validate_bundle, validate_bundle_async
 from apm_s3.validators._checking import FileResult
 from apm_s3.validators._validation import offload
 from apm_s3.validators._validation import validate_async as validate
-from apm_s3.validators._validation.cache import ResultCache, keys_of
+from apm_s3.validators._validation.cache import ResultCache, keys_of, weight_of
 
 PROMETHEUS = {
     "prometheus.yml": b"rule_files: [rules/*.yml]\nglobal: {scrape_timeout: 5s}\nscrape_config_files: [jobs/*.yml]\n",
@@ -41,7 +41,7 @@ def rule(name: str) -> FileResult:
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch) -> ResultCache:
-    cache = ResultCache()
+    cache = ResultCache(weight_of)
     monkeypatch.setattr(validate, "_cache", cache)
     return cache
 
@@ -98,7 +98,7 @@ async def test_external_checkers_are_always_run_again(cache: ResultCache) -> Non
 
 
 def test_the_cache_is_bounded_and_evicts_the_least_recently_used() -> None:
-    cache = ResultCache(max_weight=6)
+    cache = ResultCache(weight_of, max_weight=6)
     keys = {name: ("loki", None, name, hashlib.sha256(name.encode()).hexdigest()) for name in "abcd"}
     cache.keep(keys, {name: rule(name) for name in "abc"})
     cache.find({"a": keys["a"]})

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from threading import Lock
+from typing import Generic, TypeVar
 
 from apm_s3.validators._checking import FileResult
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 MAX_WEIGHT = 50_000
 """Maximum number of files, issues and mentions, at most about 20 MB. The least recently used are evicted first."""
@@ -19,16 +23,21 @@ Key = tuple[str, str | None, str, str, str]
 """Tool, target version, matcher mode, name and SHA-256 of the content."""
 
 
-class ResultCache:
-    """A bounded, thread-safe cache of results."""
+class ResultCache(Generic[K, V]):
+    """A bounded, thread-safe cache of results.
 
-    def __init__(self, max_weight: int = MAX_WEIGHT) -> None:
+    Args:
+        weigh: the weight of a result; together they have at most `max_weight`.
+    """
+
+    def __init__(self, weigh: Callable[[V], int], max_weight: int = MAX_WEIGHT) -> None:
+        self._weigh = weigh
         self._max_weight = max_weight
-        self._results: OrderedDict[Key, FileResult] = OrderedDict()
+        self._results: OrderedDict[K, V] = OrderedDict()
         self._weight = 0
         self._lock = Lock()
 
-    def find(self, keys: Mapping[str, Key]) -> dict[str, FileResult]:
+    def find(self, keys: Mapping[str, K]) -> dict[str, V]:
         """Return the cached results, by name."""
         found = {}
         with self._lock:
@@ -38,16 +47,16 @@ class ResultCache:
                     found[name] = self._results[key]
         return found
 
-    def keep(self, keys: Mapping[str, Key], results: Mapping[str, FileResult]) -> None:
+    def keep(self, keys: Mapping[str, K], results: Mapping[str, V]) -> None:
         """Cache results, by name."""
         with self._lock:
             for name, result in results.items():
                 known = self._results.pop(keys[name], None)
                 self._results[keys[name]] = result
-                self._weight += _weight(result) - (0 if known is None else _weight(known))
+                self._weight += self._weigh(result) - (0 if known is None else self._weigh(known))
             while self._weight > self._max_weight:
                 _, oldest = self._results.popitem(last=False)
-                self._weight -= _weight(oldest)
+                self._weight -= self._weigh(oldest)
 
 
 def keys_of(tool: str, files: Mapping[str, bytes], target_version: str | None, matchers: str) -> dict[str, Key]:
@@ -57,5 +66,6 @@ def keys_of(tool: str, files: Mapping[str, bytes], target_version: str | None, m
     }
 
 
-def _weight(result: FileResult) -> int:
+def weight_of(result: FileResult) -> int:
+    """Return the weight of a result for `ResultCache`."""
     return 1 + len(result.issues) + len(result.mentions)

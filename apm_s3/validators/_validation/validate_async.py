@@ -14,8 +14,8 @@ from pathlib import Path as FilePath
 
 from apm_s3._tools import Tool
 from apm_s3.reports import ValidationReport
-from apm_s3.validators._checking import ConfigSource, MatcherMode, read_capped
-from apm_s3.validators._validation.cache import ResultCache, keys_of
+from apm_s3.validators._checking import ConfigSource, FileResult, MatcherMode, read_capped
+from apm_s3.validators._validation.cache import Key, ResultCache, keys_of, weight_of
 from apm_s3.validators._validation.offload import BOUNDED, gate, run_beside, run_shared
 from apm_s3.validators._validation.validate import (
     MAX_KEPT,
@@ -35,7 +35,7 @@ _INLINE_BYTES = 16 * 1024
 
 _CONCEALER = "apm_s3.validators._secrets.known"
 
-_cache = ResultCache()
+_cache: ResultCache[Key, FileResult] = ResultCache(weight_of)
 
 
 async def validate_config_async(
