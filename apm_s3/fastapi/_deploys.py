@@ -19,10 +19,9 @@ from apm_s3.configs import DeployPlan, Release, ToolPlan
 from apm_s3.configs._content.overlays import is_internal
 from apm_s3.configs._deploy import blocked, was_touched
 from apm_s3.errors import ApmS3Error, ConfigNotFound
-from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall
 from apm_s3.fastapi._bodies import DeployBody, DeployGiven, PlanBody, PlanGiven
-from apm_s3.fastapi._models import DiffModel, ReleaseModel, ReportModel
+from apm_s3.fastapi._models import EXAMPLES, DiffModel, ReleaseModel, ReportModel
 from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery, intact_history
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import MAX_JSON, Endpoint
@@ -245,36 +244,14 @@ async def _deployed(call: HttpCall, digest: str, releases: tuple[Release, ...]) 
     return DeployedModel(plan=digest, releases=[await call.shown(each) for each in releases])
 
 
-_PLAN = PlanModel(
-    id=plan_id(_models.PLAN_HASH),
-    hash=_models.PLAN_HASH,
-    source="staging",
-    target="production",
-    changes=True,
-    blocked=[],
-    tools=[
-        ToolPlanModel(
-            tool="prometheus",
-            source_revision=7,
-            target_revision=3,
-            changes=True,
-            drifted=False,
-            blocked=[],
-            files=["prometheus.yml"],
-            report=ReportModel(ok=True, kind="bundle", issues=[], skipped=[]),
-            diff=_models.DIFF.model_copy(update={"new": "staging#7"}),
-        )
-    ],
-)
-
 ENDPOINTS = (
     Endpoint(
         "POST", f"{_DEPLOYS}/plan", plan_deploy, "Plan a deploy", Action.DEPLOY, by_tools=True,
-        errors=(404, 409, 413), body=PlanBody, limit=MAX_JSON, example=_PLAN,
+        errors=(404, 409, 413), body=PlanBody, limit=MAX_JSON, example=EXAMPLES["plan"],
     ),
     Endpoint(
         "POST", f"{_DEPLOYS}/{{plan}}", deploy, "Deploy", Action.DEPLOY, by_tools=True,
         errors=(404, 409, 413, 423), body=DeployBody, limit=MAX_JSON,
-        example=DeployedModel(plan=_PLAN.hash, releases=[_models.DEPLOYED]),
+        example=EXAMPLES["deploy"],
     ),
 )  # fmt: skip

@@ -15,10 +15,9 @@ from starlette.responses import Response
 from apm_s3.configs import ConfigStore, EnvironmentSettings, LogEntry, ToolStatus
 from apm_s3.configs._checks import check_level_here
 from apm_s3.errors import ApmS3Error
-from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall
 from apm_s3.fastapi._bodies import FreezeBody, NotedBody, SettingsBody, SettingsModel
-from apm_s3.fastapi._models import LogEntryModel, OutcomeModel, StatusModel, WriteIdModel
+from apm_s3.fastapi._models import EXAMPLES, LogEntryModel, OutcomeModel, StatusModel, WriteIdModel
 from apm_s3.fastapi._parameters import (
     PRIVATE,
     EnvironmentPath,
@@ -157,7 +156,6 @@ async def get_outcome(
     return OutcomeModel(write_id=write_id, outcome=(await call.configs.outcome(write_id)).value)
 
 
-_SETTINGS = SettingsModel.of(EnvironmentSettings(target_versions={"prometheus": "3.5"}, deploy_from=("staging",)))
 _EVENTS: dict[str, Any] = {
     "text/event-stream": {
         "schema": {"type": "string"},
@@ -260,20 +258,20 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", "/status", get_status_of_all, "Get the status of all environments", Action.READ,
-        example=[_models.STATUS],
+        example=[EXAMPLES["status"]],
     ),
     Endpoint(
         "GET", f"{_ENVIRONMENT}/status", get_status, "Get the status", Action.READ,
-        errors=(404,), example=[_models.STATUS],
+        errors=(404,), example=[EXAMPLES["status"]],
     ),
     Endpoint(
         "GET", f"{_ENVIRONMENT}/settings", get_settings, "Get the settings", Action.READ,
-        errors=(404,), example=_SETTINGS,
+        errors=(404,), example=EXAMPLES["settings"],
         options={"responses": {304: {"description": "The client has them."}}},
     ),
     Endpoint(
         "PUT", f"{_ENVIRONMENT}/settings", put_settings, "Set the settings", Action.MANAGE,
-        errors=(404, 409, 412, 413, 423, 428), body=SettingsBody, limit=MAX_JSON, example=_SETTINGS,
+        errors=(404, 409, 412, 413, 423, 428), body=SettingsBody, limit=MAX_JSON, example=EXAMPLES["settings"],
     ),
     Endpoint(
         "POST", f"{_ENVIRONMENT}/freeze", freeze, "Freeze", Action.MANAGE,
@@ -289,15 +287,15 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", f"{_ENVIRONMENT}/log", get_log, "Get the log", Action.READ, by_tools=True,
-        errors=(404,), example=[_models.LOG_ENTRY],
+        errors=(404,), example=[EXAMPLES["log_entry"]],
     ),
     Endpoint(
         "POST", f"{_ENVIRONMENT}/writes", new_write_id, "Get an id for a write", Action.READ,
-        example=_models.WRITE_ID,
+        example=EXAMPLES["write_id"],
     ),
     Endpoint(
         "POST", f"{_ENVIRONMENT}/tools/{{tool}}/writes/{{write_id}}/outcome", get_outcome, "Get the outcome of a write",
-        Action.WRITE, errors=(404, 409, 423), example=_models.OUTCOME,
+        Action.WRITE, errors=(404, 409, 423), example=EXAMPLES["outcome"],
     ),
     Endpoint(
         "GET", "/environments/{environment}/watch", watch, "Watch the log", Action.READ, by_tools=True,

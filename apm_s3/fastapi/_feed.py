@@ -14,11 +14,10 @@ from starlette.responses import Response
 from apm_s3.configs import Bundle
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
-from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall
 from apm_s3.fastapi._files import ARCHIVE, FILE_CONTENT, FileResponse, archive_response, file_headers, media_type_of
 from apm_s3.fastapi._masking import parsed
-from apm_s3.fastapi._models import bundle_etag
+from apm_s3.fastapi._models import EXAMPLES, bundle_etag
 from apm_s3.fastapi._parameters import (
     PRIVATE,
     EnvironmentPath,
@@ -158,12 +157,11 @@ _GROUPS: dict[str, Any] = {
         "example": [{"targets": ["10.0.0.1:9100"], "labels": {"job": "node"}}],
     }
 }
-_INDEX = IndexModel(revision=4, files=[IndexFileModel(name="targets/node.yml", size=73, sha256=_models.SHA256)])
 
 ENDPOINTS = (
     Endpoint(
         "GET", f"{_TOOL}/", get_index, "List the files", Action.FETCH,
-        errors=(404,), example=_INDEX,
+        errors=(404,), example=EXAMPLES["index"],
         options={"responses": {304: {"description": "It is known."}}},
     ),
     Endpoint(

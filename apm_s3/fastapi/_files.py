@@ -18,11 +18,10 @@ from apm_s3.configs._content.files import MAX_FILE
 from apm_s3.configs._content.overlays import is_internal
 from apm_s3.configs._models import masking_inputs
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
-from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall
 from apm_s3.fastapi._bodies import BundleBody, FilesBody
 from apm_s3.fastapi._masking import mask_file, mask_files, masked_etag, parsed, refuse_masked
-from apm_s3.fastapi._models import ReleaseModel, ReportModel, bundle_etag
+from apm_s3.fastapi._models import EXAMPLES, ReleaseModel, ReportModel, bundle_etag
 from apm_s3.fastapi._parameters import (
     PRIVATE,
     ConditionsDep,
@@ -412,7 +411,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "PUT", _FILE, put_file, "Put a file", Action.WRITE,
-        errors=(404, 409, 412, 413, 423, 428), limit=MAX_FILE, example=_models.RELEASE,
+        errors=(404, 409, 412, 413, 423, 428), limit=MAX_FILE, example=EXAMPLES["release"],
         options={
             "response_class": Response,
             "openapi_extra": {"requestBody": raw_body("The content, stored byte for byte.")},
@@ -421,12 +420,12 @@ ENDPOINTS = (
     ),
     Endpoint(
         "DELETE", _FILE, delete_file, "Remove a file", Action.WRITE,
-        errors=(404, 409, 412, 423, 428), example=_models.RELEASE,
+        errors=(404, 409, 412, 423, 428), example=EXAMPLES["release"],
         options={"response_class": Response, "responses": _CHANGED},
     ),
     Endpoint(
         "POST", "/environments/{environment}/tools/{tool}/validate", validate_file, "Validate a file", Action.READ,
-        errors=(413,), limit=MAX_FILE, example=_models.REPORT,
+        errors=(413,), limit=MAX_FILE, example=EXAMPLES["report"],
         options={"openapi_extra": {"requestBody": raw_body("The content.")}},
     ),
     Endpoint(
@@ -436,7 +435,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "PUT", _BUNDLE, put_bundle, "Put a bundle", Action.WRITE,
-        errors=(404, 409, 412, 413, 423, 428), body=BundleBody, limit=MAX_BUNDLE_JSON, example=_models.RELEASE,
+        errors=(404, 409, 412, 413, 423, 428), body=BundleBody, limit=MAX_BUNDLE_JSON, example=EXAMPLES["release"],
         options={
             "response_class": Response,
             "responses": {**_CHANGED, 201: {"description": "The configuration is new.", "model": ReleaseModel}},
@@ -444,11 +443,11 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST", f"{_BUNDLE}/validate", validate_bundle, "Validate a bundle", Action.READ,
-        errors=(413,), body=FilesBody, limit=MAX_BUNDLE_JSON, example=_models.REPORT,
+        errors=(413,), body=FilesBody, limit=MAX_BUNDLE_JSON, example=EXAMPLES["report"],
     ),
     Endpoint(
         "DELETE", "/environments/{environment}/tools/{tool}", remove_bundle, "Remove a configuration", Action.WRITE,
-        errors=(404, 409, 412, 423, 428), example=_models.REMOVED,
+        errors=(404, 409, 412, 423, 428), example=EXAMPLES["removed"],
         options={"response_class": Response, "responses": _CHANGED},
     ),
 )  # fmt: skip

@@ -12,10 +12,9 @@ from fastapi import Path, Query, Response
 from apm_s3._tools import Tool
 from apm_s3.configs import Backup
 from apm_s3.errors import ConfigNotFound, StoreDamaged
-from apm_s3.fastapi import _models
 from apm_s3.fastapi._authorisation import Action, HttpCall, Permission
 from apm_s3.fastapi._bodies import BackupBody, MarkBody, RestoreBody, RollbackBody
-from apm_s3.fastapi._models import BackupModel, DiffModel, LostReleaseModel, ReleaseModel
+from apm_s3.fastapi._models import EXAMPLES, BackupModel, DiffModel, LostReleaseModel, ReleaseModel
 from apm_s3.fastapi._parameters import (
     PRIVATE,
     CreateQuery,
@@ -225,47 +224,47 @@ def _key(environment: str, name: str) -> str:
 ENDPOINTS = (
     Endpoint(
         "GET", "/environments/{environment}/tools", list_releases, "List the current releases", Action.READ,
-        errors=(404,), example=[_models.RELEASE],
+        errors=(404,), example=[EXAMPLES["release"]],
     ),
     Endpoint(
         "GET", _TOOL, get_release, "Get the current release", Action.READ,
-        errors=(404,), example=_models.RELEASE,
+        errors=(404,), example=EXAMPLES["release"],
         options={"responses": {304: {"description": "The client has it."}}},
     ),
     Endpoint(
         "GET", f"{_TOOL}/history", get_history, "Get the history", Action.READ,
-        errors=(404,), example=[_models.RELEASE],
+        errors=(404,), example=[EXAMPLES["release"]],
     ),
-    Endpoint("GET", f"{_TOOL}/diff", get_diff, "Compare", Action.READ, errors=(404,), example=_models.DIFF),
+    Endpoint("GET", f"{_TOOL}/diff", get_diff, "Compare", Action.READ, errors=(404,), example=EXAMPLES["diff"]),
     Endpoint(
         "POST", f"{_TOOL}/rollback", roll_back, "Roll back", Action.WRITE,
-        errors=(404, 409, 413, 423), body=RollbackBody, limit=MAX_JSON, example=_models.ROLLED_BACK,
+        errors=(404, 409, 413, 423), body=RollbackBody, limit=MAX_JSON, example=EXAMPLES["rolled_back"],
     ),
     Endpoint(
         "POST", f"{_TOOL}/good", mark_good, "Mark a revision good", Action.WRITE,
-        errors=(404, 409, 413, 423), body=MarkBody, limit=MAX_JSON, example=_models.RELEASE,
+        errors=(404, 409, 413, 423), body=MarkBody, limit=MAX_JSON, example=EXAMPLES["release"],
     ),
-    Endpoint("GET", "/backups", list_all_backups, "List all backups", Action.READ, example=[_models.BACKUP]),
+    Endpoint("GET", "/backups", list_all_backups, "List all backups", Action.READ, example=[EXAMPLES["backup"]]),
     Endpoint(
         "GET", _BACKUPS, list_backups, "List the backups", Action.READ,
-        errors=(404,), example=[_models.BACKUP],
+        errors=(404,), example=[EXAMPLES["backup"]],
     ),
     Endpoint(
         "POST", _BACKUPS, back_up, "Back up", Action.WRITE, by_tools=True,
         errors=(404, 409, 413), body=BackupBody, limit=MAX_JSON, options={"status_code": 201},
-        example=_models.BACKUP,
+        example=EXAMPLES["backup"],
     ),
     Endpoint(
         "POST", f"{_BACKUP}/verify", verify_backup, "Verify a backup", Action.READ,
-        errors=(404, 409), example=_models.BACKUP,
+        errors=(404, 409), example=EXAMPLES["backup"],
     ),
     Endpoint(
         "POST", f"{_BACKUP}/drill", drill_backup, "Drill a backup", Action.WRITE, by_tools=True,
-        errors=(404, 409, 423), example=[_models.RESTORED],
+        errors=(404, 409, 423), example=[EXAMPLES["restored"]],
     ),
     Endpoint(
         "POST", f"{_BACKUP}/restore", restore_backup, "Restore a backup", Action.WRITE, by_tools=True,
         errors=(404, 409, 413, 423), body=RestoreBody, limit=MAX_JSON,
-        example=[_models.RESTORED],
+        example=[EXAMPLES["restored"]],
     ),
 )  # fmt: skip

@@ -16,7 +16,6 @@ from http import HTTPStatus
 from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends
-from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException  # FastAPI raises the base class of its own too
@@ -226,7 +225,7 @@ def _successes(endpoint: Endpoint, options: dict[str, Any]) -> dict[int | str, d
     responses: dict[int | str, dict[str, Any]] = options.pop("responses", {})
     if endpoint.example is None:
         return responses
-    content = {"application/json": {"example": jsonable_encoder(endpoint.example)}}
+    content = {"application/json": {"example": endpoint.example}}
     successes = {options.get("status_code", 200), *(status for status in responses if int(status) < 300)}
     return responses | {status: {**responses.get(status, {}), "content": content} for status in successes}
 
