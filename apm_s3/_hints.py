@@ -98,8 +98,8 @@ _UNSAFE = "open the store with require_conditional_writes=False"
 _TIME = "check the network and --endpoint-url, and try again"
 _EXISTING = "see what exists: apm-s3 config ls, apm-s3 config history TOOL"
 _OUTCOME = "find out before you try again: apm-s3 config outcome {write_id}"
-_PLAN = "make a plan: apm-s3 config plan --out FILE"
-_RESOLVE = "resolve the reasons, then make a new plan: apm-s3 config plan"
+_PLAN = "make a plan: apm-s3 config plan SOURCE TARGET --out FILE"
+_RESOLVE = "resolve the reasons, then make a new plan: apm-s3 config plan SOURCE TARGET --out FILE"
 _THAW = "thaw it (apm-s3 config thaw), or ask whoever froze it"
 _OTHER_BACKUP = "use another backup: apm-s3 config backups"
 
@@ -179,7 +179,7 @@ class Advice:
     )
     PLAN_OUTDATED = Kind(
         "make a new plan, and get it approved",
-        "make a new plan, and have it reviewed: apm-s3 config plan --out FILE",
+        "make a new plan, and have it reviewed: apm-s3 config plan SOURCE TARGET --out FILE",
         "make a new plan, and get it approved",
     )
     REVISION_CONFLICT = Kind(

@@ -216,6 +216,11 @@ def on_one_line(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return "1 object" or "2 objects"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def check_environment(name: str) -> str:
     """Return `name` if it is a valid environment name: 1 to 63 of a-z, 0-9 and '-', a letter or digit at both ends.
 

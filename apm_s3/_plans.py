@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -19,6 +20,7 @@ FORMAT = 1
 """The format of plans that this version writes, and the newest it reads."""
 
 _MAX_SHOWN = 5
+_HASH = re.compile("[0-9a-f]{64}")
 
 
 def plan_document(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,6 +142,8 @@ def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if _HASH.fullmatch(text):
+        return text[:12]
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

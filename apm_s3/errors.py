@@ -784,6 +784,7 @@ class PlanOutdated(ApmS3Error):
 
     Attributes:
         changes: the differences since the plan was made, one line each.
+        carried_out: by tool, the revisions that a deploy of this same plan made, if they are still the current ones.
     """
 
     code = ErrorCode.CONFLICT
@@ -792,6 +793,7 @@ class PlanOutdated(ApmS3Error):
     def __init__(self, problem: str, *, changes: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(problem, **where)
         self.changes = changes
+        self.carried_out: Mapping[str, int] = {}
 
 
 class CommitUnknown(ConfigError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from apm_s3._naming import on_one_line
+from apm_s3._naming import counted, on_one_line
 from apm_s3.errors import BatchError
 
 __all__ = ["SyncAction", "SyncPlan", "SyncReport"]
@@ -28,7 +28,7 @@ class SyncAction(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {on_one_line(self.key)} ({self.size} bytes; {self.reason})"
+        return f"{self.kind} {on_one_line(self.key)} ({counted(self.size, 'byte')}; {self.reason})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +112,4 @@ class SyncReport:
 
     def __str__(self) -> str:
         counts = f"{self.created} created, {self.updated} updated, {self.deleted} deleted, {self.unchanged} unchanged"
-        return f"{self.source} -> {self.target}: {counts}, {len(self.failures)} failed, {self.bytes} bytes"
+        return f"{self.source} -> {self.target}: {counts}, {len(self.failures)} failed, {counted(self.bytes, 'byte')}"

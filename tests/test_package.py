@@ -24,7 +24,7 @@ EXTRAS = (
     "pythonjsonlogger",
     "re2",
     "rich",
-    "click",
+    "typer",
 )
 
 WITHOUT_EXTRAS = f"""

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias, TypedDict, get_args
 
 from apm_s3._beneath import no_file
 from apm_s3._migration.trees import Patterns
-from apm_s3._naming import check_key, on_one_line
+from apm_s3._naming import check_key, counted, on_one_line
 from apm_s3.errors import ApmS3Error, BatchError, InvalidKey, InvalidOption, JournalRefused
 
 IfExists = Literal["skip-identical", "overwrite", "fail"]
@@ -93,9 +93,9 @@ class MigrationPlan:
         extra = "to be deleted" if self.delete_extra else "left alone"
         lines = [
             f"{self.source} -> {self.target} ({how})",
-            f"  {self.objects} objects, {self.bytes} bytes",
+            f"  {counted(self.objects, 'object')}, {counted(self.bytes, 'byte')}",
             f"  {self.new} new, {self.changed} changed, {self.identical} identical, {self.extra} extra ({extra})",
-            f"  {self.bytes_to_move} bytes to move",
+            f"  {counted(self.bytes_to_move, 'byte')} to move",
             f"  {self.estimate}",
             *(f"  {one}" for one in self.capabilities),
             *(f"  skip {on_one_line(key)} ({reason})" for key, reason in self.skipped.items()),
@@ -213,7 +213,7 @@ class MigrationReport:
 
     def __str__(self) -> str:
         counts = (
-            f"{self.moved} moved ({self.bytes} bytes), {self.identical} identical"
+            f"{self.moved} moved ({counted(self.bytes, 'byte')}), {self.identical} identical"
             f"{' in content' if self.compare == 'content' else ''}, {self.vanished} vanished, "
             f"{self.deleted} deleted, {self.verified} verified, "
             f"{f'{self.trusted} trusted, ' if self.trusted else ''}{self.failed} failed"

@@ -189,11 +189,6 @@ def make_changes(summary: str, changes: Iterable[tuple[str, str]]) -> Text:
     return text
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """Return "1 object" or "2 objects"."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
 def in_age(age: timedelta) -> str:
     """Return a duration as kubectl does: the two largest units."""
     seconds = int(age.total_seconds())

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from apm_s3._hints import Advice
-from apm_s3._naming import OVERLAY, check_environment
+from apm_s3._naming import OVERLAY, check_environment, counted
 from apm_s3._plans import PlanDocument, canonical_hash, plan_document
 from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
@@ -39,9 +39,10 @@ from apm_s3.configs._models import (
     check_level,
     check_rule_names,
 )
+from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.changes import WriteCall, check_base
-from apm_s3.configs._protocol.encoding import encode_settings
+from apm_s3.configs._protocol.encoding import encode_settings, read_entry
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Gone, Reader
 from apm_s3.configs._reads import compare
@@ -217,8 +218,8 @@ class DeployResult:
 def blocked(report: ValidationReport, *, drifted: bool) -> tuple[str, ...]:
     """Return why a deploy of a tool is refused, unless it is forced."""
     errors = len(report.errors)
-    counted = "1 error" if errors == 1 else f"{errors} errors, the first"
-    reasons = [f"{counted}: {report.errors[0].render(report.name)}"] if errors else []
+    first = "" if errors == 1 else ", the first"
+    reasons = [f"{counted(errors, 'error')}{first}: {report.errors[0].render(report.name)}"] if errors else []
     return (*reasons, *([DRIFT] if drifted else []))
 
 
@@ -561,10 +562,12 @@ async def deploy(
             document = plan
             try:
                 plan = await _plan_again(document, source, target, variables, call)
-            except (PlanOutdated, ConfigNotFound):
+            except (PlanOutdated, ConfigNotFound) as exc:
                 # The change since the plan may be an earlier commit of this same call.
                 done = await _made_before(document, environment, publisher, call)
                 if not done:
+                    if isinstance(exc, PlanOutdated):
+                        await _tell_if_carried_out(exc, document, environment, target.reader)
                     raise
                 return DeployResult(document, tuple(done))
         changed = [each for each in plan.tools if each.changes]
@@ -614,6 +617,24 @@ async def _made_before(
     changed = [tool for tool, told in named if isinstance(told, Mapping) and told.get("changes") is True]
     # The hash covers the whole plan.
     return await publisher.repeated(environment, changed, call=call, same=lambda old: old.origin.plan == document.hash)
+
+
+async def _tell_if_carried_out(error: PlanOutdated, document: PlanDocument, environment: str, reader: Reader) -> None:
+    """Say so in `error` if the recent log of the target has a deploy of this same plan."""
+    snapshot = await reader.require(environment)
+    where = reader.where(keys.current(environment))
+    entries = [read_entry(raw, where) for raw in snapshot.current.log.entries if raw.get("plan") == document.hash]
+    if not entries:
+        return
+    made = {tool: new for tool, (_, new) in entries[-1].tools.items()}
+    now = {tool: state.release.revision for tool, state in snapshot.current.tools.items()}
+    told = ", ".join(f"{tool} as revision {revision}" for tool, revision in made.items())
+    moved = [f"{tool} at revision {now.get(tool, 0)}" for tool in made if now.get(tool) != made[tool]]
+    error.problem = f"plan {document.hash[:12]} was already carried out: {told}"
+    if moved:
+        error.problem += f"; since then, '{environment}' has changed and has {', '.join(moved)}"
+    else:
+        error.carried_out, error.hint = made, "nothing is left to do"
 
 
 @dataclass(frozen=True, slots=True)

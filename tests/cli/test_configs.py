@@ -59,6 +59,15 @@ def test_the_status_has_the_revision_and_the_good_one(staging: Shell) -> None:
     assert "revision 1" in staging.terminal("config", "status").plain
 
 
+def test_a_store_with_other_environments_says_so(staging: Shell) -> None:
+    (staging.directory / "prometheus.yml").write_text(PROMETHEUS[0])
+    for command in ("ls", "status"):
+        staging.ok("config", "push", staging.directory, "--tool", "prometheus", "-e", f"new-{command}", "--create")
+        others = {"ls": "1 other environment", "status": "2 other environments"}[command]
+        assert staging("config", command).stderr == f"note: the store has {others}; --all shows all\n"
+        assert staging("config", command, "--all").stderr == ""
+
+
 def test_an_empty_store_says_how_to_begin(shell: Shell) -> None:
     ran = shell("config", "ls")
     assert (ran.status, "apm-s3 config push stores one" in ran.stderr) == (0, True)

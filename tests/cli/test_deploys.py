@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -277,6 +278,39 @@ def test_a_stale_plan_is_refused_with_status_4(promoted: Shell) -> None:
         assert "is outdated" in ran.stderr
 
 
+def test_a_plan_that_was_carried_out_is_no_failure_until_the_target_has_moved_on(promoted: Shell) -> None:
+    promoted.ok("config", "plan", "staging", "qa", "--out", "deploy.plan")
+    promoted.ok("config", "deploy", "deploy.plan", "--yes")
+
+    again = promoted.json("config", "deploy", "deploy.plan", "--yes")
+    assert (again["releases"], again["carried_out"]) == ([], {"prometheus": 2})
+    assert len(promoted.json("config", "history", "prometheus", "-e", "qa")["releases"]) == 2
+
+    promoted.ok("config", "rollback", "prometheus", "-e", "qa", "--to", "1", "-m", "back")
+    moved = promoted("config", "deploy", "deploy.plan", "--yes")
+    assert moved.status == 4
+    assert "was already carried out: prometheus as revision 2; since then, 'qa' has changed" in moved.stderr
+    assert "prometheus at revision 3" in moved.stderr
+
+
+def test_the_names_of_environments_in_place_of_a_plan_get_the_command_that_makes_one(promoted: Shell) -> None:
+    for arguments in (["staging", "qa"], ["staging", "nowhere"], ["staging"]):
+        refused = promoted("config", "deploy", *arguments)
+        assert refused.status == 2
+        assert "apm-s3 config plan SOURCE TARGET --out FILE writes a plan" in refused.stderr
+        assert "--create" not in refused.stderr
+
+
+def test_a_deploy_whose_target_has_gone_names_no_option_that_it_does_not_have(promoted: Shell) -> None:
+    promoted.ok("config", "plan", "staging", "qa", "--out", "deploy.plan")
+    promoted.ok("object", "rm", f"s3://{promoted.environ['APM_S3_BUCKET']}/configs/qa/", "--recursive", "--yes")
+
+    gone = promoted("config", "deploy", "deploy.plan", "--yes")
+
+    assert (gone.status, "there is no environment 'qa'" in gone.stderr) == (1, True)
+    assert "hint: to create it, make a new plan: apm-s3 config plan staging qa --create --out FILE\n" in gone.stderr
+
+
 def test_a_blocked_plan_has_status_4_and_says_with_which_options_a_deploy_accepts_it(promoted: Shell) -> None:
     put(promoted.directory / "qa", {"prometheus.yml": GOOD + "# by hand\n"})
     promoted.ok("config", "push", "qa", "--tool", "prometheus", "-e", "qa")
@@ -465,8 +499,11 @@ def test_a_restore_and_an_import_create_no_environment_by_a_typing_error(staging
 
 
 def test_an_intact_environment_is_said_to_be_so(third: Shell) -> None:
-    assert "all intact" in third.terminal("config", "fsck").plain
+    checked = "staging: 3 releases, 3 blobs, 1 live copy, 5 log entries: all intact\n"
+    assert third.ok("config", "fsck") == checked
     assert third.json("config", "fsck")["ok"] is True
+    assert third.ok("config", "repair", "--dry-run") == f"{checked}a repair of staging would change nothing\n"
+    assert third.json("config", "repair", "--dry-run")["actions"] == []
 
 
 def test_damage_is_found_and_repaired(third: Shell, memory: FaultyS3) -> None:
@@ -475,8 +512,38 @@ def test_damage_is_found_and_repaired(third: Shell, memory: FaultyS3) -> None:
     broken = third("config", "fsck", "-o", "json")
     assert (broken.status, json.loads(broken.stdout)["findings"][0]["severity"]) == (1, "behind")
     assert "live/staging/prometheus/prometheus.yml" in third.ok("config", "repair", "--dry-run")
+    would = third.json("config", "repair", "--dry-run")["actions"]
+    assert would == ["live copies of prometheus would be compared and refreshed"]
     assert "repaired staging" in third.terminal("config", "repair").plain
     assert third.json("config", "repair")["ok"] is True
+
+
+def test_a_dry_repair_tells_what_would_be_done_and_not_what_was(third: Shell, memory: FaultyS3) -> None:
+    bucket = memory.s3.buckets[third.environ["APM_S3_BUCKET"]]
+    sha256 = hashlib.sha256(b"# third\nscrape_configs: []\n").hexdigest()
+    [blob] = [key for key in bucket if f"/blobs/{sha256}" in key]
+    third.ok("object", "rm", f"s3://{third.environ['APM_S3_BUCKET']}/{blob}", "--yes")
+
+    would = third.json("config", "repair", "--dry-run")["actions"]
+    did = third.json("config", "repair")["actions"]
+
+    assert [action.replace("would be", "was") for action in would] == did[:-1]
+    assert did[-1] == "live copies of prometheus were compared and refreshed"
+    assert not [action for action in would if " was " in action or " were " in action]
+
+
+def test_a_repair_of_production_without_a_terminal_says_what_it_found_and_the_command(shell: Shell) -> None:
+    put(shell.directory / "prometheus", {"prometheus.yml": GOOD})
+    shell.ok("config", "push", "prometheus", "-e", "production", "--yes")
+    live = f"s3://{shell.environ['APM_S3_BUCKET']}/live/production/prometheus/prometheus.yml"
+    shell.ok("object", "rm", live, "--yes")
+
+    refused = shell("config", "repair", "-e", "production")
+
+    assert refused.status == 2
+    assert "production has 1 problem, the first: 'live/production/prometheus/prometheus.yml'" in refused.stderr
+    assert "carry it out: apm-s3 config repair -e production --yes\n" in refused.stderr
+    assert shell("object", "cat", live).status == 1
 
 
 def test_old_revisions_are_collected_after_a_question(third: Shell) -> None:
@@ -501,6 +568,7 @@ def test_a_repair_that_needs_a_choice_prints_the_command_to_paste(staging: Shell
 
     found = staging("config", "status", "--exit-code")
     assert (found.status, "damaged" in found.stdout, staging("config", "status").status) == (6, True, 0)
+    assert "see how to repair it: apm-s3 config repair -e staging --dry-run\n" in found.stdout
     shown = staging.json("config", "history", "prometheus")
     assert ([each["revision"] for each in shown["releases"]], list(shown["damaged"])) == ([1], ["2"])
     for command in (

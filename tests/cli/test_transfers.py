@@ -160,11 +160,11 @@ def progress(
 @pytest.mark.parametrize(
     ("told", "text"),
     [
-        (progress(5, 1, 2048, 10, complete=True), "moving: 5 of 10 objects, 2.0 KiB, 1.0 KiB/s, 1 s left, 1 errors"),
+        (progress(5, 1, 2048, 10, complete=True), "moving: 5 of 10 objects, 2.0 KiB, 1.0 KiB/s, 1 s left, 1 error"),
         (progress(90, 0, 5, 100, complete=True, before=85), "moving: 90 of 100 objects, 5 B, 2 B/s, 4 s left, 0 errors"),
         (progress(85, 0, 0, 100, complete=True, before=85), "moving: 85 of 100 objects, 0 B, 0 B/s, 0 errors"),
-        (progress(5, 0, 5, 10), "moving: 5 of 10 so far objects, 5 B, 2 B/s, 0 errors"),
-        (progress(0, 0, 0, 0, elapsed=0.0), "moving: 0 of 0 so far objects, 0 B, 0 B/s, 0 errors"),
+        (progress(5, 0, 5, 10), "moving: 5 of 10 objects so far, 5 B, 2 B/s, 0 errors"),
+        (progress(0, 0, 0, 0, elapsed=0.0), "moving: 0 of 0 objects so far, 0 B, 0 B/s, 0 errors"),
     ],
 )  # fmt: skip
 def test_a_progress_line_has_objects_bytes_rate_time_and_errors(told: MigrationProgress, text: str) -> None:

@@ -16,7 +16,7 @@ from apm_s3.models import FileInfo, FileVersion
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.seams.cache import Cache, StoreCache
-from tests.seams.cli import Status, tell
+from tests.seams.cli import Status, explain
 from tests.seams.store import S3Objects
 
 ENV = "production"
@@ -344,7 +344,7 @@ async def test_an_error_before_the_commit_was_sent_claims_no_change(
         await store.upload("loki", ENV, LOKI, write_id=write_id)
 
     assert not caught.value.may_have_happened
-    assert tell(caught.value, changes=True).status is Status.FAILED
+    assert explain(caught.value, changes=True).status is Status.FAILED
 
 
 class Replacing:

@@ -71,10 +71,17 @@ async def test_a_saved_plan_is_deterministic_and_contains_no_file_contents(store
 async def test_a_plan_is_carried_out_only_once(store: ConfigStore) -> None:
     await staged(store)
     back = DeployPlan.from_dict(sent(await store.plan_deploy("staging", "production")))
-    await store.deploy(back)
+    done = await store.deploy(back)
+    made = {release.tool: release.revision for release in done.releases}
 
-    with pytest.raises(PlanOutdated, match=r"tools\.loki\.target\.revision was 1 and is 2"):
+    with pytest.raises(PlanOutdated, match=r"was already carried out: loki as revision 2, prometheus as") as again:
         await store.deploy(back)
+    assert again.value.carried_out == made
+
+    await store.remove("loki", "production")
+    with pytest.raises(PlanOutdated, match="since then, 'production' has changed and has loki at revision 3") as moved:
+        await store.deploy(back)
+    assert moved.value.carried_out == {}
 
 
 @pytest.mark.parametrize(

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import click
+import typer
 
-from apm_s3.cli._arguments import (
-    argument,
-    author,
-    create_environment,
-    dry_run,
-    flag,
-    message,
-    note,
-    option,
-    pairs,
-    tool_option,
-    write_id,
-    yes,
-)
-from apm_s3.cli._call import Call, in_production
-from apm_s3.cli._config.push import change, check_new, counts_of, make_diff, show_blocked, signs_of
+from apm_s3._naming import counted
+from apm_s3.cli._arguments import Author, Create, DryRun, Message, Note, ToolOption, Yes, as_tool, pairs
+from apm_s3.cli._call import Call, in_production, this_command
+from apm_s3.cli._config.push import WriteId, change, check_new, counts_of, make_diff, show_blocked, signs_of
 from apm_s3.cli._config.settings import parse_period
-from apm_s3.cli._output import counted, in_bytes, in_local_time, make_changes, make_table
-from apm_s3.cli._statuses import Status
+from apm_s3.cli._output import in_bytes, in_local_time, make_changes, make_table
+from apm_s3.cli._statuses import Status, UsageFailed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,33 +21,24 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from apm_s3._manager import S3Manager
-    from apm_s3._tools import Tool
     from apm_s3.configs import Backup, ConfigStore, FsckReport, GarbageReport, RepairReport, RestorePlan
 
 
 T = TypeVar("T")
 
-backup_bucket = option("--backup-bucket", help="Where backups are, if not in --bucket.")
-backup_key = argument("key", help="The backup, as config backups lists it.")
+Elsewhere = Annotated[str | None, typer.Option("--backup-bucket", help="Where backups are, if not in --bucket.")]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The backup, as config backups lists it.")]
 
 
-@tool_option
-@flag("--all", "-a", "everything", help="Every environment.")
-@backup_bucket
-@option("--retain", help="Lock the backup for this time: 30d.")
-@author
-@note
-@dry_run
 def backup(
-    call: Call,
-    *,
-    tool: Tool | None,
-    everything: bool,
-    backup_bucket: str | None,
-    retain: str | None,
-    author: str | None,
-    message: str,
-    dry_run: bool,
+    ctx: typer.Context,
+    tool: ToolOption = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Every environment.")] = False,
+    backup_bucket: Elsewhere = None,
+    retain: Annotated[str | None, typer.Option(help="Lock the backup for this time: 30d.")] = None,
+    author: Author = None,
+    message: Note = "",
+    dry_run: DryRun = False,
 ) -> None:
     """Make a self-contained copy of an environment as it is now.
 
@@ -67,7 +46,8 @@ def backup(
         apm-s3 config backup -e production -m "Before the upgrade"
         apm-s3 config backup --all --backup-bucket apm-backups --retain 30d
     """
-    chosen = None if tool is None else tool
+    call = Call.of(ctx)
+    chosen = None if tool is None else as_tool(tool)
     environment = "" if everything else call.environment
     by, period = call.author(author), None if retain is None else parse_period("--retain", retain)
 
@@ -93,14 +73,17 @@ def backup(
     call.print({"backups": made}, *[f"{each.key}: {_contents(each)}" for each in made])
 
 
-@flag("--all", "-a", "everywhere", help="All environments.")
-@backup_bucket
-def backups(call: Call, *, everywhere: bool, backup_bucket: str | None) -> None:
+def backups(
+    ctx: typer.Context,
+    everywhere: Annotated[bool, typer.Option("--all", "-a", help="All environments.")] = False,
+    backup_bucket: Elsewhere = None,
+) -> None:
     """List the backups, newest first.
 
     Example:
         apm-s3 config backups -e production
     """
+    call = Call.of(ctx)
     environment = None if everywhere else call.settings.environment
 
     async def work(_: ConfigStore, there: ConfigStore) -> tuple[Backup, ...]:
@@ -122,14 +105,13 @@ def _contents(backup: Backup) -> str:
     return ", ".join(f"{tool} revision {held.revision}" for tool, held in backup.tools.items())
 
 
-@backup_key
-@backup_bucket
-def verify(call: Call, *, key: str, backup_bucket: str | None) -> None:
+def verify(ctx: typer.Context, key: Key, backup_bucket: Elsewhere = None) -> None:
     """Check every file of a backup by its SHA-256.
 
     Example:
         apm-s3 config verify backups/production/20260102T030405Z-production.018f6f0e
     """
+    call = Call.of(ctx)
 
     found = _verified(call, key, backup_bucket)
     files = sum(len(held.files) for held in found.tools.values())
@@ -141,13 +123,13 @@ def _verified(call: Call, key: str, backup_bucket: str | None) -> Backup:
         return on_stores(call, backup_bucket, lambda _, there: there.verify_backup(key, on_progress=told))
 
 
-@backup_key
-@tool_option
-@backup_bucket
-@author
-@dry_run
 def drill(
-    call: Call, *, key: str, tool: Tool | None, backup_bucket: str | None, author: str | None, dry_run: bool
+    ctx: typer.Context,
+    key: Key,
+    tool: ToolOption = None,
+    backup_bucket: Elsewhere = None,
+    author: Author = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Test that a backup can be restored, without changing anything.
 
@@ -156,7 +138,8 @@ def drill(
     Example:
         apm-s3 config drill backups/production/20260102T030405Z-production.018f6f0e
     """
-    tools = None if tool is None else [tool]
+    call = Call.of(ctx)
+    tools = None if tool is None else [as_tool(tool)]
     by = call.author(author)
 
     if dry_run:
@@ -177,27 +160,17 @@ def drill(
     call.print({"ok": True, "releases": releases}, f"{key} can be restored: every byte of {names} came back")
 
 
-@backup_key
-@tool_option
-@backup_bucket
-@create_environment
-@write_id
-@author
-@message
-@yes
-@dry_run
 def restore(
-    call: Call,
-    *,
-    key: str,
-    tool: Tool | None,
-    backup_bucket: str | None,
-    create: bool,
-    write_id: str | None,
-    author: str | None,
-    message: str | None,
-    yes: bool,
-    dry_run: bool,
+    ctx: typer.Context,
+    key: Key,
+    tool: ToolOption = None,
+    backup_bucket: Elsewhere = None,
+    create: Create = False,
+    write_id: WriteId = None,
+    author: Author = None,
+    message: Message = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> Status:
     """Restore a backup to its environment, or to --environment.
 
@@ -207,9 +180,10 @@ def restore(
         apm-s3 config restore backups/production/20260102T030405Z-production.018f6f0e
         apm-s3 config restore KEY --backup-bucket apm-backups -m "The bucket was lost"
     """
+    call = Call.of(ctx)
     # Only the option: a default for other commands must not decide where a backup goes.
     wanted = call.options.get("environment")
-    tools = None if tool is None else [tool]
+    tools = None if tool is None else [as_tool(tool)]
 
     with call.store_progress() as told:
 
@@ -273,7 +247,7 @@ def on_stores(call: Call, other: str | None, work: Callable[[ConfigStore, Config
     return call.run(with_s3)
 
 
-def fsck(call: Call) -> Status:
+def fsck(ctx: typer.Context) -> Status:
     """Check every document, blob and live copy of an environment.
 
     It changes nothing, and exits with 1 if something needs a repair.
@@ -281,6 +255,7 @@ def fsck(call: Call) -> Status:
     Example:
         apm-s3 config fsck -e production
     """
+    call = Call.of(ctx)
     environment = call.environment
     with call.store_progress() as told:
         report = call.run_on_store(lambda store: store.fsck(environment, on_progress=told))
@@ -288,27 +263,24 @@ def fsck(call: Call) -> Status:
     return Status.DONE if report.ok else Status.FAILED
 
 
-@option("--choose", metavar="TOOL=REVISION", multiple=True, help="What to go on from, if a repair asks. Repeatable.")
-@write_id
-@author
-@note
-@yes
-@dry_run
 def repair(
-    call: Call,
-    *,
-    choose: tuple[str, ...],
-    write_id: str | None,
-    author: str | None,
-    message: str,
-    yes: bool,
-    dry_run: bool,
+    ctx: typer.Context,
+    choose: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOOL=REVISION", help="What to go on from, if a repair asks. Repeatable."),
+    ] = None,
+    write_id: WriteId = None,
+    author: Author = None,
+    message: Note = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> Status:
     """Repair what fsck finds, and update the live copies.
 
     Example:
         apm-s3 config repair -e production
     """
+    call = Call.of(ctx)
     environment = call.environment
     chosen = {tool: int(each) if each.isdecimal() else each for tool, each in pairs(choose, "--choose").items()}
     by = call.author(author)
@@ -320,11 +292,20 @@ def repair(
 
         with call.store_progress() as told:
             before, would = call.run_on_store(plan)
-        text = _actions(f"a repair of {environment} would do this", would)
+        shown = _actions(f"a repair of {environment} would do this", would)
+        text = shown if would.actions else f"a repair of {environment} would change nothing"
         document = {"dry_run": True, "ok": before.ok, **_document(before)}
         call.print({**document, "actions": would.actions, "after": _document(would.after)}, *_checked(before), text)
         return Status.DONE
     if name := in_production(environment):
+        if not yes and not call.can_ask:
+            found = call.run_on_store(lambda store: store.fsck(environment)).findings
+            first = f", the first: '{found[0].key}': {found[0].problem}" if found else ""
+            raise UsageFailed(
+                f"{environment} has {counted(len(found), 'problem')}{first}; "
+                "a repair needs a confirmation, and there is no terminal to ask on",
+                f"see what it would do: {this_command('--dry-run')}; carry it out: {this_command('--yes')}",
+            )
         call.confirm(f"Repair {environment}?", yes=yes, name=name)
     done = change(
         call,
@@ -358,8 +339,13 @@ def _document(report: FsckReport) -> dict[str, object]:
 
 
 def _checked(report: FsckReport) -> list[RenderableType]:
-    checked = f"{report.environment}: {report.releases} releases, {report.blobs} blobs, {report.copies} live copies, "
-    checked += f"{report.entries} log entries"
+    numbers = (
+        counted(report.releases, "release"),
+        counted(report.blobs, "blob"),
+        counted(report.copies, "live copy", "live copies"),
+        counted(report.entries, "log entry", "log entries"),
+    )
+    checked = f"{report.environment}: {', '.join(numbers)}"
     found = [*report.findings, *report.newer, *report.lost]
     if not found:
         return [f"{checked}: all intact"]
@@ -367,25 +353,16 @@ def _checked(report: FsckReport) -> list[RenderableType]:
     return [checked, make_table(("severity", "tool", "key", "problem"), rows)]
 
 
-@option("--keep-revisions", type=click.IntRange(min=1), help="Keep at least this many of each tool.")
-@option("--older-than", help="Keep what is younger: 30d; at least 24h.")
-@option("--keep-log", help="How long log entries are kept: 365d.")
-@write_id
-@author
-@note
-@yes
-@dry_run
 def gc(
-    call: Call,
-    *,
-    keep_revisions: int | None,
-    older_than: str | None,
-    keep_log: str | None,
-    write_id: str | None,
-    author: str | None,
-    message: str,
-    yes: bool,
-    dry_run: bool,
+    ctx: typer.Context,
+    keep_revisions: Annotated[int | None, typer.Option(min=1, help="Keep at least this many of each tool.")] = None,
+    older_than: Annotated[str | None, typer.Option(help="Keep what is younger: 30d; at least 24h.")] = None,
+    keep_log: Annotated[str | None, typer.Option(help="How long log entries are kept: 365d.")] = None,
+    write_id: WriteId = None,
+    author: Author = None,
+    message: Note = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Delete old revisions, log entries, and leftovers.
 
@@ -396,6 +373,7 @@ def gc(
         apm-s3 config gc -e staging --keep-revisions 20 --older-than 30d --dry-run
         apm-s3 config gc -e staging --keep-revisions 20 --older-than 30d --yes
     """
+    call = Call.of(ctx)
     environment, by = call.environment, call.author(author)
     older = None if older_than is None else parse_period("--older-than", older_than)
     entries = None if keep_log is None else parse_period("--keep-log", keep_log)

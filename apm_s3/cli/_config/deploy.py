@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
+import typer
 
+from apm_s3._naming import counted
 from apm_s3.cli._arguments import (
-    PATH,
-    TOOL,
-    argument,
-    author,
-    create_environment,
-    dry_run,
-    exit_code,
-    expect_revision,
-    flag,
-    force,
-    message,
-    option,
+    Author,
+    Create,
+    DryRun,
+    ExitCode,
+    ExpectRevision,
+    Message,
+    ToolArgument,
+    ToolName,
+    Yes,
+    as_tool,
     pairs,
-    tool_argument,
-    tool_name,
-    write_id,
-    yes,
 )
 from apm_s3.cli._call import Call, in_production
-from apm_s3.cli._config.push import change, show_plan
-from apm_s3.cli._output import counted, make_changes
+from apm_s3.cli._config.push import Force, WriteId, change, show_plan
+from apm_s3.cli._output import make_changes
 from apm_s3.cli._statuses import Status, UsageFailed
 
 if TYPE_CHECKING:
@@ -43,26 +39,22 @@ if TYPE_CHECKING:
     from apm_s3.reports import ValidationReport
 
 
-variables = option("--var", metavar="NAME=VALUE", multiple=True, help="A variable of the overlays. Repeatable.")
+Variable = Annotated[
+    list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="A variable of the overlays. Repeatable.")
+]
 
 
-@argument("source", help="The environment to deploy from.")
-@argument("target", required=False, help="The environment to deploy to; by default --environment.")
-@option("--tool", type=TOOL, multiple=True, help="Only this tool. Repeatable.")
-@variables
-@create_environment
-@option("--out", metavar="FILE", type=PATH, help="Write the plan there, for config deploy.")
-@exit_code
 def plan(
-    call: Call,
-    *,
-    source: str,
-    target: str | None,
-    tool: tuple[Tool, ...],
-    var: tuple[str, ...],
-    create: bool,
-    out: Path | None,
-    exit_code: bool,
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The environment to deploy from.")],
+    target: Annotated[
+        str | None, typer.Argument(metavar="[TARGET]", help="The environment to deploy to; by default --environment.")
+    ] = None,
+    tool: Annotated[list[str] | None, typer.Option(help="Only this tool. Repeatable.")] = None,
+    var: Variable = None,
+    create: Create = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan there, for config deploy.")] = None,
+    exit_code: ExitCode = False,
 ) -> Status:
     """Show what a deploy would change, for review.
 
@@ -73,8 +65,9 @@ def plan(
         apm-s3 config plan staging production --out deploy.plan
         apm-s3 config plan staging production --tool prometheus --exit-code
     """
+    call = Call.of(ctx)
     there = target or call.environment
-    tools = tool or None
+    tools = None if tool is None else [as_tool(each) for each in tool]
     variables = pairs(var, "--var")
     made = call.run_on_store(
         lambda store: store.plan_deploy(source, there, tools=tools, variables=variables, create=create)
@@ -94,55 +87,51 @@ def _next_step(plan: DeployPlan, file: Path) -> str:
     deploy = f"apm-s3 config deploy {file}"
     if not plan.blocked:
         return f"Carry it out with: {deploy}"
-    for needed, arguments in (
+    for option, arguments in (
         ("--allow-drift", {"allow_drift": True}),
         ("--force REASON", {"force": ""}),
         ("--allow-drift --force REASON", {"allow_drift": True, "force": ""}),
     ):
         if not plan.refusals(**arguments):
-            return f"A deploy refuses it, unless with: {deploy} {needed}"
+            return f"A deploy refuses it, unless with: {deploy} {option}"
     return "A deploy refuses it: resolve the reasons, and make a new plan."
 
 
-@argument(
-    "file",
-    metavar="PLAN",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The file of config plan --out.",
-)
-@variables
-@flag("--allow-drift", help="Overwrite manual changes of the target.")
-@force
-@write_id
-@author
-@message
-@yes
-@dry_run
+def _plan_file(file: Path) -> Path:
+    if file.is_file():
+        return file
+    raise typer.BadParameter(f"there is no file '{file}'; apm-s3 config plan SOURCE TARGET --out FILE writes a plan")
+
+
 def deploy(
-    call: Call,
-    *,
-    file: Path,
-    var: tuple[str, ...],
-    allow_drift: bool,
-    force: str | None,
-    write_id: str | None,
-    author: str | None,
-    message: str | None,
-    yes: bool,
-    dry_run: bool,
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="PLAN", help="The file of config plan --out.", callback=_plan_file)],
+    var: Variable = None,
+    allow_drift: Annotated[bool, typer.Option("--allow-drift", help="Overwrite manual changes of the target.")] = False,
+    force: Force = None,
+    write_id: WriteId = None,
+    author: Author = None,
+    message: Message = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> Status:
     """Carry out a plan of config plan, all its tools at once.
 
-    The plan is refused (status 4) if anything that it describes has changed since. Production asks for its name.
+    The plan is refused (status 4) if anything that it describes has changed since. If it was carried out before, there
+    is nothing to do. Production asks for its name.
 
     Example:
         apm-s3 config deploy deploy.plan -m "Release 42"
     """
+    from apm_s3.errors import PlanOutdated  # noqa: PLC0415 - the help does without it
+
+    call = Call.of(ctx)
     document = read_plan(file)
     source, target = document.text("source", "environment"), document.text("target", "environment")
     variables = pairs(var, "--var")
     if dry_run:
-        made = call.run_on_store(lambda store: plan_again(store, document, variables))
+        with _new_plan_for(source, target):
+            made = call.run_on_store(lambda store: plan_again(store, document, variables))
         refused = made.refusals(allow_drift=allow_drift, force=force)
         call.print({"dry_run": True, **plan_document(made, refused)}, *show_plan(made, refused), paged=True)
         return Status.CONFLICT if refused else Status.DONE
@@ -154,20 +143,41 @@ def deploy(
     )  # fmt: skip
     why = call.message(message, f"Deploy {source} to {target}: {', '.join(changed)}.")
     by = call.author(author)
-    result = change(
-        call,
-        target,
-        write_id,
-        lambda store, used: store.deploy(
-            document, author=by, message=why, allow_drift=allow_drift, force=force, variables=variables, write_id=used
-        ),
-    )
+    try:
+        with _new_plan_for(source, target):
+            result = change(
+                call,
+                target,
+                write_id,
+                lambda store, used: store.deploy(
+                    document, author=by, message=why, allow_drift=allow_drift, force=force, variables=variables,
+                    write_id=used,
+                ),
+            )  # fmt: skip
+    except PlanOutdated as exc:
+        if not exc.carried_out:
+            raise
+        call.print({"plan": document.hash, "releases": [], "carried_out": exc.carried_out}, exc.problem)
+        return Status.DONE
     told = [f"{each.tool} is at revision {each.revision}" for each in result.releases]
     done = (
         f"deployed {source} to {target}: {', '.join(told)}" if told else f"nothing to deploy from {source} to {target}"
     )
     call.print({"plan": result.plan.hash, "releases": result.releases}, done)
     return Status.DONE
+
+
+@contextmanager
+def _new_plan_for(source: str, target: str) -> Iterator[None]:
+    """Name the command that plans a deploy to a new environment if the target of the plan has gone meanwhile."""
+    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
+
+    try:
+        yield
+    except ConfigNotFound as exc:
+        if exc.environment == target:
+            exc.hint = f"to create it, make a new plan: apm-s3 config plan {source} {target} --create --out FILE"
+        raise
 
 
 def read_plan(file: Path) -> PlanDocument:
@@ -182,7 +192,9 @@ def read_plan(file: Path) -> PlanDocument:
     try:
         document = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as exc:
-        raise UsageFailed(f"{file} is not a plan: it is not JSON", "make one: apm-s3 config plan --out FILE") from exc
+        raise UsageFailed(
+            f"{file} is not a plan: it is not JSON", "make one: apm-s3 config plan SOURCE TARGET --out FILE"
+        ) from exc
     return DeployPlan.from_dict(document)
 
 
@@ -240,25 +252,16 @@ def write_text(path: Path, text: str) -> None:
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 
 
-@tool_name
-@option("--to", type=click.IntRange(min=1), help="The revision; by default the one marked good.")
-@expect_revision
-@force
-@author
-@message
-@yes
-@dry_run
 def rollback(
-    call: Call,
-    *,
-    tool: Tool,
-    to: int | None,
-    expect_revision: int | None,
-    force: str | None,
-    author: str | None,
-    message: str | None,
-    yes: bool,
-    dry_run: bool,
+    ctx: typer.Context,
+    tool: ToolName,
+    to: Annotated[int | None, typer.Option("--to", min=1, help="The revision; by default the one marked good.")] = None,
+    expect_revision: ExpectRevision = None,
+    force: Force = None,
+    author: Author = None,
+    message: Message = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> Status:
     """Return to an old revision, by default the good one.
 
@@ -267,7 +270,8 @@ def rollback(
     Example:
         apm-s3 config rollback prometheus --to 41 -e production -m "Alerts are late"
     """
-    environment, chosen = call.environment, tool
+    call = Call.of(ctx)
+    environment, chosen = call.environment, as_tool(tool)
     name = in_production(environment)
     if dry_run or (name is not None and not yes):
         current, target, report = call.run_on_store(lambda store: _both(store, chosen, environment, to))
@@ -328,23 +332,15 @@ def _changes(what: str, current: Release, target: Release) -> Text:
     return make_changes(summary, [(_SIGNS[kind], name) for name, kind in changes.items()])
 
 
-@tool_argument
-@flag("--all", "-a", "everything", help="All tools, and the environment.")
-@expect_revision
-@author
-@message
-@yes
-@dry_run
 def rm(
-    call: Call,
-    *,
-    tool: Tool | None,
-    everything: bool,
-    expect_revision: int | None,
-    author: str | None,
-    message: str | None,
-    yes: bool,
-    dry_run: bool,
+    ctx: typer.Context,
+    tool: ToolArgument = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="All tools, and the environment.")] = False,
+    expect_revision: ExpectRevision = None,
+    author: Author = None,
+    message: Message = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Remove a tool's configuration, or an environment; the history is kept.
 
@@ -355,12 +351,16 @@ def rm(
         apm-s3 config rm jaeger -e staging -m "Jaeger was turned off"
         apm-s3 config rm --all -e stagign -m "A typing error"
     """
+    call = Call.of(ctx)
     if everything == (tool is not None) or (everything and expect_revision is not None):
-        raise UsageFailed("what to remove is not clear", "name a tool, or use --all without a tool and a revision")
+        raise UsageFailed(
+            "what to remove is not clear",
+            f"name a tool, or remove the whole environment: apm-s3 config rm --all -e {call.environment}",
+        )
     if tool is None:
         _remove_all(call, author, message, yes=yes, dry_run=dry_run)
         return
-    environment, chosen = call.environment, tool
+    environment, chosen = call.environment, as_tool(tool)
     if dry_run:
         bundle = call.run_on_store(lambda store: store.download_bundle(chosen, environment))
         changes = [("-", name) for name in bundle.files]
@@ -418,8 +418,12 @@ _OUTCOMES = {
 }
 
 
-@argument("write_id", metavar="WRITE-ID", help="The id in the hint of status 5, or of --write-id.")
-def outcome(call: Call, *, write_id: str) -> Status:
+def outcome(
+    ctx: typer.Context,
+    write_id: Annotated[
+        str, typer.Argument(metavar="WRITE-ID", help="The id in the hint of status 5, or of --write-id.")
+    ],
+) -> Status:
     """Find out what became of a write whose response was lost.
 
     It exits with 0 if the write was committed, 1 if it was not, and 5 if that is not known.
@@ -427,6 +431,7 @@ def outcome(call: Call, *, write_id: str) -> Status:
     Example:
         apm-s3 config outcome production.0123456789abcdef0123
     """
+    call = Call.of(ctx)
     found = call.run_on_store(lambda store: store.outcome(write_id))
     status, text = _OUTCOMES[found.value]
     call.print({"write_id": write_id, "outcome": found}, f"{found.value}: {text}")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from apm_s3._naming import counted
 from apm_s3._version import __version__
-from apm_s3.cli._output import counted
 from apm_s3.cli._statuses import clean
 from apm_s3.reports import RULES, Rule, Severity
 

@@ -6,31 +6,32 @@ import sys
 from contextlib import aclosing
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import click
+import typer
 
-from apm_s3.cli._arguments import argument, exit_code, flag, option, revision, tool_name, tool_option
+from apm_s3._naming import counted
+from apm_s3.cli._arguments import ExitCode, Revision, ToolName, ToolOption, as_tool
 from apm_s3.cli._call import Call, Output
-from apm_s3.cli._output import counted, in_age, in_local_time, json_text, make_table
+from apm_s3.cli._output import in_age, in_local_time, json_text, make_table
 from apm_s3.cli._s3.object import content_document
 from apm_s3.cli._statuses import Status, UsageFailed, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from rich.text import Text
 
-    from apm_s3._tools import Tool
     from apm_s3.configs import ConfigStore, LogEntry, Release, ToolStatus
 
 
-limit_option = option("--limit", "-n", type=click.IntRange(min=1), help="At most this many.")
-all_environments = flag("--all", "-a", "everywhere", help="All environments.")
+T = TypeVar("T")
+
+Limit = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most this many.")]
+AllEnvironments = Annotated[bool, typer.Option("--all", "-a", help="All environments.")]
 
 
-@all_environments
-def ls(call: Call, *, everywhere: bool) -> None:
+def ls(ctx: typer.Context, everywhere: AllEnvironments = False) -> None:
     """List the current release of each tool.
 
     Without an environment in the settings, it lists all environments.
@@ -38,20 +39,42 @@ def ls(call: Call, *, everywhere: bool) -> None:
     Example:
         apm-s3 config ls -e production
     """
+    call = Call.of(ctx)
     environment = None if everywhere else call.settings.environment
-    releases = call.run_on_store(lambda store: store.list(environment))
+    releases, others = call.run_on_store(lambda store: _with_others(call, store, environment, store.list))
     rows = [(release.environment, release.tool, *_release_row(release)) for release in releases]
     columns = ("environment", "tool", "revision", "created", "author", "action", "files", "state", "message")
     call.print({"releases": releases}, make_table(columns, rows))
     if not releases:
         call.note("note: there are no configurations yet: apm-s3 config push stores one")
+    _tell_others(call, others)
 
 
-@tool_name
-@argument("name", metavar="[FILE]", required=False, help="By default the tool's main file.")
-@revision
-@flag("--list", "-l", "files", help="List the files instead.")
-def show(call: Call, *, tool: Tool, name: str | None, revision: int | None, files: bool) -> None:
+async def _with_others(
+    call: Call,
+    store: ConfigStore,
+    environment: str | None,
+    read: Callable[[str | None], Awaitable[Sequence[T]]],
+) -> tuple[Sequence[T], list[str]]:
+    """Return what `read` returns for `environment`, and for people the names of the other environments."""
+    if environment is None or call.output is Output.json:
+        return await read(environment), []
+    found = await read(environment)
+    return found, [name for name in await store.environments() if name != environment]
+
+
+def _tell_others(call: Call, others: Sequence[str]) -> None:
+    if others:
+        call.note(f"note: the store has {counted(len(others), 'other environment')}; --all shows all")
+
+
+def show(
+    ctx: typer.Context,
+    tool: ToolName,
+    name: Annotated[str | None, typer.Argument(metavar="[FILE]", help="By default the tool's main file.")] = None,
+    revision: Revision = None,
+    files: Annotated[bool, typer.Option("--list", "-l", help="List the files instead.")] = False,
+) -> None:
     """Print a file of a configuration, byte for byte.
 
     With --output json, the document has it as "text", or as "base64" if it is not UTF-8.
@@ -60,7 +83,8 @@ def show(call: Call, *, tool: Tool, name: str | None, revision: int | None, file
         apm-s3 config show prometheus rules/checkout.yml --revision 3
         apm-s3 config show prometheus --list
     """
-    environment, chosen = call.environment, tool
+    call = Call.of(ctx)
+    environment, chosen = call.environment, as_tool(tool)
     if files:
         bundle = call.run_on_store(lambda store: store.download_bundle(chosen, environment, revision=revision))
         rows = [(each.name, each.size, each.sha256) for each in bundle.files.values()]
@@ -71,9 +95,7 @@ def show(call: Call, *, tool: Tool, name: str | None, revision: int | None, file
     call.print_content(file.raw, {**facts, **content_document(file.raw)})
 
 
-@tool_name
-@limit_option
-def history(call: Call, *, tool: Tool, limit: int | None) -> None:
+def history(ctx: typer.Context, tool: ToolName, limit: Limit = None) -> None:
     """List the releases of a tool, newest first.
 
     A revision that was stored despite errors is marked as forced, one that has lost files as damaged.
@@ -83,11 +105,12 @@ def history(call: Call, *, tool: Tool, limit: int | None) -> None:
     """
     from apm_s3.errors import StoreDamaged  # noqa: PLC0415 - the help does without it
 
+    call = Call.of(ctx)
     environment = call.environment
     releases: Sequence[Release]
     lost: Mapping[int, str] = {}
     try:
-        releases = call.run_on_store(lambda store: store.history(tool, environment, limit=limit))
+        releases = call.run_on_store(lambda store: store.history(as_tool(tool), environment, limit=limit))
     except StoreDamaged as exc:
         if not exc.lost:
             raise
@@ -115,15 +138,18 @@ def _release_row(release: Release) -> tuple[object, ...]:
     return (release.revision, in_local_time(release.created_at), release.author, action, files, state, message)
 
 
-@limit_option
-@tool_option
-@option("--since", help="After this entry, or from this time: 2026-01-31T12:00.")
-def log(call: Call, *, limit: int | None, tool: Tool | None, since: str | None) -> None:
+def log(
+    ctx: typer.Context,
+    limit: Limit = None,
+    tool: ToolOption = None,
+    since: Annotated[str | None, typer.Option(help="After this entry, or from this time: 2026-01-31T12:00.")] = None,
+) -> None:
     """Show who changed what in an environment, when and why.
 
     Example:
         apm-s3 config log -e production -n 20
     """
+    call = Call.of(ctx)
     environment, start = call.environment, _parse_since(since)
     entries = call.run_on_store(lambda store: store.log(environment, limit=limit, tool=tool, since=start))
     columns = ("entry", "at", "action", "author", "tools", "message")
@@ -156,9 +182,7 @@ def entry_row(entry: LogEntry) -> tuple[object, ...]:
     )
 
 
-@all_environments
-@exit_code
-def status(call: Call, *, everywhere: bool, exit_code: bool) -> Status:
+def status(ctx: typer.Context, everywhere: AllEnvironments = False, exit_code: ExitCode = False) -> Status:
     """Show revision, age, drift, good mark and backup of each tool.
 
     Differences are drift (a change by hand since the last deploy), damage, and live copies that are behind.
@@ -166,16 +190,21 @@ def status(call: Call, *, everywhere: bool, exit_code: bool) -> Status:
     Example:
         apm-s3 config status -e production --exit-code
     """
+    call = Call.of(ctx)
     environment = None if everywhere else call.settings.environment
-    found = call.run_on_store(lambda store: store.status(environment))
+    found, others = call.run_on_store(lambda store: _with_others(call, store, environment, store.status))
     columns = ("environment", "tool", "revision", "age", "author", "state", "good", "last backup")
     frozen = {each.environment: each.freeze for each in found if each.freeze is not None}
     notes = [
         f"{name} is frozen by {freeze.by or 'somebody'} since {in_local_time(freeze.since)}: {freeze.reason}"
         for name, freeze in frozen.items()
     ]
-    notes += [f"{each.tool} in {each.environment} is damaged: {each.damaged}" for each in found if each.damaged]
+    for each in found:
+        if each.damaged:
+            notes.append(f"{each.tool} in {each.environment} is damaged: {each.damaged}")
+            notes.append(f"  see how to repair it: apm-s3 config repair -e {each.environment} --dry-run")
     call.print({"tools": found}, make_table(columns, map(_status_row, found)), *notes)
+    _tell_others(call, others)
     different = any(each.drifted or each.live_behind or each.damaged for each in found)
     return Status.DIFFERENT if exit_code and different else Status.DONE
 
@@ -205,11 +234,13 @@ def _state(found: ToolStatus) -> Text:
     return Text(", ").join(Text(text, style=style) for text, style in parts)
 
 
-@tool_option
-@flag("--log", help="Every entry of the log instead of the releases.")
-@option("--interval", default=10.0, type=click.FloatRange(min=0.1), help="Seconds between two checks.")
-@option("--count", type=click.IntRange(min=1), help="Stop after this many.")
-def watch(call: Call, *, tool: Tool | None, log: bool, interval: float, count: int | None) -> None:
+def watch(
+    ctx: typer.Context,
+    tool: ToolOption = None,
+    log: Annotated[bool, typer.Option("--log", help="Every entry of the log instead of the releases.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two checks.")] = 10.0,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after this many.")] = None,
+) -> None:
     """Print each new release as soon as it is there.
 
     It begins with the current releases and ends with Ctrl-C. With --output json, each line is a document.
@@ -217,11 +248,12 @@ def watch(call: Call, *, tool: Tool | None, log: bool, interval: float, count: i
     Example:
         apm-s3 config watch -e production --output json
     """
+    call = Call.of(ctx)
     environment = call.environment
     call.resume_hint = "It only watched."
 
     async def work(store: ConfigStore) -> None:
-        tools = None if tool is None else [tool]
+        tools = None if tool is None else [as_tool(tool)]
         stream: Any = (
             store.watch_log(environment, interval=interval)
             if log

@@ -9,6 +9,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from apm_s3._naming import counted
 from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS
 from apm_s3.configs._backups.backups import Backups, file_key
@@ -223,7 +224,7 @@ class LogCare:
         return LogCheck(tuple(entries), tuple(findings), tuple(parts), lost, newer)
 
     async def heal(
-        self, environment: str, current: Current, healer: Healer, versions: Sequence[Current]
+        self, environment: str, current: Current, healer: Healer, versions: Sequence[Current], was: str
     ) -> tuple[Current, list[str]]:
         """Restore lost parts and changed entries, and return what was done, line by line.
 
@@ -231,6 +232,7 @@ class LogCare:
 
         Args:
             versions: older versions of the reference document.
+            was: the verb of what was done: "was", or "would be" in a dry run.
 
         Raises:
             FormatTooNew: a later version of this library wrote a part of the log.
@@ -242,12 +244,12 @@ class LogCare:
                 raise check.newer
             if check.lost is None:
                 copies = [version.log.entries for version in versions] + [part.entries for part in check.parts]
-                mended, told = _mended(current, check.entries, [entry for entries in copies for entry in entries])
+                mended, told = _mended(current, check.entries, [entry for entries in copies for entry in entries], was)
                 return mended, done + told
             finding = check.findings[-1]
             source = await healer.heal(finding)
             if source is not None:
-                done.append(f"'{finding.key}' was restored from {source}")
+                done.append(f"'{finding.key}' {was} restored from {source}")
                 continue
             last = check.lost.ref.last
             done.append(f"entries {current.log.oldest} to {last} of the log are lost")
@@ -291,7 +293,9 @@ class LogCare:
         return problems
 
 
-def _mended(current: Current, entries: Sequence[RawEntry], copies: Sequence[RawEntry]) -> tuple[Current, list[str]]:
+def _mended(
+    current: Current, entries: Sequence[RawEntry], copies: Sequence[RawEntry], was: str
+) -> tuple[Current, list[str]]:
     """Restore changed entries of the document from `copies`, or else mark that the next entry does not prove them."""
     log, done = current.log, list[str]()
     known = {entry_hash(entry): entry for entry in copies}
@@ -304,10 +308,10 @@ def _mended(current: Current, entries: Sequence[RawEntry], copies: Sequence[RawE
         copy = known.get(newer.get("prev") or "")
         if copy is not None and copy["seq"] == older["seq"]:
             kept[place - 1] = copy
-            done.append(f"entry {copy['seq']} of the log was restored")
+            done.append(f"entry {copy['seq']} of the log {was} restored")
         else:
             unproven.add(newer["seq"])
-            done.append(f"the log was kept, but cannot be proven: {broken[0]}")
+            done.append(f"the log {was} kept, but cannot be proven: {broken[0]}")
     first = log.entries[0]["seq"] if log.entries else 0
     held = tuple(entry for entry in kept if entry["seq"] >= first)
     return replace(current, log=replace(log, entries=held, unproven=tuple(sorted(unproven)))), done
@@ -376,16 +380,16 @@ class FsckReport:
         return not self.findings and not self.newer
 
     def __str__(self) -> str:
-        looked = f"{self.environment}: {self.releases} releases, {self.blobs} blobs, {self.copies} copies"
-        looked += f" and {self.entries} entries of the log"
+        looked = f"{self.environment}: {counted(self.releases, 'release')}, {counted(self.blobs, 'blob')}, "
+        looked += f"{counted(self.copies, 'copy', 'copies')} and {counted(self.entries, 'log entry', 'log entries')}"
         lines = [f"{looked}; {f'problems: {len(self.findings)}' if self.findings else 'no problems'}"]
         if self.newer:
             lines.append(f"written by a later version of apm_s3, which has to check it: {len(self.newer)}")
         lines += [f"{each.severity}: {each.key}: {each.problem}" for each in (*self.findings, *self.lost, *self.newer)]
         if self.leftovers:
-            lines.append(f"{len(self.leftovers)} documents were never committed; collect_garbage removes them")
+            lines.append(f"documents that were never committed, which collect_garbage removes: {len(self.leftovers)}")
         if self.retired:
-            lines.append(f"{len(self.retired)} documents are not kept any more; collect_garbage removes them")
+            lines.append(f"documents that are not kept any more, which collect_garbage removes: {len(self.retired)}")
         return "\n".join(lines)
 
     @property

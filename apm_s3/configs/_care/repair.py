@@ -153,6 +153,8 @@ class Repairer:
         self._afterwards = afterwards
         self._archive = Archive(objects, reader)
         self._log = LogCare(self._archive, reader)
+        self._dry = objects if isinstance(objects, DryRun) else None
+        self._was, self._were, self._to_be = ("was", "were", "") if self._dry is None else (*["would be"] * 2, "to be ")
 
     async def repair(
         self,
@@ -363,7 +365,8 @@ class Repairer:
             choice[tool] = _shortest(offers[0], check.documents) if offers else 0
             told = f"intact releases: {', '.join(offers)}" if offers else "no release is intact, begin anew with 0"
             lines.append(f"{tool}: {problem} ({told})")
-        done = f"; done so far: {'; '.join(actions)}" if actions else ""
+        so_far = "done so far" if self._dry is None else "without it, this much would be done"
+        done = f"; {so_far}: {'; '.join(actions)}" if actions else ""
         return StoreDamaged(
             f"'{work.environment}' cannot be repaired without a choice: {'; '.join(lines)}{done}",
             environment=work.environment,
@@ -438,13 +441,13 @@ class Repairer:
         before = found.wanted or await self._log.recover(environment, nothing)
         wanted = replace(before, tools=MappingProxyType({**before.tools, **work.tools}))
         healer = Healer(self._objects, self._backups, environment)
-        wanted, healed = await self._log.heal(environment, wanted, healer, found.versions)
+        wanted, healed = await self._log.heal(environment, wanted, healer, found.versions, self._was)
         work.actions += healed
         if wanted == found.present and not found.doubtful:
             return
         if found.doubtful and found.wanted == found.present:
-            work.actions.append(f"the reference document was kept, but cannot be proven: {OTHER_MD5}")
-        work.actions += [f"{tool}: {told(state.damaged)}" for tool, state in _newly_marked(work)]
+            work.actions.append(f"the reference document {self._was} kept, but cannot be proven: {OTHER_MD5}")
+        work.actions += [f"{tool}: {self._to_be}{told(state.damaged)}" for tool, state in _newly_marked(work)]
         said = note.message or "; ".join([*done, *work.actions])[:_TOLD]
         # A higher sequence and a new id give new bytes, so that no ETag that a writer still holds comes back.
         stamped = stamp(
@@ -466,7 +469,7 @@ class Repairer:
             )
         except (PreconditionFailed, ObjectNotFound) as exc:
             raise _Changed from exc
-        work.actions.append(f"'{key}' was rewritten")
+        work.actions.append(f"'{key}' {self._was} rewritten")
 
     # Objects and copies -----------------------------------------------------------------------------------------
 
@@ -482,7 +485,7 @@ class Repairer:
             ]
             tried.update(finding.key for finding in lost)
             sources = [(finding.key, await healer.heal(finding)) for finding in lost]
-            healed = [f"'{key}' was restored from {source}" for key, source in sources if source is not None]
+            healed = [f"'{key}' {self._was} restored from {source}" for key, source in sources if source is not None]
             if not healed:
                 break
             actions += healed
@@ -499,10 +502,13 @@ class Repairer:
                 release = await self._reader.newest(snapshot, tool)
             except Gone:
                 continue
-            if release is not None:
-                clean = await self._live.refresh(release, {})
-                left = "" if clean else "; those of removed files cannot be deleted"
-                actions.append(f"live copies of {tool} were compared and refreshed{left}")
+            if release is None:
+                continue
+            clean = await self._live.refresh(release, {})
+            if self._dry is not None and not self._dry.changes(keys.live(work.environment, tool)):
+                continue
+            left = "" if clean else "; those of removed files cannot be deleted"
+            actions.append(f"live copies of {tool} {self._were} compared and refreshed{left}")
         return actions
 
 
@@ -539,6 +545,10 @@ class DryRun:
         if there is None:
             raise ObjectNotFound(f"'{self.bucket}/{key}' does not exist", operation="read", bucket=self.bucket, key=key)
         return there
+
+    def changes(self, prefix: str) -> bool:
+        """Return whether an object below `prefix` would be written or deleted."""
+        return any(key.startswith(prefix) for key in self._written)
 
     async def head(self, key: str) -> FileInfo:
         return await self._objects.head(key) if key not in self._written else (await self.read(key))[0]
