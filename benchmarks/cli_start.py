@@ -1,7 +1,7 @@
 """How fast the command line starts: `python -m benchmarks.cli_start`.
 
 Each command is a process of its own. Their turns alternate, so that a busy machine slows all of them; the best of many
-runs counts, and the ratios are those of one run. `apm-s3 --help` may take 1.5 times as long as importing Typer and Rich,
+runs counts, and the ratios are those of one run. `apm-s3 --help` may take 1.5 times as long as importing click and Rich,
 and `apm-s3 config validate` that and 150 ms.
 """
 
@@ -39,7 +39,7 @@ def main() -> None:
         file.write_text(CONFIG)
         commands = {
             "python -c 'pass'": ["-c", "pass"],
-            "python -c 'import typer, rich'": ["-c", "import typer, rich"],
+            "python -c 'import click, rich'": ["-c", "import click, rich"],
             "apm-s3 --help": ["-c", MAIN, "--help"],
             "apm-s3 config --help": ["-c", MAIN, "config", "--help"],
             "apm-s3 config history --help": ["-c", MAIN, "config", "history", "--help"],
@@ -49,7 +49,7 @@ def main() -> None:
         for _ in range(runs):
             for name, arguments in commands.items():
                 best[name] = tuple(map(min, best[name], measure(arguments)))  # type: ignore[assignment]
-    base = best["python -c 'import typer, rich'"]
+    base = best["python -c 'import click, rich'"]
     columns = ("elapsed, ms", "CPU, ms", "CPU in proportion to the imports")
     rows = {name: (elapsed * 1000, cpu * 1000, cpu / base[1]) for name, (elapsed, cpu) in best.items()}
     show(Table("Cold start", "The command line", columns, rows, note=f"Best of {runs} runs."))

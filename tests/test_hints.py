@@ -28,14 +28,37 @@ PYTHON = re.compile(r"\w\(|[a-z]_[a-z]|\b[a-z]+=|Settings|Options|Credentials|Tr
 """What only programmers write: calls, names with underscores, arguments, classes and constants."""
 ROOT = Path(apm_s3.__file__).parent
 FOR_PROGRAMS = {
-    *("_manager.py", "_migration/plan.py", "_s3/buckets/contents.py", "_s3/buckets/settings.py", "_s3/bulk/batch.py"),
-    *("_s3/bulk/verbs.py", "_s3/objects/deletions.py", "_s3/objects/downloads.py", "_s3/objects/sources.py"),
-    *("_s3/transports/signed/payloads.py", "configs/_protocol/changes.py", "configs/_store.py", "configs/_uploads.py"),
-    *("errors.py", "exporters/notifications.py", "fastapi/_authorisation.py", "fastapi/_lifespan.py"),
-    *("fastapi/_routes.py", "options/_bucket_settings.py", "options/_lifecycle.py", "options/_reads.py"),
-    *("options/_replication.py", "options/_writes.py", "settings.py"),
+    "create it with FastAPI(lifespan=s3_lifespan('bucket')); lifespans of mounted applications never run",
+    "give a list of keys, or use delete_file",
+    "give name= to one of them",
+    "iter_files reads further pages",
+    "make one with secrets.token_urlsafe(32)",
+    "name a file: DownloadOp(bucket, key, to=path), or use batch_iter, which also returns contents",
+    "open the manager with S3Settings(cache=CacheSettings(objects=True)); objects=True is for objects",
+    "pass EnvironmentSettings",
+    "pass Path(...), or text.encode()",
+    "pass a callable that FastAPI can call, and that returns a Principal or raises HTTPException(401)",
+    "pass confirm='' to delete it anyway",
+    "pass keys as credentials=Credentials",
+    "pass mfa='serial code' of the root user's device",
+    "pass shared=aiocache.RedisCache(...) and a namespace= common to all who share it",
+    "pass source_s3 or target_s3",
+    "remove_setting drops all",
+    "remove_setting removes all",
+    "return EnvironmentSettings",
+    "return Principal(name, allows), or raise HTTPException(401)",
+    "set algorithm='aws:kms' too",
+    "set encryption='aws:kms' too",
+    "upload it with upload_file",
+    "use Policy.of(statements)",
+    "use UploadOp, DownloadOp, CopyOp, MoveOp, DeleteOp or HeadOp of apm_s3.batch",
+    "use a time such as datetime.now(UTC)",
+    "use a timedelta such as timedelta(days=1)",
+    "use download_file for a range",
+    "use it inside 'async with S3Manager(...) as s3', or between open() and aclose()",
+    "use s3_lifespan('bucket')",
 }
-"""Where hints name Python that are never met elsewhere: they are about types, callbacks and options of programs."""
+"""Hints that name Python and are never met elsewhere: about types, callbacks and options of programs."""
 
 
 def hint_of(advice: Kind) -> Hint:
@@ -90,8 +113,8 @@ def test_the_command_line_gets_options_instead_of_arguments(hint: Hint, told: st
     assert told in for_command(hint)
 
 
-def literal_hints() -> Iterator[tuple[str, str]]:
-    """Each text that is given as a hint, by the file that has it."""
+def literal_hints() -> Iterator[str]:
+    """Each text that is given as a hint."""
     for path in sorted(ROOT.rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
         if name.startswith(("cli/", "validators/")) or name == "_hints.py":
@@ -106,10 +129,10 @@ def literal_hints() -> Iterator[tuple[str, str]]:
                     values = [node.value]
             for value in values:
                 parts = [each.value for each in ast.walk(value) if isinstance(each, ast.Constant)] if value else []
-                yield name, "".join(each for each in parts if isinstance(each, str))
+                yield "".join(each for each in parts if isinstance(each, str))
 
 
 def test_a_hint_that_names_python_is_a_value_unless_only_programs_meet_it() -> None:
-    found = {name for name, text in literal_hints() if PYTHON.search(text)}
+    found = {text for text in literal_hints() if PYTHON.search(text)}
 
     assert found == FOR_PROGRAMS

@@ -24,7 +24,7 @@ EXTRAS = (
     "pythonjsonlogger",
     "re2",
     "rich",
-    "typer",
+    "click",
 )
 
 WITHOUT_EXTRAS = f"""

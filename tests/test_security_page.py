@@ -19,7 +19,7 @@ STARTS = re.compile(
     r"(\w+\.)*(create_subprocess_\w+|Popen|ProcessPoolExecutor|subprocess_exec|subprocess_shell)"
     r"|subprocess\.\w+|multiprocessing\.\w+|pty\.\w+|runpy\.\w+|webbrowser\.\w+"
     r"|os\.(system|popen|startfile|fork\w*|exec[lv]\w*|spawn\w*|posix_spawn\w*)"
-    r"|exec|eval|typer\.(launch|edit)|click\.(launch|edit)"
+    r"|exec|eval|click\.(launch|edit)"
 )
 OPENS = re.compile(
     r"open|os\.(open|fdopen)|io\.open|.*\.(read_text|read_bytes)|read_capped|(pickle|marshal|tomllib)\.loads?|sqlite3\.connect"

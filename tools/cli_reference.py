@@ -18,7 +18,7 @@ def reference() -> str:
     sections = []
     with mock.patch.dict(os.environ, {"COLUMNS": "90"}):
         for name, entry in COMMANDS.items():
-            command = make_command(name, entry)
+            command = make_command(entry)
             context = command.make_context(f"{NAME} {name}", [], resilient_parsing=True)
             sections.append(f"### {name}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(sections)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTHING = "pass"
 BASE = "from apm_s3 import S3Manager; S3Manager()"
 STARTS = {
-    "cli": "import apm_s3.cli._app, typer, rich",
+    "cli": "import apm_s3.cli._app, click, rich",
     "dask": "import apm_s3.migration_dask, distributed",
     "fastapi": "import apm_s3.fastapi",
     "demo": "import apm_s3.testing, moto.server",
@@ -39,7 +39,7 @@ STARTS = {
     "all": BASE,
 }
 """What a program imports that uses an extra."""
-OF_EXTRAS = ("dask", "distributed", "fastapi", "moto", "pydantic", "redis", "rich", "starlette", "typer")
+OF_EXTRAS = ("dask", "distributed", "fastapi", "moto", "pydantic", "redis", "rich", "starlette", "click")
 
 
 class Installation(NamedTuple):

@@ -23,7 +23,7 @@ def main() -> None:
 
         status = run(sys.argv[1:])
     except ModuleNotFoundError as exc:
-        if exc.name not in ("typer", "rich"):
+        if exc.name not in ("click", "rich"):
             raise
         sys.stderr.write(f"apm-s3: {exc}; {HINT}\n")
         status = 2

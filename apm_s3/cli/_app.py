@@ -3,13 +3,14 @@
 A command is a function in a module of its group; `_commands.py` names it. This module builds a command only when it is
 needed, adds the common options, runs it, and turns whatever it raises into a message and an exit status:
 
-    def history(ctx: typer.Context, tool: ToolName, limit: Limit = None) -> None:
+    @tool_name
+    @option("--limit", "-n", type=int, help="At most this many.")
+    def history(call: Call, *, tool: Tool, limit: int | None) -> None:
         \"""List the releases of a tool, newest first.
 
         Example:
             apm-s3 config history prometheus -e production
         \"""
-        call = Call.of(ctx)
         releases = call.run_on_store(lambda store: store.history(tool, call.environment, limit=limit))
         call.print({"releases": releases}, make_table(...))
 
@@ -21,30 +22,22 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-import re
 import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
-import typer
-from typer.core import TyperCommand, TyperGroup
+import click
 
-from apm_s3.cli._arguments import common_options, version_option
+from apm_s3.cli._arguments import Argument, Option, common_options, version_option
 from apm_s3.cli._call import Call, Output
-from apm_s3.cli._commands import COMMANDS, EXAMPLES, GROUPS, Entry
+from apm_s3.cli._commands import COMMANDS, EXAMPLES, GROUPS, Entry, Scope
 from apm_s3.cli._statuses import MEANINGS, Explanation, OutputFailed, Status, clean, did_you_mean, print_error
 
 NAME = "apm-s3"
-_COMPLETE = "_APM_S3_COMPLETE"
+COMPLETE = "_APM_S3_COMPLETE"
 """The environment variable with which a shell asks for completions."""
-
-_UsageError = cast("type[Exception]", typer.BadParameter.__base__)
-"""Typer exports only this subclass of its error for wrong usage."""
-
-Context = Any
-"""Typer's context: its class has moved between Typer's versions."""
 
 _SCOPES = {
     "store": ("bucket", "prefix", "environment", "profile", "region", "endpoint_url", "output", "debug"),
@@ -53,7 +46,7 @@ _SCOPES = {
 }
 
 
-class Command(TyperCommand):
+class Command(click.Command):
     """One command with its common options.
 
     Attributes:
@@ -64,21 +57,25 @@ class Command(TyperCommand):
     own: int = 0
     examples: tuple[str, ...] = ()
 
-    def format_help(self, ctx: Context, formatter: Any) -> None:
-        """Write the help: own options in full, common ones by name."""
-        format_command_help(self, ctx, formatter)
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write usage, description, arguments, options and examples; the common options by name only."""
+        _write_head(self, ctx, formatter)
+        own, common = self.params[: self.own], self.params[self.own :]
+        for title, kind in (("Arguments", Argument), ("Options", Option)):
+            _write_list(formatter, title, [param.get_help_record(ctx) for param in own if isinstance(param, kind)])
+        if common:
+            formatter.write_paragraph()
+            names = ", ".join("/".join(sorted(param.opts, key=len)) for param in common)
+            formatter.write_text(f"Common options: {names}. See apm-s3 --help, exit statuses too.")
+        _write_examples(formatter, self.examples)
 
-    def collect_usage_pieces(self, ctx: Context) -> list[str]:
-        """Return the arguments as other tools write them: no braces, and no second brackets, which Typer 0.29 adds."""
-        return [re.sub(r"^\[(\[.*\])\]$", r"\1", piece.strip("{}")) for piece in super().collect_usage_pieces(ctx)]
-
-    def invoke(self, ctx: Context) -> Any:
+    def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and return its exit status."""
         call = _make_call(ctx, [str(param.name) for param in self.params[self.own :]])
-        ctx.obj = call
+        assert self.callback is not None  # noqa: S101 - each command is a function
         try:
-            result = super().invoke(ctx)
-        except (_UsageError, typer.Exit, typer.Abort, BrokenPipeError):
+            result = ctx.invoke(self.callback, call, **ctx.params)
+        except (click.UsageError, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as exc:  # noqa: BLE001 - each error becomes a message; --debug shows where it came from
             return _report(exc, call)
@@ -96,7 +93,7 @@ def _is_interruption(exc: BaseException) -> bool:
     return isinstance(exc, KeyboardInterrupt) or (loaded is not None and isinstance(exc, loaded.CancelledError))
 
 
-class Group(TyperGroup):
+class Group(click.Group):
     """A group whose commands are imported only when they are needed.
 
     Args:
@@ -104,20 +101,20 @@ class Group(TyperGroup):
     """
 
     def __init__(self, *words: str, **attributes: Any) -> None:
-        super().__init__(name=words[-1] if words else NAME, rich_markup_mode=None, **attributes)
+        super().__init__(name=words[-1] if words else NAME, **attributes)
         self.words = words
 
-    def list_commands(self, ctx: Context) -> list[str]:  # noqa: ARG002 - Typer's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of the commands and groups in this group."""
         depth = len(self.words)
         inside = [name.split() for name in COMMANDS if tuple(name.split()[:depth]) == self.words]
         return list(dict.fromkeys(words[depth] for words in inside))
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Any:  # noqa: ARG002 - click's signature
         """Return a command; its module is imported now."""
         full = " ".join((*self.words, cmd_name))
         if full in COMMANDS:
-            return make_command(full, COMMANDS[full])
+            return make_command(COMMANDS[full])
         return make_group(cmd_name) if not self.words and cmd_name in GROUPS else None
 
     def summary_of(self, name: str) -> str:
@@ -125,7 +122,7 @@ class Group(TyperGroup):
         full = " ".join((*self.words, name))
         return COMMANDS[full].summary if full in COMMANDS else GROUPS[full]
 
-    def resolve_command(self, ctx: Context, args: list[str]) -> Any:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Return the command that `args` begin with; suggest one if there is none."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             known = self.list_commands(ctx)
@@ -133,24 +130,36 @@ class Group(TyperGroup):
             ctx.fail(f"no such command '{args[0]}'" + (f"; {meant}" if meant else ""))
         return super().resolve_command(ctx, args)
 
-    def format_help(self, ctx: Context, formatter: Any) -> None:
-        """Write the help: the commands from the table, without importing them."""
-        format_group_help(self, ctx, formatter)
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write usage and the commands, from the table, and above all groups the common options and exit statuses."""
+        _write_head(self, ctx, formatter)
+        _write_list(formatter, "Commands", [(name, self.summary_of(name)) for name in self.list_commands(ctx)])
+        _write_examples(formatter, EXAMPLES[" ".join(self.words)])
+        if self.words:
+            return
+        common = [param.get_help_record(ctx) for param in self.params]
+        _write_list(formatter, "Common options, before or after the command", common)
+        with formatter.section("Settings"):
+            formatter.write_text("Options win over environment variables, these over a trusted apm-s3.toml.")
+        _write_list(formatter, "Exit statuses", [(str(int(status)), meaning) for status, meaning in MEANINGS.items()])
+
+
+def make_command(entry: Entry) -> Command:
+    """Import a command's function, and build the command from its parameters and docstring."""
+    return _build(entry.target, entry.scope)
 
 
 @cache
-def make_command(name: str, entry: Entry) -> Command:
-    """Import a command's function, and build the command from its signature and docstring."""
-    module, _, function_name = entry.target.partition(":")
-    function = getattr(import_module(f"apm_s3.cli.{module}"), function_name)
+def _build(target: str, scope: Scope) -> Command:
+    # Once for commands with two names: click takes the parameters off the function.
+    module, _, name = target.partition(":")
+    function = getattr(import_module(f"apm_s3.cli.{module}"), name)
     text, examples = split_docstring(inspect.getdoc(function) or "")
-    command = _build(function, name.rpartition(" ")[2], text)
+    command = click.command(name, cls=Command, help=text, context_settings=_CONTEXT)(function)
     command.own = len(command.params)
     command.examples = examples
     taken = {param.name for param in command.params}
-    command.params += [
-        param for param in common_options() if param.name in _SCOPES[entry.scope] and param.name not in taken
-    ]
+    command.params += [param for param in common_options() if param.name in _SCOPES[scope] and param.name not in taken]
     return command
 
 
@@ -192,16 +201,16 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     app = make_app()
-    if _COMPLETE in os.environ:
-        return _complete(app, arguments)
+    if COMPLETE in os.environ:
+        return _complete(app)
     try:
         with app.make_context(NAME, list(arguments) or ["--help"]) as ctx:
             return int(app.invoke(ctx) or 0)
-    except typer.Exit as exc:
+    except click.exceptions.Exit as exc:
         return exc.exit_code
-    except _UsageError as exc:
+    except click.UsageError as exc:
         return _report_usage(exc)
-    except typer.Abort:
+    except click.Abort:
         sys.stderr.write("Stopped. Nothing was changed.\n")
         return Status.FAILED
     except KeyboardInterrupt:
@@ -209,24 +218,16 @@ def _run(arguments: Sequence[str]) -> int:
         return Status.INTERRUPTED
 
 
-_CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
 
-def _build(function: Any, name: str, text: str) -> Command:
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name, cls=Command, help=text, context_settings=_CONTEXT)(function)
-    command = typer.main.get_command(app)
-    assert isinstance(command, Command)  # noqa: S101 - Typer made it of this class
-    return command
-
-
-def _make_call(ctx: Context, common: Sequence[str]) -> Call:
+def _make_call(ctx: click.Context, common: Sequence[str]) -> Call:
     """Take the common options out of the command's parameters; those before the command's name apply as well."""
     given = dict(ctx.find_root().params)
     given |= {name: value for name in common if (value := ctx.params.pop(name)) not in (None, False)}
     names = ("bucket", "prefix", "environment", "profile", "region", "endpoint_url")
     options = {name.replace("_", "-"): given.get(name) for name in names}
-    return Call(options, Output(given.get("output") or Output.text), debug=bool(given.get("debug")))
+    return Call(options, given.get("output") or Output.text, debug=bool(given.get("debug")))
 
 
 def _report(error: Exception, call: Call) -> Status:
@@ -259,117 +260,26 @@ def _report_usage(error: Any) -> Status:
     return Status.USAGE
 
 
-def _complete(app: Group, arguments: Sequence[str]) -> int:
+def _complete(app: Group) -> int:
     """Print the completions that a shell asks for."""
-    from typer.completion import completion_init  # type: ignore[attr-defined]  # noqa: PLC0415 - only shells need it
+    from click.shell_completion import shell_complete  # noqa: PLC0415 - only shells need it
 
-    completion_init()
-    try:
-        app.main(list(arguments), prog_name=NAME, complete_var=_COMPLETE)
-    except SystemExit as exc:
-        return int(exc.code or 0)
-    return Status.DONE
+    return shell_complete(app, {}, NAME, COMPLETE, os.environ[COMPLETE])
 
 
-def format_command_help(command: Command, ctx: Any, formatter: Any) -> None:
-    """Write usage, description, arguments, options and examples; the common options by name only."""
-    _write_usage(command, ctx, formatter)
-    _write_text(formatter, command.help or "")
-    own, common = command.params[: command.own], command.params[command.own :]
-    _write_list(formatter, "Arguments", [_record(param, ctx) for param in own if param.param_type_name == "argument"])
-    _write_list(formatter, "Options", [_record(param, ctx) for param in own if param.param_type_name == "option"])
-    if common:
-        formatter.write("\n")
-        names = ", ".join(_option_names(param) for param in common)
-        _write_wrapped(formatter, f"Common options: {names}. See apm-s3 --help, exit statuses too.")
-    _write_examples(formatter, command.examples)
+def _write_head(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    formatter.write_usage(ctx.command_path, " ".join(command.collect_usage_pieces(ctx)))
+    formatter.write_paragraph()
+    formatter.write_text(command.help or "")
 
 
-def format_group_help(group: Group, ctx: Any, formatter: Any) -> None:
-    """Write usage, the commands, and for the whole command line the common options and exit statuses."""
-    _write_usage(group, ctx, formatter)
-    _write_text(formatter, group.help or "")
-    _write_list(formatter, "Commands", [(name, group.summary_of(name)) for name in group.list_commands(ctx)])
-    _write_examples(formatter, EXAMPLES[" ".join(group.words)])
-    if group.words:
-        return
-    _write_list(formatter, "Common options, before or after the command", [_record(p, ctx) for p in group.params])
-    with formatter.section("Settings"):
-        _write_wrapped(formatter, "Options win over environment variables, these over a trusted apm-s3.toml.")
-    _write_list(formatter, "Exit statuses", [(str(int(status)), meaning) for status, meaning in MEANINGS.items()])
-
-
-def _record(param: Any, ctx: Any) -> tuple[str, str] | None:
-    record: tuple[str, str] | None = param.get_help_record(ctx)
-    if record is None:
-        return None
-    # The usage line shows which arguments may be omitted, and a number below the minimum is refused with a message.
-    if "[" not in record[1]:
-        return record[0], record[1]
-    text = re.sub(r"\\?\[required\]|(?:; )?x>=[0-9.]+", "", record[1]).replace("\\[]", "").replace("[]", "")
-    return record[0].replace(" range>", ">").replace(" RANGE", ""), text.strip()
-
-
-def _option_names(param: Any) -> str:
-    return "/".join(sorted(param.opts, key=len))
-
-
-def _write_text(formatter: Any, text: str) -> None:
-    if text:
-        for paragraph in text.split("\n\n"):
-            formatter.write("\n")
-            _write_wrapped(formatter, paragraph)
-
-
-def _write_list(formatter: Any, title: str, rows: list[tuple[str, str] | None]) -> None:
-    kept = [row for row in rows if row is not None]
-    if kept:
+def _write_list(formatter: click.HelpFormatter, title: str, rows: Sequence[tuple[str, str] | None]) -> None:
+    if kept := [row for row in rows if row is not None]:
         with formatter.section(title):
-            _write_rows(formatter, kept)
+            formatter.write_dl(kept, col_max=34)
 
 
-def _write_examples(formatter: Any, examples: Sequence[str]) -> None:
+def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
     if examples:
         with formatter.section("Example" if len(examples) == 1 else "Examples"):
-            for line in examples:
-                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
-
-
-def _write_usage(command: Any, ctx: Any, formatter: Any) -> None:
-    formatter.write(f"Usage: {ctx.command_path} {' '.join(command.collect_usage_pieces(ctx))}\n")
-
-
-def _write_rows(formatter: Any, rows: Sequence[tuple[str, str]]) -> None:
-    """Write two columns; the second one begins below a first one that is too wide."""
-    indent = formatter.current_indent
-    column = min(max(len(name) for name, _ in rows), _MAX_COLUMN) + 2
-    for name, text in rows:
-        lines = _wrap(text, formatter.width - indent - column) or [""]
-        if len(name) > _MAX_COLUMN:
-            lines.insert(0, "")
-        first, *others = lines
-        formatter.write(f"{'':{indent}}{name:{column}}{first}".rstrip() + "\n")
-        for line in others:
-            formatter.write(f"{'':{indent + column}}{line}\n")
-
-
-_MAX_COLUMN = 34
-
-
-def _write_wrapped(formatter: Any, text: str) -> None:
-    indent = formatter.current_indent
-    for line in _wrap(text, formatter.width - indent):
-        formatter.write(f"{'':{indent}}{line}\n")
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    """Break `text` into lines between words. Importing textwrap would take longer than the rest of the help."""
-    lines: list[str] = []
-    line = ""
-    for word in text.split():
-        if line and len(line) + 1 + len(word) > width:
-            lines.append(line)
-            line = word
-        else:
-            line = f"{line} {word}" if line else word
-    return [*lines, line] if line else lines
+            formatter.write("".join(f"  {line}\n" for line in examples))

@@ -1,152 +1,154 @@
-"""Arguments and options that several commands have.
-
-The common ones are built by Typer's public interface: what lies below it changes with its versions.
-"""
+"""Arguments and options that several commands have, and how click shows them."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Annotated, Any, cast
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-import typer
+import click
 
-from apm_s3._tools import TOOLS, Tool
+from apm_s3._tools import TOOLS
 from apm_s3._version import __version__
 from apm_s3.cli._call import Output
 from apm_s3.cli._statuses import UsageFailed, did_you_mean
 
-
-@cache
-def common_options() -> list[Any]:
-    """Return the options that commands share."""
-    return _options_of(_take_common)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@cache
-def version_option() -> Any:
-    """Return the option that shows the version."""
-    (option,) = _options_of(_take_version)
-    return option
+class Decorator(Protocol):
+    """Adds a parameter to the function of a command."""
+
+    def __call__(self, function: Function, /) -> Function:
+        """Return the function."""
 
 
-def _check_output(value: str | None) -> str | None:
-    if value is not None and value not in tuple(Output):
-        raise typer.BadParameter(f"'{value}' is neither {' nor '.join(Output)}")
-    return value
+_KINDS = {"text": "str", "integer": "int", "integer range": "int", "float range": "float", "file": "path"}
 
 
-def _complete_output(incomplete: str) -> list[str]:
-    return [each.value for each in Output if each.value.startswith(incomplete)]
+class Option(click.Option):
+    """An option whose kind of value the help writes in angle brackets."""
+
+    def make_metavar(self, ctx: click.Context) -> str:
+        """Return `<int>`, for example."""
+        kind = _KINDS.get(self.type.name, self.type.name)
+        return self.metavar or f"<{(self.type.get_metavar(self, ctx) or kind).strip('[]')}>"
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """Return the default; a number below the minimum is refused with a message."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
 
 
-def _show_version(wanted: bool) -> None:
+class Argument(click.Argument):
+    """An argument with a line in the help, which click has since 8.5 only."""
+
+    def __init__(self, names: Sequence[str], help: str, **settings: Any) -> None:  # noqa: A002 - as an option's
+        super().__init__(names, **settings)
+        self.about = help
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """Return the line of the help."""
+        return self.make_metavar(ctx), self.about
+
+
+def option(*names: str, **settings: Any) -> Decorator:
+    """Add an option with a value to a command."""
+    return click.option(*names, cls=Option, **settings)
+
+
+def flag(*names: str, **settings: Any) -> Decorator:
+    """Add an option without a value to a command."""
+    return click.option(*names, cls=Option, is_flag=True, **settings)
+
+
+def argument(name: str, **settings: Any) -> Decorator:
+    """Add an argument to a command."""
+    return click.argument(name, cls=Argument, **settings)
+
+
+class _ToolType(click.Choice[str]):
+    name = "str"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> None:
+        """Leave the names to the help's text."""
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:  # noqa: ARG002 - as above
+        meant = did_you_mean(str(value), TOOLS) or f"the tools are {', '.join(TOOLS)}"
+        return f"'{value}' is not a tool; {meant}"
+
+
+TOOL = _ToolType(TOOLS)
+PATH = click.Path(path_type=Path)
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"apm-s3 {__version__}\n")
-        raise typer.Exit
+        ctx.exit()
 
 
-_OUTPUT = typer.Option(
-    *("--output", "-o"),
-    metavar="<text|json>",
-    help="How to print the result.",
-    callback=_check_output,
-    autocompletion=_complete_output,
-)
-_VERSION = typer.Option(
-    "--version", help="Show the version.", callback=_show_version, is_eager=True, expose_value=False
-)
-_DEBUG = typer.Option("--debug", help="Say where settings come from; show tracebacks.")
+@cache
+def common_options() -> tuple[Option, ...]:
+    """Return the options that commands share."""
+    return (
+        Option(["--bucket", "-b"], help="The bucket of the configurations."),
+        Option(["--prefix"], help="The prefix of the configurations in it."),
+        Option(["--environment", "-e"], help="The environment."),
+        Option(["--profile"], help="A profile of the AWS configuration."),
+        Option(["--region"], help="The AWS region."),
+        Option(["--endpoint-url"], help="An S3-compatible server instead of AWS."),
+        Option(["--output", "-o"], type=click.Choice(Output), help="How to print the result."),
+        Option(["--debug"], is_flag=True, help="Say where settings come from; show tracebacks."),
+    )
 
 
-def _take_common(
-    *,
-    bucket: Annotated[str | None, typer.Option("--bucket", "-b", help="The bucket of the configurations.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="The prefix of the configurations in it.")] = None,
-    environment: Annotated[str | None, typer.Option("--environment", "-e", help="The environment.")] = None,
-    profile: Annotated[str | None, typer.Option(help="A profile of the AWS configuration.")] = None,
-    region: Annotated[str | None, typer.Option(help="The AWS region.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="An S3-compatible server instead of AWS.")] = None,
-    output: Annotated[str | None, _OUTPUT] = None,
-    debug: Annotated[bool, _DEBUG] = False,
-) -> None:
-    """Hold the options for Typer to read."""
+@cache
+def version_option() -> Option:
+    """Return the option that shows the version."""
+    how = {"is_flag": True, "is_eager": True, "expose_value": False}
+    return Option(["--version"], callback=_show_version, help="Show the version.", **how)
 
 
-def _take_version(*, version: Annotated[bool, _VERSION] = False) -> None:
-    """Hold the option for Typer to read."""
-
-
-def _options_of(function: Any) -> list[Any]:
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command("common")(function)
-    return list(typer.main.get_command(app).params)
-
-
+_TOOLS = f"{', '.join(TOOLS)}."
 _PLACE = "s3://BUCKET/PREFIX, or a directory."
 
-
-def _check_tool(value: str | None) -> str | None:
-    if value is not None and value not in TOOLS:
-        meant = did_you_mean(value, TOOLS) or f"the tools are {', '.join(TOOLS)}"
-        raise typer.BadParameter(f"'{value}' is not a tool; {meant}")
-    return value
-
-
-def _complete_tool(incomplete: str) -> list[str]:
-    return [tool for tool in TOOLS if tool.startswith(incomplete)]
-
-
-def as_tool(name: str) -> Tool:
-    """Return the name of a tool that a parameter's callback has checked, as the library types it."""
-    return cast("Tool", name)
-
-
-ToolName = Annotated[
-    str,
-    typer.Argument(metavar="TOOL", help=f"{', '.join(TOOLS)}.", callback=_check_tool, autocompletion=_complete_tool),
-]
-ToolArgument = Annotated[
-    str | None,
-    typer.Argument(metavar="[TOOL]", help=f"{', '.join(TOOLS)}.", callback=_check_tool, autocompletion=_complete_tool),
-]
-ToolOption = Annotated[
-    str | None, typer.Option("--tool", help="Only this tool.", callback=_check_tool, autocompletion=_complete_tool)
-]
-Revision = Annotated[int | None, typer.Option("--revision", "-r", min=1, help="By default the current one.")]
-ToolHint = Annotated[
-    str | None,
-    typer.Option(
-        "--tool",
-        help="The tool, if file and folder names do not tell.",
-        callback=_check_tool,
-        autocompletion=_complete_tool,
-    ),
-]
-SourcePlace = Annotated[str, typer.Argument(metavar="SOURCE", help=_PLACE)]
-TargetPlace = Annotated[str, typer.Argument(metavar="TARGET", help=_PLACE)]
-Include = Annotated[list[str] | None, typer.Option(help='Only names that match, as "*.json". Repeatable.')]
-Exclude = Annotated[list[str] | None, typer.Option(help="Leave out names that match. Repeatable.")]
-DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="At the end, delete what SOURCE lacks.")]
-TransferConcurrency = Annotated[int, typer.Option(min=1, help="Objects at once.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for scripts.")]
-Create = Annotated[bool, typer.Option("--create", help="Allow an environment that does not exist yet.")]
-Author = Annotated[str | None, typer.Option(help="By default git's user, or the login.")]
-Message = Annotated[str | None, typer.Option("--message", "-m", help="Why; by default an editor asks.")]
-Note = Annotated[str, typer.Option("--message", "-m", help="Why; kept in the log.")]
-ExpectRevision = Annotated[int | None, typer.Option(min=0, help="Refuse if another is current; 0: if there is any.")]
-ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 6 if there are differences.")]
+tool_name = argument("tool", type=TOOL, help=_TOOLS)
+tool_argument = argument("tool", type=TOOL, required=False, help=_TOOLS)
+tool_option = option("--tool", type=TOOL, help="Only this tool.")
+tool_hint = option("--tool", type=TOOL, help="The tool, if file and folder names do not tell.")
+revision = option("--revision", "-r", type=click.IntRange(min=1), help="By default the current one.")
+source_place = argument("source", help=_PLACE)
+target_place = argument("target", help=_PLACE)
+include = option("--include", multiple=True, help='Only names that match, as "*.json". Repeatable.')
+exclude = option("--exclude", multiple=True, help="Leave out names that match. Repeatable.")
+delete_extra = flag("--delete-extra", help="At the end, delete what SOURCE lacks.")
+concurrency = option("--concurrency", type=click.IntRange(min=1), default=64, help="Objects at once.")
+dry_run = flag("--dry-run", help="Print what would be done, and change nothing.")
+yes = flag("--yes", "-y", help="Do not ask; for scripts.")
+create_environment = flag("--create", help="Allow an environment that does not exist yet.")
+author = option("--author", help="By default git's user, or the login.")
+message = option("--message", "-m", help="Why; by default an editor asks.")
+note = option("--message", "-m", default="", show_default=False, help="Why; kept in the log.")
+expect_revision = option(
+    "--expect-revision", type=click.IntRange(min=0), help="Refuse if another is current; 0: if there is any."
+)
+exit_code = flag("--exit-code", help="Exit with 6 if there are differences.")
+force = option("--force", metavar="REASON", help="Store errors too, and why.")
+write_id = option("--write-id", help="An id; repeated with it, it commits at most once.")
 
 
-def pairs(given: list[str] | None, option: str) -> dict[str, str]:
+def pairs(given: Sequence[str], option: str) -> dict[str, str]:
     """Return NAME=VALUE options as a dictionary.
 
     Raises:
         UsageFailed: one has no '='.
     """
     found: dict[str, str] = {}
-    for each in given or ():
+    for each in given:
         name, equals, value = each.partition("=")
         if not equals or not name:
             raise UsageFailed(f"{option} '{each}' is not NAME=VALUE")

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
+import click
 
 from apm_s3._hints import Advice, Hint
 from apm_s3.cli._statuses import OutputFailed, UsageFailed, clean, did_you_mean
@@ -52,13 +52,6 @@ class Call:
         self.debug = debug
         self.changes: bool = False
         self.resume_hint: str = "Nothing was changed."
-
-    @staticmethod
-    def of(ctx: typer.Context) -> Call:
-        """Return the call that `ctx` belongs to."""
-        call = ctx.obj
-        assert isinstance(call, Call)  # noqa: S101 - the frame sets it before each command
-        return call
 
     @cached_property
     def settings(self) -> Settings:
@@ -176,7 +169,7 @@ class Call:
         else:
             agreed = _ask(f"{question} [y/N] ").lower() in ("y", "yes")
         if not agreed:
-            raise typer.Abort
+            raise click.Abort
 
     def author(self, given: str | None) -> str:
         """Return the author of a change: `given`, git's user, or the login."""
@@ -310,7 +303,7 @@ def _ask(question: str) -> str:
     answer = sys.stdin.readline()
     if not answer:
         sys.stderr.write("\n")
-        raise typer.Abort
+        raise click.Abort
     return answer.strip()
 
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import typer
+import click
 
 from apm_s3._processes import ROOT, find_program, user_environment
 from apm_s3.cli._statuses import UsageFailed
@@ -59,7 +59,7 @@ def find_message(given: str | None, about: str) -> str:
         text = path.read_text(encoding="utf-8")
     message = "\n".join(line.rstrip() for line in text.splitlines() if not line.startswith("#")).strip()
     if not message:
-        raise typer.Abort
+        raise click.Abort
     return message
 
 

@@ -20,11 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from apm_s3._redaction import redacted
+from apm_s3.cli._arguments import argument
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import make_table
 from apm_s3.cli._statuses import UsageFailed, did_you_mean
@@ -279,10 +280,10 @@ def _known(name: str, known: Sequence[str]) -> str:
     return did_you_mean(name, known) or f"known keys: {', '.join(known)}"
 
 
-def trust(
-    ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="apm-s3.toml, or a pyproject.toml with a [tool.apm-s3].", exists=True)],
-) -> None:
+@argument(
+    "file", type=click.Path(path_type=Path, exists=True), help="apm-s3.toml, or a pyproject.toml with a [tool.apm-s3]."
+)
+def trust(call: Call, *, file: Path) -> None:
     """Trust a project file as it is now.
 
     Until then, its endpoint-url, profile, region, bucket, prefix and bucket-owner are not used. After any change of the
@@ -291,7 +292,6 @@ def trust(
     Example:
         apm-s3 trust apm-s3.toml
     """
-    call = Call.of(ctx)
     path = file.parent.resolve() / file.name
     project = read_project(path) if path.is_file() else None
     if project is None:

@@ -8,12 +8,12 @@ import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from apm_s3._version import __version__
-from apm_s3.cli._arguments import DryRun
+from apm_s3.cli._arguments import argument, dry_run
 from apm_s3.cli._call import Call, Output
 from apm_s3.cli._output import make_changes, make_console, print_json
 from apm_s3.cli._settings import PROJECT_FILE, VARIABLES, add_trust, refuse_writable
@@ -47,7 +47,8 @@ _EXAMPLES = {
 }
 
 
-def init(ctx: typer.Context, dry_run: DryRun = False) -> None:
+@dry_run
+def init(call: Call, *, dry_run: bool) -> None:
     """Write apm-s3.toml and a hook for pre-commit.
 
     The file gets the common options that are given here; the others stay in it as comments. It goes to the working
@@ -58,7 +59,6 @@ def init(ctx: typer.Context, dry_run: DryRun = False) -> None:
     Example:
         apm-s3 init --bucket apm-staging-configs --environment staging
     """
-    call = Call.of(ctx)
     call.resume_hint = "Run it again."
     project = Path(PROJECT_FILE)
     if os.path.lexists(project):
@@ -166,17 +166,8 @@ class Shell(StrEnum):
     fish = "fish"
 
 
-_REGISTERED = "compdef _apm_s3_completion apm-s3"
-_COMPLETED_AT_ONCE = f"""\
-if [ "$funcstack[1]" = "_apm-s3" ]; then
-  _apm_s3_completion "$@"
-else
-  {_REGISTERED}
-fi"""
-"""zsh runs a file of its `fpath` as the completion itself. If it only registers another, the first Tab does nothing."""
-
-
-def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
+@argument("shell", metavar="SHELL", type=click.Choice(Shell), help="bash, zsh or fish.")
+def completion(_: Call, *, shell: Shell) -> None:
     """Print the completion script of a shell.
 
     Examples:
@@ -184,15 +175,15 @@ def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bas
         apm-s3 completion zsh > ~/.zfunc/_apm-s3
         apm-s3 completion fish > ~/.config/fish/completions/apm-s3.fish
     """
-    from typer import completion as completions  # noqa: PLC0415 - only this needs it
+    from click.shell_completion import ShellComplete, get_completion_class  # noqa: PLC0415 - only this needs it
 
-    script = completions.get_completion_script(  # type: ignore[attr-defined]
-        prog_name="apm-s3", complete_var="_APM_S3_COMPLETE", shell=shell.value
-    )
-    sys.stdout.write(script.replace(_REGISTERED, _COMPLETED_AT_ONCE) + "\n")
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101 - click has these three
+    # Not its own `source`: that of bash asks the bash of the PATH for its version, and wants more than macOS has.
+    sys.stdout.write(ShellComplete.source(kind(click.Command(None), {}, "apm-s3", "_APM_S3_COMPLETE")) + "\n")
 
 
-def demo(ctx: typer.Context) -> Status:
+def demo(call: Call) -> Status:
     """Show what the library does, on example configurations.
 
     It uses a bucket of its own, which it deletes afterwards, on an embedded server or on --endpoint-url with the
@@ -205,7 +196,6 @@ def demo(ctx: typer.Context) -> Status:
 
     from apm_s3.cli._demo import run_demo  # noqa: PLC0415 - it brings the validators and the S3 client
 
-    call = Call.of(ctx)
     call.resume_hint = "Its bucket was deleted."
     as_json = call.output is Output.json
     console = make_console(stderr=as_json)

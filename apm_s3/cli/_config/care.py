@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
+import click
 
 from apm_s3._naming import counted
-from apm_s3.cli._arguments import Author, Create, DryRun, Message, Note, ToolOption, Yes, as_tool, pairs
+from apm_s3.cli._arguments import (
+    argument,
+    author,
+    create_environment,
+    dry_run,
+    flag,
+    message,
+    note,
+    option,
+    pairs,
+    tool_option,
+    write_id,
+    yes,
+)
 from apm_s3.cli._call import Call, in_production, this_command
-from apm_s3.cli._config.push import WriteId, change, check_new, counts_of, make_diff, show_blocked, signs_of
+from apm_s3.cli._config.push import change, check_new, counts_of, make_diff, show_blocked, signs_of
 from apm_s3.cli._config.settings import parse_period
 from apm_s3.cli._output import in_bytes, in_local_time, make_changes, make_table
 from apm_s3.cli._statuses import Status, UsageFailed
@@ -21,24 +34,33 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from apm_s3._manager import S3Manager
+    from apm_s3._tools import Tool
     from apm_s3.configs import Backup, ConfigStore, FsckReport, GarbageReport, RepairReport, RestorePlan
 
 
 T = TypeVar("T")
 
-Elsewhere = Annotated[str | None, typer.Option("--backup-bucket", help="Where backups are, if not in --bucket.")]
-Key = Annotated[str, typer.Argument(metavar="KEY", help="The backup, as config backups lists it.")]
+backup_bucket = option("--backup-bucket", help="Where backups are, if not in --bucket.")
+backup_key = argument("key", help="The backup, as config backups lists it.")
 
 
+@tool_option
+@flag("--all", "-a", "everything", help="Every environment.")
+@backup_bucket
+@option("--retain", help="Lock the backup for this time: 30d.")
+@author
+@note
+@dry_run
 def backup(
-    ctx: typer.Context,
-    tool: ToolOption = None,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Every environment.")] = False,
-    backup_bucket: Elsewhere = None,
-    retain: Annotated[str | None, typer.Option(help="Lock the backup for this time: 30d.")] = None,
-    author: Author = None,
-    message: Note = "",
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    tool: Tool | None,
+    everything: bool,
+    backup_bucket: str | None,
+    retain: str | None,
+    author: str | None,
+    message: str,
+    dry_run: bool,
 ) -> None:
     """Make a self-contained copy of an environment as it is now.
 
@@ -46,8 +68,7 @@ def backup(
         apm-s3 config backup -e production -m "Before the upgrade"
         apm-s3 config backup --all --backup-bucket apm-backups --retain 30d
     """
-    call = Call.of(ctx)
-    chosen = None if tool is None else as_tool(tool)
+    chosen = None if tool is None else tool
     environment = "" if everything else call.environment
     by, period = call.author(author), None if retain is None else parse_period("--retain", retain)
 
@@ -73,17 +94,14 @@ def backup(
     call.print({"backups": made}, *[f"{each.key}: {_contents(each)}" for each in made])
 
 
-def backups(
-    ctx: typer.Context,
-    everywhere: Annotated[bool, typer.Option("--all", "-a", help="All environments.")] = False,
-    backup_bucket: Elsewhere = None,
-) -> None:
+@flag("--all", "-a", "everywhere", help="All environments.")
+@backup_bucket
+def backups(call: Call, *, everywhere: bool, backup_bucket: str | None) -> None:
     """List the backups, newest first.
 
     Example:
         apm-s3 config backups -e production
     """
-    call = Call.of(ctx)
     environment = None if everywhere else call.settings.environment
 
     async def work(_: ConfigStore, there: ConfigStore) -> tuple[Backup, ...]:
@@ -105,13 +123,14 @@ def _contents(backup: Backup) -> str:
     return ", ".join(f"{tool} revision {held.revision}" for tool, held in backup.tools.items())
 
 
-def verify(ctx: typer.Context, key: Key, backup_bucket: Elsewhere = None) -> None:
+@backup_key
+@backup_bucket
+def verify(call: Call, *, key: str, backup_bucket: str | None) -> None:
     """Check every file of a backup by its SHA-256.
 
     Example:
         apm-s3 config verify backups/production/20260102T030405Z-production.018f6f0e
     """
-    call = Call.of(ctx)
 
     found = _verified(call, key, backup_bucket)
     files = sum(len(held.files) for held in found.tools.values())
@@ -123,13 +142,13 @@ def _verified(call: Call, key: str, backup_bucket: str | None) -> Backup:
         return on_stores(call, backup_bucket, lambda _, there: there.verify_backup(key, on_progress=told))
 
 
+@backup_key
+@tool_option
+@backup_bucket
+@author
+@dry_run
 def drill(
-    ctx: typer.Context,
-    key: Key,
-    tool: ToolOption = None,
-    backup_bucket: Elsewhere = None,
-    author: Author = None,
-    dry_run: DryRun = False,
+    call: Call, *, key: str, tool: Tool | None, backup_bucket: str | None, author: str | None, dry_run: bool
 ) -> None:
     """Test that a backup can be restored, without changing anything.
 
@@ -138,8 +157,7 @@ def drill(
     Example:
         apm-s3 config drill backups/production/20260102T030405Z-production.018f6f0e
     """
-    call = Call.of(ctx)
-    tools = None if tool is None else [as_tool(tool)]
+    tools = None if tool is None else [tool]
     by = call.author(author)
 
     if dry_run:
@@ -160,17 +178,27 @@ def drill(
     call.print({"ok": True, "releases": releases}, f"{key} can be restored: every byte of {names} came back")
 
 
+@backup_key
+@tool_option
+@backup_bucket
+@create_environment
+@write_id
+@author
+@message
+@yes
+@dry_run
 def restore(
-    ctx: typer.Context,
-    key: Key,
-    tool: ToolOption = None,
-    backup_bucket: Elsewhere = None,
-    create: Create = False,
-    write_id: WriteId = None,
-    author: Author = None,
-    message: Message = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    key: str,
+    tool: Tool | None,
+    backup_bucket: str | None,
+    create: bool,
+    write_id: str | None,
+    author: str | None,
+    message: str | None,
+    yes: bool,
+    dry_run: bool,
 ) -> Status:
     """Restore a backup to its environment, or to --environment.
 
@@ -180,10 +208,9 @@ def restore(
         apm-s3 config restore backups/production/20260102T030405Z-production.018f6f0e
         apm-s3 config restore KEY --backup-bucket apm-backups -m "The bucket was lost"
     """
-    call = Call.of(ctx)
     # Only the option: a default for other commands must not decide where a backup goes.
     wanted = call.options.get("environment")
-    tools = None if tool is None else [as_tool(tool)]
+    tools = None if tool is None else [tool]
 
     with call.store_progress() as told:
 
@@ -247,7 +274,7 @@ def on_stores(call: Call, other: str | None, work: Callable[[ConfigStore, Config
     return call.run(with_s3)
 
 
-def fsck(ctx: typer.Context) -> Status:
+def fsck(call: Call) -> Status:
     """Check every document, blob and live copy of an environment.
 
     It changes nothing, and exits with 1 if something needs a repair.
@@ -255,7 +282,6 @@ def fsck(ctx: typer.Context) -> Status:
     Example:
         apm-s3 config fsck -e production
     """
-    call = Call.of(ctx)
     environment = call.environment
     with call.store_progress() as told:
         report = call.run_on_store(lambda store: store.fsck(environment, on_progress=told))
@@ -263,24 +289,27 @@ def fsck(ctx: typer.Context) -> Status:
     return Status.DONE if report.ok else Status.FAILED
 
 
+@option("--choose", metavar="TOOL=REVISION", multiple=True, help="What to go on from, if a repair asks. Repeatable.")
+@write_id
+@author
+@note
+@yes
+@dry_run
 def repair(
-    ctx: typer.Context,
-    choose: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TOOL=REVISION", help="What to go on from, if a repair asks. Repeatable."),
-    ] = None,
-    write_id: WriteId = None,
-    author: Author = None,
-    message: Note = "",
-    yes: Yes = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    choose: tuple[str, ...],
+    write_id: str | None,
+    author: str | None,
+    message: str,
+    yes: bool,
+    dry_run: bool,
 ) -> Status:
     """Repair what fsck finds, and update the live copies.
 
     Example:
         apm-s3 config repair -e production
     """
-    call = Call.of(ctx)
     environment = call.environment
     chosen = {tool: int(each) if each.isdecimal() else each for tool, each in pairs(choose, "--choose").items()}
     by = call.author(author)
@@ -353,16 +382,25 @@ def _checked(report: FsckReport) -> list[RenderableType]:
     return [checked, make_table(("severity", "tool", "key", "problem"), rows)]
 
 
+@option("--keep-revisions", type=click.IntRange(min=1), help="Keep at least this many of each tool.")
+@option("--older-than", help="Keep what is younger: 30d; at least 24h.")
+@option("--keep-log", help="How long log entries are kept: 365d.")
+@write_id
+@author
+@note
+@yes
+@dry_run
 def gc(
-    ctx: typer.Context,
-    keep_revisions: Annotated[int | None, typer.Option(min=1, help="Keep at least this many of each tool.")] = None,
-    older_than: Annotated[str | None, typer.Option(help="Keep what is younger: 30d; at least 24h.")] = None,
-    keep_log: Annotated[str | None, typer.Option(help="How long log entries are kept: 365d.")] = None,
-    write_id: WriteId = None,
-    author: Author = None,
-    message: Note = "",
-    yes: Yes = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    keep_revisions: int | None,
+    older_than: str | None,
+    keep_log: str | None,
+    write_id: str | None,
+    author: str | None,
+    message: str,
+    yes: bool,
+    dry_run: bool,
 ) -> None:
     """Delete old revisions, log entries, and leftovers.
 
@@ -373,7 +411,6 @@ def gc(
         apm-s3 config gc -e staging --keep-revisions 20 --older-than 30d --dry-run
         apm-s3 config gc -e staging --keep-revisions 20 --older-than 30d --yes
     """
-    call = Call.of(ctx)
     environment, by = call.environment, call.author(author)
     older = None if older_than is None else parse_period("--older-than", older_than)
     entries = None if keep_log is None else parse_period("--keep-log", keep_log)

@@ -7,26 +7,32 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from apm_s3._naming import counted
 from apm_s3.cli._arguments import (
-    Author,
-    Create,
-    DryRun,
-    ExitCode,
-    ExpectRevision,
-    Message,
-    ToolArgument,
-    ToolName,
-    Yes,
-    as_tool,
+    PATH,
+    TOOL,
+    argument,
+    author,
+    create_environment,
+    dry_run,
+    exit_code,
+    expect_revision,
+    flag,
+    force,
+    message,
+    option,
     pairs,
+    tool_argument,
+    tool_name,
+    write_id,
+    yes,
 )
 from apm_s3.cli._call import Call, in_production
-from apm_s3.cli._config.push import Force, WriteId, change, show_plan
+from apm_s3.cli._config.push import change, show_plan
 from apm_s3.cli._output import make_changes
 from apm_s3.cli._statuses import Status, UsageFailed
 
@@ -39,22 +45,26 @@ if TYPE_CHECKING:
     from apm_s3.reports import ValidationReport
 
 
-Variable = Annotated[
-    list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="A variable of the overlays. Repeatable.")
-]
+variables = option("--var", metavar="NAME=VALUE", multiple=True, help="A variable of the overlays. Repeatable.")
 
 
+@argument("source", help="The environment to deploy from.")
+@argument("target", required=False, help="The environment to deploy to; by default --environment.")
+@option("--tool", type=TOOL, multiple=True, help="Only this tool. Repeatable.")
+@variables
+@create_environment
+@option("--out", metavar="FILE", type=PATH, help="Write the plan there, for config deploy.")
+@exit_code
 def plan(
-    ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The environment to deploy from.")],
-    target: Annotated[
-        str | None, typer.Argument(metavar="[TARGET]", help="The environment to deploy to; by default --environment.")
-    ] = None,
-    tool: Annotated[list[str] | None, typer.Option(help="Only this tool. Repeatable.")] = None,
-    var: Variable = None,
-    create: Create = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan there, for config deploy.")] = None,
-    exit_code: ExitCode = False,
+    call: Call,
+    *,
+    source: str,
+    target: str | None,
+    tool: tuple[Tool, ...],
+    var: tuple[str, ...],
+    create: bool,
+    out: Path | None,
+    exit_code: bool,
 ) -> Status:
     """Show what a deploy would change, for review.
 
@@ -65,9 +75,8 @@ def plan(
         apm-s3 config plan staging production --out deploy.plan
         apm-s3 config plan staging production --tool prometheus --exit-code
     """
-    call = Call.of(ctx)
     there = target or call.environment
-    tools = None if tool is None else [as_tool(each) for each in tool]
+    tools = tool or None
     variables = pairs(var, "--var")
     made = call.run_on_store(
         lambda store: store.plan_deploy(source, there, tools=tools, variables=variables, create=create)
@@ -87,33 +96,43 @@ def _next_step(plan: DeployPlan, file: Path) -> str:
     deploy = f"apm-s3 config deploy {file}"
     if not plan.blocked:
         return f"Carry it out with: {deploy}"
-    for option, arguments in (
+    for needed, arguments in (
         ("--allow-drift", {"allow_drift": True}),
         ("--force REASON", {"force": ""}),
         ("--allow-drift --force REASON", {"allow_drift": True, "force": ""}),
     ):
         if not plan.refusals(**arguments):
-            return f"A deploy refuses it, unless with: {deploy} {option}"
+            return f"A deploy refuses it, unless with: {deploy} {needed}"
     return "A deploy refuses it: resolve the reasons, and make a new plan."
 
 
-def _plan_file(file: Path) -> Path:
+def _plan_file(_: click.Context, __: click.Parameter, file: Path) -> Path:
     if file.is_file():
         return file
-    raise typer.BadParameter(f"there is no file '{file}'; apm-s3 config plan SOURCE TARGET --out FILE writes a plan")
+    raise click.BadParameter(f"there is no file '{file}'; apm-s3 config plan SOURCE TARGET --out FILE writes a plan")
 
 
+@argument("file", metavar="PLAN", type=PATH, callback=_plan_file, help="The file of config plan --out.")
+@variables
+@flag("--allow-drift", help="Overwrite manual changes of the target.")
+@force
+@write_id
+@author
+@message
+@yes
+@dry_run
 def deploy(
-    ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="PLAN", help="The file of config plan --out.", callback=_plan_file)],
-    var: Variable = None,
-    allow_drift: Annotated[bool, typer.Option("--allow-drift", help="Overwrite manual changes of the target.")] = False,
-    force: Force = None,
-    write_id: WriteId = None,
-    author: Author = None,
-    message: Message = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    file: Path,
+    var: tuple[str, ...],
+    allow_drift: bool,
+    force: str | None,
+    write_id: str | None,
+    author: str | None,
+    message: str | None,
+    yes: bool,
+    dry_run: bool,
 ) -> Status:
     """Carry out a plan of config plan, all its tools at once.
 
@@ -125,7 +144,6 @@ def deploy(
     """
     from apm_s3.errors import PlanOutdated  # noqa: PLC0415 - the help does without it
 
-    call = Call.of(ctx)
     document = read_plan(file)
     source, target = document.text("source", "environment"), document.text("target", "environment")
     variables = pairs(var, "--var")
@@ -252,16 +270,25 @@ def write_text(path: Path, text: str) -> None:
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 
 
+@tool_name
+@option("--to", type=click.IntRange(min=1), help="The revision; by default the one marked good.")
+@expect_revision
+@force
+@author
+@message
+@yes
+@dry_run
 def rollback(
-    ctx: typer.Context,
-    tool: ToolName,
-    to: Annotated[int | None, typer.Option("--to", min=1, help="The revision; by default the one marked good.")] = None,
-    expect_revision: ExpectRevision = None,
-    force: Force = None,
-    author: Author = None,
-    message: Message = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    tool: Tool,
+    to: int | None,
+    expect_revision: int | None,
+    force: str | None,
+    author: str | None,
+    message: str | None,
+    yes: bool,
+    dry_run: bool,
 ) -> Status:
     """Return to an old revision, by default the good one.
 
@@ -270,8 +297,7 @@ def rollback(
     Example:
         apm-s3 config rollback prometheus --to 41 -e production -m "Alerts are late"
     """
-    call = Call.of(ctx)
-    environment, chosen = call.environment, as_tool(tool)
+    environment, chosen = call.environment, tool
     name = in_production(environment)
     if dry_run or (name is not None and not yes):
         current, target, report = call.run_on_store(lambda store: _both(store, chosen, environment, to))
@@ -332,15 +358,23 @@ def _changes(what: str, current: Release, target: Release) -> Text:
     return make_changes(summary, [(_SIGNS[kind], name) for name, kind in changes.items()])
 
 
+@tool_argument
+@flag("--all", "-a", "everything", help="All tools, and the environment.")
+@expect_revision
+@author
+@message
+@yes
+@dry_run
 def rm(
-    ctx: typer.Context,
-    tool: ToolArgument = None,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="All tools, and the environment.")] = False,
-    expect_revision: ExpectRevision = None,
-    author: Author = None,
-    message: Message = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    tool: Tool | None,
+    everything: bool,
+    expect_revision: int | None,
+    author: str | None,
+    message: str | None,
+    yes: bool,
+    dry_run: bool,
 ) -> None:
     """Remove a tool's configuration, or an environment; the history is kept.
 
@@ -351,7 +385,6 @@ def rm(
         apm-s3 config rm jaeger -e staging -m "Jaeger was turned off"
         apm-s3 config rm --all -e stagign -m "A typing error"
     """
-    call = Call.of(ctx)
     if everything == (tool is not None) or (everything and expect_revision is not None):
         raise UsageFailed(
             "what to remove is not clear",
@@ -360,7 +393,7 @@ def rm(
     if tool is None:
         _remove_all(call, author, message, yes=yes, dry_run=dry_run)
         return
-    environment, chosen = call.environment, as_tool(tool)
+    environment, chosen = call.environment, tool
     if dry_run:
         bundle = call.run_on_store(lambda store: store.download_bundle(chosen, environment))
         changes = [("-", name) for name in bundle.files]
@@ -418,12 +451,8 @@ _OUTCOMES = {
 }
 
 
-def outcome(
-    ctx: typer.Context,
-    write_id: Annotated[
-        str, typer.Argument(metavar="WRITE-ID", help="The id in the hint of status 5, or of --write-id.")
-    ],
-) -> Status:
+@argument("write_id", metavar="WRITE-ID", help="The id in the hint of status 5, or of --write-id.")
+def outcome(call: Call, *, write_id: str) -> Status:
     """Find out what became of a write whose response was lost.
 
     It exits with 0 if the write was committed, 1 if it was not, and 5 if that is not known.
@@ -431,7 +460,6 @@ def outcome(
     Example:
         apm-s3 config outcome production.0123456789abcdef0123
     """
-    call = Call.of(ctx)
     found = call.run_on_store(lambda store: store.outcome(write_id))
     status, text = _OUTCOMES[found.value]
     call.print({"write_id": write_id, "outcome": found}, f"{found.value}: {text}")

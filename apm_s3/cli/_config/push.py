@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import typer
+import click
 
 from apm_s3._hints import Advice, Hint
 from apm_s3._naming import check_environment, counted, split_s3
 from apm_s3._tools import Tool
 from apm_s3.cli._arguments import (
-    Author,
-    Create,
-    DryRun,
-    ExitCode,
-    ExpectRevision,
-    Message,
-    Revision,
-    ToolHint,
-    Yes,
-    as_tool,
+    PATH,
+    argument,
+    author,
+    create_environment,
+    dry_run,
+    exit_code,
+    expect_revision,
+    flag,
+    force,
+    message,
+    option,
+    revision,
+    tool_hint,
+    write_id,
+    yes,
 )
 from apm_s3.cli._call import Call, in_production, suggest_environment, this_command
 from apm_s3.cli._output import SIGNS, make_changes
@@ -114,24 +119,34 @@ def show_blocked(reasons: Iterable[str]) -> list[Text]:
 
 T = TypeVar("T")
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of the bundle.")]
-Force = Annotated[str | None, typer.Option(metavar="REASON", help="Store errors too, and why.")]
-WriteId = Annotated[str | None, typer.Option(help="An id; repeated with it, it commits at most once.")]
+directory_argument = argument("directory", metavar="DIR", type=PATH, help="The directory of the bundle.")
 
 
+@directory_argument
+@tool_hint
+@expect_revision
+@force
+@flag("--skip-unchanged", help="No revision if nothing changed.")
+@create_environment
+@write_id
+@author
+@message
+@yes
+@dry_run
 def push(
-    ctx: typer.Context,
-    directory: Folder,
-    tool: ToolHint = None,
-    expect_revision: ExpectRevision = None,
-    force: Force = None,
-    skip_unchanged: Annotated[bool, typer.Option("--skip-unchanged", help="No revision if nothing changed.")] = False,
-    create: Create = False,
-    write_id: WriteId = None,
-    author: Author = None,
-    message: Message = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    directory: Path,
+    tool: Tool | None,
+    expect_revision: int | None,
+    force: str | None,
+    skip_unchanged: bool,
+    create: bool,
+    write_id: str | None,
+    author: str | None,
+    message: str | None,
+    yes: bool,
+    dry_run: bool,
 ) -> Status:
     """Store a directory as the new revision of a tool's configuration.
 
@@ -142,7 +157,6 @@ def push(
     """
     from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
 
-    call = Call.of(ctx)
     if not directory.is_dir():
         raise UsageFailed(f"'{directory}' is not a directory", "pass a directory with the configuration's files")
     environment, chosen = call.environment, tool_of(directory, tool)
@@ -224,16 +238,14 @@ def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: 
     return Status.DONE if valid else Status.INVALID
 
 
+@directory_argument
+@tool_hint
+@revision
+@flag("--replace", help="Replace a directory that is not empty; its contents are deleted.")
+@yes
+@dry_run
 def pull(
-    ctx: typer.Context,
-    directory: Folder,
-    tool: ToolHint = None,
-    revision: Revision = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a directory that is not empty; its contents are deleted.")
-    ] = False,
-    yes: Yes = False,
-    dry_run: DryRun = False,
+    call: Call, *, directory: Path, tool: Tool | None, revision: int | None, replace: bool, yes: bool, dry_run: bool
 ) -> None:
     """Write a tool's configuration to a directory, all files at once.
 
@@ -242,7 +254,6 @@ def pull(
     Example:
         apm-s3 config pull ./prometheus -e production --replace
     """
-    call = Call.of(ctx)
     environment, chosen = call.environment, tool_of(directory, tool)
     if dry_run:
         diff = call.run_on_store(lambda store: diff_with(store, chosen, environment, directory, revision, back=True))
@@ -258,16 +269,27 @@ def pull(
     call.print(release, f"wrote revision {release.revision} of {chosen} in {environment} to {directory}: {files}")
 
 
+@argument(
+    "directory",
+    metavar="[DIR]",
+    required=False,
+    type=click.Path(path_type=Path, exists=True),
+    help="Compare with this directory.",
+)
+@tool_hint
+@option("--from", "old", type=click.IntRange(min=1), help="A revision; by default the current one.")
+@option("--to", "new", type=click.IntRange(min=1), help="Compare with this revision.")
+@option("--to-environment", help="Compare with the current one there.")
+@exit_code
 def diff(
-    ctx: typer.Context,
-    directory: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Compare with this directory.", exists=True)
-    ] = None,
-    tool: ToolHint = None,
-    old: Annotated[int | None, typer.Option("--from", min=1, help="A revision; by default the current one.")] = None,
-    new: Annotated[int | None, typer.Option("--to", min=1, help="Compare with this revision.")] = None,
-    to_environment: Annotated[str | None, typer.Option(help="Compare with the current one there.")] = None,
-    exit_code: ExitCode = False,
+    call: Call,
+    *,
+    directory: Path | None,
+    tool: Tool | None,
+    old: int | None,
+    new: int | None,
+    to_environment: str | None,
+    exit_code: bool,
 ) -> Status:
     """Compare with a directory, a revision, or another environment.
 
@@ -278,7 +300,6 @@ def diff(
         apm-s3 config diff --tool prometheus --from 3 --to 5
         apm-s3 config diff --tool loki -e staging --to-environment production
     """
-    call = Call.of(ctx)
     environment, chosen = call.environment, tool_of(directory, tool)
     if directory is not None and (new is not None or to_environment is not None):
         raise UsageFailed("a directory cannot be compared with --to or --to-environment", "use one of them")
@@ -294,17 +315,16 @@ def diff(
     return Status.DIFFERENT if exit_code and found.files else Status.DONE
 
 
-def tool_of(directory: Path | None, given: str | None) -> Tool:
+def tool_of(directory: Path | None, given: Tool | None) -> Tool:
     """Return the tool of a bundle: the given one, or by the directory's name and main file.
 
     Raises:
         UsageFailed: that does not tell.
     """
-    from apm_s3.cli._arguments import as_tool  # noqa: PLC0415 - only for this
     from apm_s3.cli._config.validate import tool_of_folder  # noqa: PLC0415 - it brings the validators
 
     if given is not None:
-        return as_tool(given)
+        return given
     found = None if directory is None else tool_of_folder(directory)
     if found is None:
         what = "no directory is given" if directory is None else f"'{directory}' does not tell"
@@ -374,20 +394,29 @@ def change(call: Call, environment: str, given: str | None, work: Callable[[Conf
 _SHOWN = 20
 
 
+@argument("source", help="A directory, a Git checkout, or s3://BUCKET/PREFIX.")
+@tool_hint
+@flag("--history", help="Import each commit of a checkout as a revision.")
+@option("--ref", default="HEAD", help="With --history: commit, branch or tag.")
+@create_environment
+@force
+@author
+@message
+@yes
+@dry_run
 def import_(
-    ctx: typer.Context,
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A directory, a Git checkout, or s3://BUCKET/PREFIX.")
-    ],
-    tool: ToolHint = None,
-    history: Annotated[bool, typer.Option("--history", help="Import each commit of a checkout as a revision.")] = False,
-    ref: Annotated[str, typer.Option(help="With --history: commit, branch or tag.")] = "HEAD",
-    create: Create = False,
-    force: Force = None,
-    author: Author = None,
-    message: Message = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    source: str,
+    tool: Tool | None,
+    history: bool,
+    ref: str,
+    create: bool,
+    force: str | None,
+    author: str | None,
+    message: str | None,
+    yes: bool,
+    dry_run: bool,
 ) -> Status:
     """Take over an existing layout byte for byte.
 
@@ -397,7 +426,6 @@ def import_(
     Example:
         apm-s3 config import . --history --ref main
     """
-    call = Call.of(ctx)
     # Not from the environment or the project file: it changes what SOURCE is taken for.
     environment = call.options.get("environment")
     store_of = call.store_of()
@@ -406,7 +434,7 @@ def import_(
         store = store_of(s3)
         await check_new(store, environment, create=create)
         return await store.plan_import(
-            _source(s3, source), environment, tool=None if tool is None else as_tool(tool), history=history, ref=ref
+            _source(s3, source), environment, tool=None if tool is None else tool, history=history, ref=ref
         )
 
     plan = call.run(planned)

@@ -6,12 +6,12 @@ import sys
 from contextlib import aclosing
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
+import click
 
 from apm_s3._naming import counted
-from apm_s3.cli._arguments import ExitCode, Revision, ToolName, ToolOption, as_tool
+from apm_s3.cli._arguments import argument, exit_code, flag, option, revision, tool_name, tool_option
 from apm_s3.cli._call import Call, Output
 from apm_s3.cli._output import in_age, in_local_time, json_text, make_table
 from apm_s3.cli._s3.object import content_document
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
+    from apm_s3._tools import Tool
     from apm_s3.configs import ConfigStore, LogEntry, Release, ToolStatus
 
 
 T = TypeVar("T")
 
-Limit = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most this many.")]
-AllEnvironments = Annotated[bool, typer.Option("--all", "-a", help="All environments.")]
+limit_option = option("--limit", "-n", type=click.IntRange(min=1), help="At most this many.")
+all_environments = flag("--all", "-a", "everywhere", help="All environments.")
 
 
-def ls(ctx: typer.Context, everywhere: AllEnvironments = False) -> None:
+@all_environments
+def ls(call: Call, *, everywhere: bool) -> None:
     """List the current release of each tool.
 
     Without an environment in the settings, it lists all environments.
@@ -39,7 +41,6 @@ def ls(ctx: typer.Context, everywhere: AllEnvironments = False) -> None:
     Example:
         apm-s3 config ls -e production
     """
-    call = Call.of(ctx)
     environment = None if everywhere else call.settings.environment
     releases, others = call.run_on_store(lambda store: _with_others(call, store, environment, store.list))
     rows = [(release.environment, release.tool, *_release_row(release)) for release in releases]
@@ -68,13 +69,11 @@ def _tell_others(call: Call, others: Sequence[str]) -> None:
         call.note(f"note: the store has {counted(len(others), 'other environment')}; --all shows all")
 
 
-def show(
-    ctx: typer.Context,
-    tool: ToolName,
-    name: Annotated[str | None, typer.Argument(metavar="[FILE]", help="By default the tool's main file.")] = None,
-    revision: Revision = None,
-    files: Annotated[bool, typer.Option("--list", "-l", help="List the files instead.")] = False,
-) -> None:
+@tool_name
+@argument("name", metavar="[FILE]", required=False, help="By default the tool's main file.")
+@revision
+@flag("--list", "-l", "files", help="List the files instead.")
+def show(call: Call, *, tool: Tool, name: str | None, revision: int | None, files: bool) -> None:
     """Print a file of a configuration, byte for byte.
 
     With --output json, the document has it as "text", or as "base64" if it is not UTF-8.
@@ -83,8 +82,7 @@ def show(
         apm-s3 config show prometheus rules/checkout.yml --revision 3
         apm-s3 config show prometheus --list
     """
-    call = Call.of(ctx)
-    environment, chosen = call.environment, as_tool(tool)
+    environment, chosen = call.environment, tool
     if files:
         bundle = call.run_on_store(lambda store: store.download_bundle(chosen, environment, revision=revision))
         rows = [(each.name, each.size, each.sha256) for each in bundle.files.values()]
@@ -95,7 +93,9 @@ def show(
     call.print_content(file.raw, {**facts, **content_document(file.raw)})
 
 
-def history(ctx: typer.Context, tool: ToolName, limit: Limit = None) -> None:
+@tool_name
+@limit_option
+def history(call: Call, *, tool: Tool, limit: int | None) -> None:
     """List the releases of a tool, newest first.
 
     A revision that was stored despite errors is marked as forced, one that has lost files as damaged.
@@ -105,12 +105,11 @@ def history(ctx: typer.Context, tool: ToolName, limit: Limit = None) -> None:
     """
     from apm_s3.errors import StoreDamaged  # noqa: PLC0415 - the help does without it
 
-    call = Call.of(ctx)
     environment = call.environment
     releases: Sequence[Release]
     lost: Mapping[int, str] = {}
     try:
-        releases = call.run_on_store(lambda store: store.history(as_tool(tool), environment, limit=limit))
+        releases = call.run_on_store(lambda store: store.history(tool, environment, limit=limit))
     except StoreDamaged as exc:
         if not exc.lost:
             raise
@@ -138,18 +137,15 @@ def _release_row(release: Release) -> tuple[object, ...]:
     return (release.revision, in_local_time(release.created_at), release.author, action, files, state, message)
 
 
-def log(
-    ctx: typer.Context,
-    limit: Limit = None,
-    tool: ToolOption = None,
-    since: Annotated[str | None, typer.Option(help="After this entry, or from this time: 2026-01-31T12:00.")] = None,
-) -> None:
+@limit_option
+@tool_option
+@option("--since", help="After this entry, or from this time: 2026-01-31T12:00.")
+def log(call: Call, *, limit: int | None, tool: Tool | None, since: str | None) -> None:
     """Show who changed what in an environment, when and why.
 
     Example:
         apm-s3 config log -e production -n 20
     """
-    call = Call.of(ctx)
     environment, start = call.environment, _parse_since(since)
     entries = call.run_on_store(lambda store: store.log(environment, limit=limit, tool=tool, since=start))
     columns = ("entry", "at", "action", "author", "tools", "message")
@@ -182,7 +178,9 @@ def entry_row(entry: LogEntry) -> tuple[object, ...]:
     )
 
 
-def status(ctx: typer.Context, everywhere: AllEnvironments = False, exit_code: ExitCode = False) -> Status:
+@all_environments
+@exit_code
+def status(call: Call, *, everywhere: bool, exit_code: bool) -> Status:
     """Show revision, age, drift, good mark and backup of each tool.
 
     Differences are drift (a change by hand since the last deploy), damage, and live copies that are behind.
@@ -190,7 +188,6 @@ def status(ctx: typer.Context, everywhere: AllEnvironments = False, exit_code: E
     Example:
         apm-s3 config status -e production --exit-code
     """
-    call = Call.of(ctx)
     environment = None if everywhere else call.settings.environment
     found, others = call.run_on_store(lambda store: _with_others(call, store, environment, store.status))
     columns = ("environment", "tool", "revision", "age", "author", "state", "good", "last backup")
@@ -234,13 +231,11 @@ def _state(found: ToolStatus) -> Text:
     return Text(", ").join(Text(text, style=style) for text, style in parts)
 
 
-def watch(
-    ctx: typer.Context,
-    tool: ToolOption = None,
-    log: Annotated[bool, typer.Option("--log", help="Every entry of the log instead of the releases.")] = False,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two checks.")] = 10.0,
-    count: Annotated[int | None, typer.Option(min=1, help="Stop after this many.")] = None,
-) -> None:
+@tool_option
+@flag("--log", help="Every entry of the log instead of the releases.")
+@option("--interval", default=10.0, type=click.FloatRange(min=0.1), help="Seconds between two checks.")
+@option("--count", type=click.IntRange(min=1), help="Stop after this many.")
+def watch(call: Call, *, tool: Tool | None, log: bool, interval: float, count: int | None) -> None:
     """Print each new release as soon as it is there.
 
     It begins with the current releases and ends with Ctrl-C. With --output json, each line is a document.
@@ -248,12 +243,11 @@ def watch(
     Example:
         apm-s3 config watch -e production --output json
     """
-    call = Call.of(ctx)
     environment = call.environment
     call.resume_hint = "It only watched."
 
     async def work(store: ConfigStore) -> None:
-        tools = None if tool is None else [as_tool(tool)]
+        tools = None if tool is None else [tool]
         stream: Any = (
             store.watch_log(environment, interval=interval)
             if log

@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from apm_s3._hints import Advice
-from apm_s3.cli._arguments import Author, Create, DryRun, Message, Note, Revision, ToolName, as_tool, pairs
+from apm_s3.cli._arguments import (
+    author,
+    create_environment,
+    dry_run,
+    message,
+    note,
+    option,
+    pairs,
+    revision,
+    tool_name,
+)
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, in_age, make_changes, make_table
 from apm_s3.cli._statuses import UsageFailed, did_you_mean
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
+    from apm_s3._tools import Tool
     from apm_s3.configs import ConfigStore, EnvironmentSettings
 
 
@@ -30,15 +39,13 @@ _NAMES = (
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
+@option("--set", "change", multiple=True, help="NAME=VALUE; an empty value removes it. Repeatable.")
+@create_environment
+@author
+@note
+@dry_run
 def settings(
-    ctx: typer.Context,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE; an empty value removes it. Repeatable.")
-    ] = None,
-    create: Create = False,
-    author: Author = None,
-    message: Note = "",
-    dry_run: DryRun = False,
+    call: Call, *, change: tuple[str, ...], create: bool, author: str | None, message: str, dry_run: bool
 ) -> None:
     """Show or change the rules of an environment.
 
@@ -49,7 +56,6 @@ def settings(
     Example:
         apm-s3 config settings -e production --set require-message=true
     """
-    call = Call.of(ctx)
     environment = call.environment
     changes = {name.replace("-", "_"): _parse(name, value) for name, value in pairs(change, "--set").items()}
     if not changes:
@@ -169,21 +175,18 @@ def _difference(environment: str, old: EnvironmentSettings, new: EnvironmentSett
 _AGAIN = "Run it again: doing it twice is harmless."
 
 
-def good(
-    ctx: typer.Context,
-    tool: ToolName,
-    revision: Revision = None,
-    author: Author = None,
-    message: Note = "",
-    dry_run: DryRun = False,
-) -> None:
+@tool_name
+@revision
+@author
+@note
+@dry_run
+def good(call: Call, *, tool: Tool, revision: int | None, author: str | None, message: str, dry_run: bool) -> None:
     """Mark a revision as good: rollbacks return to it.
 
     Example:
         apm-s3 config good prometheus -e production
     """
-    call = Call.of(ctx)
-    environment, chosen = call.environment, as_tool(tool)
+    environment, chosen = call.environment, tool
     if dry_run:
         bundle = call.run_on_store(lambda store: store.download_bundle(chosen, environment, revision=revision))
         text = f"would mark revision {bundle.release.revision} of {tool} in {environment} as good"
@@ -196,7 +199,10 @@ def good(
     call.print(release, f"revision {release.revision} of {tool} in {environment} is marked good")
 
 
-def freeze(ctx: typer.Context, author: Author = None, message: Message = None, dry_run: DryRun = False) -> None:
+@author
+@message
+@dry_run
+def freeze(call: Call, *, author: str | None, message: str | None, dry_run: bool) -> None:
     """Block all changes to an environment.
 
     The message is the reason, which everybody sees whose change is refused.
@@ -204,7 +210,6 @@ def freeze(ctx: typer.Context, author: Author = None, message: Message = None, d
     Example:
         apm-s3 config freeze -e production -m "Christmas"
     """
-    call = Call.of(ctx)
     environment = call.environment
     reason = call.message(message, f"Freeze {environment}.")
     if not reason:
@@ -216,13 +221,15 @@ def freeze(ctx: typer.Context, author: Author = None, message: Message = None, d
     call.print({"environment": environment, "frozen": not dry_run, "reason": reason}, f"{verb} {environment}: {reason}")
 
 
-def thaw(ctx: typer.Context, author: Author = None, message: Note = "", dry_run: DryRun = False) -> None:
+@author
+@note
+@dry_run
+def thaw(call: Call, *, author: str | None, message: str, dry_run: bool) -> None:
     """Allow changes to an environment again.
 
     Example:
         apm-s3 config thaw -e production
     """
-    call = Call.of(ctx)
     environment = call.environment
     if not dry_run:
         call.changes, call.resume_hint, by = True, _AGAIN, call.author(author)

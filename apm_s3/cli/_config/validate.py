@@ -10,14 +10,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from apm_s3._directories import EXCLUDED, read_files
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, TOOLS, Tool
-from apm_s3.cli._arguments import ToolHint
+from apm_s3.cli._arguments import PATH, argument, flag, option, tool_hint
 from apm_s3.cli._call import Call, Output, writing
 from apm_s3.cli._config.formats import Findings, Format, Found, render
 from apm_s3.cli._statuses import Status, UsageFailed, in_colour
@@ -363,20 +363,32 @@ def _moved(plain: str, masked: str, column: int | None) -> int | None:
     return len(masked) - len(after) + 1 if masked.endswith(after) else None
 
 
+@argument(
+    "paths",
+    metavar="[PATH]...",
+    required=False,
+    nargs=-1,
+    type=PATH,
+    help="Files, bundles, trees {environment}/{tool}/, -; default: here.",
+)
+@tool_hint
+@option("--target-version", metavar="TOOL=VERSION", multiple=True, help="Check for this release. Repeatable.")
+@option("--fail-on", type=click.Choice(Severity, case_sensitive=False), help="Severity for status 3; default: error.")
+@option(
+    "--format", "form", default="text", type=click.Choice(Format, case_sensitive=False), help="How to print the issues."
+)
+@flag("--whole-bundle", help="Check the rest of files' bundles too.")
+@option("--stdin-name", metavar="NAME", help="The name of standard input.")
 def validate(
-    ctx: typer.Context,
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Files, bundles, trees {environment}/{tool}/, -; default: here."),
-    ] = None,
-    tool: ToolHint = None,
-    target_version: Annotated[
-        list[str] | None, typer.Option(metavar="TOOL=VERSION", help="Check for this release. Repeatable.")
-    ] = None,
-    fail_on: Annotated[Severity | None, typer.Option(help="Severity for status 3; default: error.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to print the issues.")] = Format.text,
-    whole_bundle: Annotated[bool, typer.Option("--whole-bundle", help="Check the rest of files' bundles too.")] = False,
-    stdin_name: Annotated[str | None, typer.Option(metavar="NAME", help="The name of standard input.")] = None,
+    call: Call,
+    *,
+    paths: tuple[Path, ...],
+    tool: Tool | None,
+    target_version: tuple[str, ...],
+    fail_on: Severity | None,
+    form: Format,
+    whole_bundle: bool,
+    stdin_name: str | None,
 ) -> Status:
     """Check configurations offline, as the tools do.
 
@@ -387,12 +399,9 @@ def validate(
         apm-s3 config validate configs/ --format github --fail-on warning
         generate | apm-s3 config validate - --tool loki
     """
-    call = Call.of(ctx)
     least, targets = _defaults(call.settings.project)
     wanted = Format.json if call.output is Output.json and form is Format.text else form
-    search = Search(
-        tuple(paths or (Path(),)), tool=cast("Tool | None", tool), stdin_name=stdin_name, whole=whole_bundle
-    )
+    search = Search(tuple(paths or (Path(),)), tool=tool, stdin_name=stdin_name, whole=whole_bundle)
     targets |= parse_targets(target_version or ())
     findings = check_all(search, targets, sys.stdin.buffer.read)
     with writing():

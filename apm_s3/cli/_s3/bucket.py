@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import typer
+import click
 
 from apm_s3._hints import for_command
 from apm_s3._naming import counted
-from apm_s3.cli._arguments import DryRun, ExitCode, Yes, pairs
+from apm_s3.cli._arguments import PATH, argument, dry_run, exit_code, flag, option, pairs, yes
 from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._output import as_document, in_bytes, in_local_time, make_changes, make_table
 from apm_s3.cli._statuses import Status, UsageFailed
@@ -25,20 +25,17 @@ if TYPE_CHECKING:
     from apm_s3.options import BucketOptions, BucketSetting
 
 
-BucketName = Annotated[str, typer.Argument(metavar="BUCKET", help="The bucket's name.")]
+bucket_name = argument("bucket", help="The bucket's name.")
 
 
-def ls(
-    ctx: typer.Context,
-    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Only names that begin with it.")] = "",
-    details: Annotated[bool, typer.Option("--details", help="Read all settings of each bucket.")] = False,
-) -> None:
+@argument("prefix", required=False, default="", help="Only names that begin with it.")
+@flag("--details", help="Read all settings of each bucket.")
+def ls(call: Call, *, prefix: str, details: bool) -> None:
     """List the buckets of the account.
 
     Example:
         apm-s3 bucket ls apm- --details
     """
-    call = Call.of(ctx)
     buckets = call.run(lambda s3: s3.list_buckets(prefix=prefix, details=details))
     columns = ["bucket", "created", "region"] + (["versioning", "encryption", "public access"] if details else [])
     rows = [_row(bucket, details=details) for bucket in buckets]
@@ -58,13 +55,13 @@ def _row(bucket: BucketInfo, *, details: bool) -> list[object]:
     return [*row, versioning, encryption, "blocked" if blocked else "not blocked"]
 
 
-def show(ctx: typer.Context, bucket: BucketName) -> None:
+@bucket_name
+def show(call: Call, *, bucket: str) -> None:
     """Show a bucket with all its settings.
 
     Example:
         apm-s3 bucket show apm-production-configs
     """
-    call = Call.of(ctx)
     found = call.run(lambda s3: s3.get_bucket(bucket))
     rows: list[list[object]] = [["region", found.region], ["created", in_local_time(found.created)]]
     rows += [[kind_of(type(setting).__name__), describe(setting)] for setting in found.settings.settings()]
@@ -96,16 +93,14 @@ def describe(setting: BucketSetting | None) -> str:
     return ", ".join(f"{name}" if value is True else f"{name}={value}" for name, value in fields.items()) or "off"
 
 
+@bucket_name
+@flag("--force", help="Delete all its contents first, old versions too.")
+@flag("--bypass-governance", help="Delete versions despite a GOVERNANCE lock.")
+@option("--mfa", help='"SERIAL CODE" of the MFA device.')
+@yes
+@dry_run
 def rm(
-    ctx: typer.Context,
-    bucket: BucketName,
-    force: Annotated[bool, typer.Option("--force", help="Delete all its contents first, old versions too.")] = False,
-    bypass_governance: Annotated[
-        bool, typer.Option("--bypass-governance", help="Delete versions despite a GOVERNANCE lock.")
-    ] = False,
-    mfa: Annotated[str | None, typer.Option(help='"SERIAL CODE" of the MFA device.')] = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
+    call: Call, *, bucket: str, force: bool, bypass_governance: bool, mfa: str | None, yes: bool, dry_run: bool
 ) -> None:
     """Delete a bucket; with --force, all its contents first.
 
@@ -114,7 +109,6 @@ def rm(
     Example:
         apm-s3 bucket rm apm-test-configs --force --yes
     """
-    call = Call.of(ctx)
     environment, usage = call.run(lambda s3: _look(s3, bucket, measure=force))
     contents = "" if usage is None else _contents(usage)
     if dry_run:
@@ -166,19 +160,14 @@ def _deleted(report: EmptyReport) -> str:
     return ", ".join(parts)
 
 
-def usage(
-    ctx: typer.Context,
-    bucket: BucketName,
-    prefix: Annotated[
-        list[str] | None, typer.Option("--store-prefix", help="Prefix of a configuration store in it. Repeatable.")
-    ] = None,
-) -> None:
+@bucket_name
+@option("--store-prefix", "prefix", multiple=True, help="Prefix of a configuration store in it. Repeatable.")
+def usage(call: Call, *, bucket: str, prefix: tuple[str, ...]) -> None:
     """Count a bucket's objects and bytes, old versions included.
 
     Example:
         apm-s3 bucket usage apm-production-configs
     """
-    call = Call.of(ctx)
     found = call.run(lambda s3: s3.bucket_usage(bucket, prefixes=tuple(prefix or ("",))))
     rows: list[list[object]] = [
         ["total", found.total.objects, in_bytes(found.total.bytes)],
@@ -193,20 +182,29 @@ def usage(
     call.print(found, make_table(("what", "objects", "size"), rows))
 
 
+@argument("source", help="The bucket whose objects are replicated.")
+@argument("target", help="The bucket that gets them.")
+@option("--role", help="ARN of the role that S3 assumes.")
+@option("--target-region", help="The target's region.")
+@option("--target-account", help="The account that owns the target.")
+@option("--only-prefix", "prefix", multiple=True, help="Replicate only this prefix. Repeatable.")
+@option("--storage-class", help="Of the replicas.")
+@option("--kms-key-id", help="Key in the target's region for the replicas.")
+@flag("--create-target", help="Create the target if it is missing.")
+@dry_run
 def replicate(
-    ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The bucket whose objects are replicated.")],
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="The bucket that gets them.")],
-    role: Annotated[str | None, typer.Option(help="ARN of the role that S3 assumes.")] = None,
-    target_region: Annotated[str | None, typer.Option(help="The target's region.")] = None,
-    target_account: Annotated[str | None, typer.Option(help="The account that owns the target.")] = None,
-    prefix: Annotated[
-        list[str] | None, typer.Option("--only-prefix", help="Replicate only this prefix. Repeatable.")
-    ] = None,
-    storage_class: Annotated[str | None, typer.Option(help="Of the replicas.")] = None,
-    kms_key_id: Annotated[str | None, typer.Option(help="Key in the target's region for the replicas.")] = None,
-    create_target: Annotated[bool, typer.Option("--create-target", help="Create the target if it is missing.")] = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    source: str,
+    target: str,
+    role: str | None,
+    target_region: str | None,
+    target_account: str | None,
+    prefix: tuple[str, ...],
+    storage_class: str | None,
+    kms_key_id: str | None,
+    create_target: bool,
+    dry_run: bool,
 ) -> None:
     """Replicate a bucket to another one.
 
@@ -215,7 +213,6 @@ def replicate(
     Example:
         apm-s3 bucket replicate apm-a apm-b --role arn:aws:iam::123456789012:role/s3
     """
-    call = Call.of(ctx)
     call.changes = role is not None and not dry_run
     setup = call.run(
         lambda s3: s3.setup_replication(
@@ -241,29 +238,36 @@ def _replication_text(setup: ReplicationSetup, source: str, target: str) -> str:
     return f"{created}'{source}' is replicated to '{target}'{warnings}"
 
 
-Purpose = Annotated[
-    str | None,
-    typer.Option(help="configs, backups or logs: sets policy, tags, encryption ..."),
-]
-ForTool = Annotated[str, typer.Option("--tool", help="With --purpose: for which tool.")]
-Retention = Annotated[int | None, typer.Option(help="With --purpose: days until backups or logs expire.")]
-KmsKey = Annotated[str | None, typer.Option(help="Encrypt with this KMS key.")]
-Tag = Annotated[list[str] | None, typer.Option(help="NAME=VALUE. Repeatable.")]
-Skipping = Annotated[bool, typer.Option("--skip-unsupported", help="Leave out what the server lacks.")]
-Versioned = Annotated[bool, typer.Option("--versioning", help="Keep old versions.")]
+purpose_option = option("--purpose", help="configs, backups or logs: sets policy, tags, encryption ...")
+for_tool = option("--tool", default="all", help="With --purpose: for which tool.")
+retention_option = option("--retention", type=int, help="With --purpose: days until backups or logs expire.")
+kms_key = option("--kms-key-id", help="Encrypt with this KMS key.")
+tags = option("--tag", multiple=True, help="NAME=VALUE. Repeatable.")
+skip_unsupported = flag("--skip-unsupported", help="Leave out what the server lacks.")
+versioned = flag("--versioning", help="Keep old versions.")
 
 
+@bucket_name
+@purpose_option
+@for_tool
+@retention_option
+@kms_key
+@tags
+@versioned
+@skip_unsupported
+@dry_run
 def create(
-    ctx: typer.Context,
-    bucket: BucketName,
-    purpose: Purpose = None,
-    tool: ForTool = "all",
-    retention: Retention = None,
-    kms_key_id: KmsKey = None,
-    tag: Tag = None,
-    versioning: Versioned = False,
-    skip_unsupported: Skipping = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    bucket: str,
+    purpose: str | None,
+    tool: str,
+    retention: int | None,
+    kms_key_id: str | None,
+    tag: tuple[str, ...],
+    versioning: bool,
+    skip_unsupported: bool,
+    dry_run: bool,
 ) -> None:
     """Create a bucket, completely or not at all.
 
@@ -271,7 +275,6 @@ def create(
         apm-s3 bucket create apm-staging-configs --purpose configs -e staging
         apm-s3 bucket create apm-files --versioning
     """
-    call = Call.of(ctx)
     call.changes = not dry_run
     wanted = _Wanted(call, bucket, purpose, tool, retention, kms_key_id, tag, versioning)
 
@@ -284,27 +287,39 @@ def create(
     _print_plan(call, call.run(work), done=not dry_run)
 
 
+@bucket_name
+@purpose_option
+@for_tool
+@retention_option
+@kms_key
+@tags
+@versioned
+@option(
+    "--plan",
+    type=click.Path(path_type=Path, exists=True),
+    help="Only if this plan (of bucket plan --out) still applies.",
+)
+@skip_unsupported
+@dry_run
 def ensure(
-    ctx: typer.Context,
-    bucket: BucketName,
-    purpose: Purpose = None,
-    tool: ForTool = "all",
-    retention: Retention = None,
-    kms_key_id: KmsKey = None,
-    tag: Tag = None,
-    versioning: Versioned = False,
-    plan: Annotated[
-        Path | None, typer.Option(help="Only if this plan (of bucket plan --out) still applies.", exists=True)
-    ] = None,
-    skip_unsupported: Skipping = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    bucket: str,
+    purpose: str | None,
+    tool: str,
+    retention: int | None,
+    kms_key_id: str | None,
+    tag: tuple[str, ...],
+    versioning: bool,
+    plan: Path | None,
+    skip_unsupported: bool,
+    dry_run: bool,
 ) -> None:
     """Create a bucket, or change what differs in it.
 
     Example:
         apm-s3 bucket ensure apm-staging-configs --purpose configs -e staging
     """
-    call = Call.of(ctx)
     call.changes = not dry_run
     wanted = _Wanted(call, bucket, purpose, tool, retention, kms_key_id, tag, versioning)
     agreed = None if plan is None else _read_plan(plan)
@@ -320,24 +335,33 @@ def ensure(
     _print_plan(call, call.run(work), done=not dry_run)
 
 
+@bucket_name
+@purpose_option
+@for_tool
+@retention_option
+@kms_key
+@tags
+@versioned
+@option("--out", type=PATH, help="Write the plan to this file, for bucket ensure --plan.")
+@exit_code
 def plan(
-    ctx: typer.Context,
-    bucket: BucketName,
-    purpose: Purpose = None,
-    tool: ForTool = "all",
-    retention: Retention = None,
-    kms_key_id: KmsKey = None,
-    tag: Tag = None,
-    versioning: Versioned = False,
-    out: Annotated[Path | None, typer.Option(help="Write the plan to this file, for bucket ensure --plan.")] = None,
-    exit_code: ExitCode = False,
+    call: Call,
+    *,
+    bucket: str,
+    purpose: str | None,
+    tool: str,
+    retention: int | None,
+    kms_key_id: str | None,
+    tag: tuple[str, ...],
+    versioning: bool,
+    out: Path | None,
+    exit_code: bool,
 ) -> Status:
     """Show what `bucket ensure` would do.
 
     Example:
         apm-s3 bucket plan apm-configs --purpose configs -e staging --out bucket.plan
     """
-    call = Call.of(ctx)
     wanted = _Wanted(call, bucket, purpose, tool, retention, kms_key_id, tag, versioning)
 
     async def work(s3: S3Manager) -> BucketPlan:
@@ -361,7 +385,7 @@ class _Wanted:
         tool: str,
         retention: int | None,
         kms_key_id: str | None,
-        tag: list[str] | None,
+        tag: tuple[str, ...],
         versioning: bool,
     ) -> None:
         from apm_s3._s3.transports.routes import is_custom  # noqa: PLC0415 - the help does without it
@@ -457,12 +481,10 @@ def _plan_text(plan: BucketPlan, *, done: bool) -> Text:
     return make_changes(f"{verb}{what}:", changes)
 
 
-def health(
-    ctx: typer.Context,
-    bucket: Annotated[str | None, typer.Argument(metavar="[BUCKET]", help="By default that of the settings.")] = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Write no test object.")] = False,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 6 if the bucket is degraded.")] = False,
-) -> Status:
+@argument("bucket", required=False, help="By default that of the settings.")
+@flag("--read-only", help="Write no test object.")
+@flag("--exit-code", help="Exit with 6 if the bucket is degraded.")
+def health(call: Call, *, bucket: str | None, read_only: bool, exit_code: bool) -> Status:
     """Check that a bucket can be used: reach, read, write, settings.
 
     It exits with 1 if the bucket is down.
@@ -472,7 +494,6 @@ def health(
     """
     from apm_s3.health import HealthChecker, HealthStatus  # noqa: PLC0415 - the help does without it
 
-    call = Call.of(ctx)
     name = bucket or call.bucket
     region = call.settings.region
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import typer
+import click
 
 from apm_s3._naming import counted, split_s3
-from apm_s3.cli._arguments import DryRun, Yes, pairs
+from apm_s3.cli._arguments import PATH, argument, dry_run, flag, option, pairs, yes
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, in_bytes, in_local_time, make_table
 from apm_s3.cli._statuses import Status, UsageFailed, clean
@@ -74,23 +74,31 @@ def parse_target(text: str, name: str) -> Place:
     return place._replace(key=place.key + name) if not place.key or place.key.endswith("/") else place
 
 
-S3Object = Annotated[str, typer.Argument(metavar="OBJECT", help="s3://BUCKET/KEY.")]
-VersionId = Annotated[str | None, typer.Option(help="An old version.")]
+s3_object = argument("source", metavar="OBJECT", help="s3://BUCKET/KEY.")
+version_option = option("--version-id", help="An old version.")
 
 
+@argument("source", metavar="FILE", help="A file, or - for standard input.")
+@argument("target", metavar="OBJECT", help="s3://BUCKET/KEY; after a / the file's name is added.")
+@option("--content-type", help="By default guessed from the key.")
+@option("--metadata", multiple=True, help="NAME=VALUE. Repeatable.")
+@option("--tag", multiple=True, help="NAME=VALUE. Repeatable.")
+@option("--storage-class", help="Such as STANDARD_IA.")
+@option("--cache-control", help="The object's Cache-Control header.")
+@flag("--no-clobber", help="Refuse to replace an object.")
+@dry_run
 def put(
-    ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for standard input.")],
-    target: Annotated[
-        str, typer.Argument(metavar="OBJECT", help="s3://BUCKET/KEY; after a / the file's name is added.")
-    ],
-    content_type: Annotated[str | None, typer.Option(help="By default guessed from the key.")] = None,
-    metadata: Annotated[list[str] | None, typer.Option(help="NAME=VALUE. Repeatable.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="NAME=VALUE. Repeatable.")] = None,
-    storage_class: Annotated[str | None, typer.Option(help="Such as STANDARD_IA.")] = None,
-    cache_control: Annotated[str | None, typer.Option(help="The object's Cache-Control header.")] = None,
-    no_clobber: Annotated[bool, typer.Option("--no-clobber", help="Refuse to replace an object.")] = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    source: str,
+    target: str,
+    content_type: str | None,
+    metadata: tuple[str, ...],
+    tag: tuple[str, ...],
+    storage_class: str | None,
+    cache_control: str | None,
+    no_clobber: bool,
+    dry_run: bool,
 ) -> None:
     """Store a file, or standard input, as an object.
 
@@ -99,7 +107,6 @@ def put(
     """
     from apm_s3.options import UploadOptions  # noqa: PLC0415 - the help does without it
 
-    call = Call.of(ctx)
     place = parse_target(target, "" if source == "-" else Path(source).name)
     if not place.key or place.key.endswith("/"):
         raise UsageFailed(f"'{target}' needs a key for standard input", "write s3://BUCKET/KEY")
@@ -131,15 +138,11 @@ def store(call: Call, source: str, place: Place, options: UploadOptions, *, dry_
     call.print(info, f"put {place} ({counted(sent, 'byte')})")
 
 
-def get(
-    ctx: typer.Context,
-    source: S3Object,
-    target: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="By default the key's last part, here.")
-    ] = None,
-    version_id: VersionId = None,
-    dry_run: DryRun = False,
-) -> None:
+@s3_object
+@argument("target", metavar="[FILE]", required=False, type=PATH, help="By default the key's last part, here.")
+@version_option
+@dry_run
+def get(call: Call, *, source: str, target: Path | None, version_id: str | None, dry_run: bool) -> None:
     """Download an object to a file.
 
     The file is replaced when the download is complete and verified, not before.
@@ -147,7 +150,6 @@ def get(
     Example:
         apm-s3 object get s3://apm-files/dashboards/api.json ./api.json
     """
-    call = Call.of(ctx)
     place = parse_object(source)
     name = place.key.rstrip("/").rpartition("/")[2]
     path = Path(name) if target is None else target / name if target.is_dir() else target
@@ -178,7 +180,9 @@ async def _download(s3: S3Manager, place: Place, path: Path, options: ReadOption
     return await s3.download_to(place.bucket, place.key, path, options)
 
 
-def cat(ctx: typer.Context, source: S3Object, version_id: VersionId = None) -> None:
+@s3_object
+@version_option
+def cat(call: Call, *, source: str, version_id: str | None) -> None:
     """Print the content of an object.
 
     With --output json, the document has it as "text", or as "base64" if it is not UTF-8.
@@ -188,7 +192,6 @@ def cat(ctx: typer.Context, source: S3Object, version_id: VersionId = None) -> N
     """
     from apm_s3.options import ReadOptions  # noqa: PLC0415 - the help does without it
 
-    call = Call.of(ctx)
     place = parse_object(source)
     found = call.run(lambda s3: s3.get_file(place.bucket, place.key, ReadOptions(version_id=version_id)))
     call.print_content(found.data, {"object": found.info, **content_document(found.data)})
@@ -202,18 +205,15 @@ def content_document(data: bytes) -> dict[str, str]:
         return {"base64": base64.b64encode(data).decode()}
 
 
-def ls(
-    ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="PREFIX", help="s3://BUCKET or s3://BUCKET/PREFIX.")],
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Objects in folders, too.")] = False,
-    versions: Annotated[bool, typer.Option("--versions", help="Old versions and delete markers, too.")] = False,
-) -> None:
+@argument("source", metavar="PREFIX", help="s3://BUCKET or s3://BUCKET/PREFIX.")
+@flag("--recursive", "-r", help="Objects in folders, too.")
+@flag("--versions", help="Old versions and delete markers, too.")
+def ls(call: Call, *, source: str, recursive: bool, versions: bool) -> None:
     """List objects.
 
     Example:
         apm-s3 object ls s3://apm-production-configs/live/ --recursive
     """
-    call = Call.of(ctx)
     place = parse_place(source)
     if versions:
         found = call.run(lambda s3: _versions(s3, place))
@@ -252,14 +252,12 @@ def _version_row(version: FileVersion) -> tuple[object, ...]:
     return (version.key, size, in_local_time(version.last_modified), version.version_id, what)
 
 
-def rm(
-    ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="OBJECT", help="s3://BUCKET/KEY, or a prefix with --recursive.")],
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Everything below the prefix.")] = False,
-    version_id: VersionId = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-) -> Status:
+@argument("source", metavar="OBJECT", help="s3://BUCKET/KEY, or a prefix with --recursive.")
+@flag("--recursive", "-r", help="Everything below the prefix.")
+@version_option
+@yes
+@dry_run
+def rm(call: Call, *, source: str, recursive: bool, version_id: str | None, yes: bool, dry_run: bool) -> Status:
     """Delete an object, one version of it, or everything below a prefix.
 
     A bucket with versioning keeps old versions, unless --version-id names one.
@@ -267,7 +265,6 @@ def rm(
     Example:
         apm-s3 object rm s3://apm-files/old/ --recursive --dry-run
     """
-    call = Call.of(ctx)
     place = parse_object(source)
     if recursive:
         if version_id is not None:
@@ -309,18 +306,15 @@ def _rm_prefix(call: Call, place: Place, *, yes: bool, dry_run: bool) -> Status:
     return Status.DONE if report.ok else Status.FAILED
 
 
-def presign(
-    ctx: typer.Context,
-    source: S3Object,
-    expires_in: Annotated[int, typer.Option(min=1, help="Seconds; at most 7 days.")] = 3600,
-    upload: Annotated[bool, typer.Option("--upload", help="For a PUT instead of a GET.")] = False,
-) -> None:
+@s3_object
+@option("--expires-in", default=3600, type=click.IntRange(min=1), help="Seconds; at most 7 days.")
+@flag("--upload", help="For a PUT instead of a GET.")
+def presign(call: Call, *, source: str, expires_in: int, upload: bool) -> None:
     """Print a URL that works without credentials.
 
     Example:
         apm-s3 object presign s3://apm-files/report.pdf --expires-in 600
     """
-    call = Call.of(ctx)
     place = parse_object(source)
 
     async def work(s3: S3Manager) -> str:
@@ -349,24 +343,29 @@ class Bytes:
         self._line.show(f"{self._text}: {in_bytes(self._done)}", done=self._done, total=self.total)
 
 
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="s3://BUCKET/KEY, or a file.")]
-Target = Annotated[
-    str, typer.Argument(metavar="TARGET", help="s3://BUCKET/KEY, or a file; after a / the name is added.")
-]
-ObjectSource = Annotated[str, typer.Argument(metavar="SOURCE", help="s3://BUCKET/KEY.")]
-ObjectTarget = Annotated[str, typer.Argument(metavar="TARGET", help="s3://BUCKET/KEY; after a / the name is added.")]
-StorageClass = Annotated[str | None, typer.Option(help="Of the copy, such as STANDARD_IA.")]
-NoClobber = Annotated[bool, typer.Option("--no-clobber", help="Refuse to replace an object.")]
+any_source = argument("source", help="s3://BUCKET/KEY, or a file.")
+any_target = argument("target", help="s3://BUCKET/KEY, or a file; after a / the name is added.")
+object_source = argument("source", help="s3://BUCKET/KEY.")
+object_target = argument("target", help="s3://BUCKET/KEY; after a / the name is added.")
+storage_class = option("--storage-class", help="Of the copy, such as STANDARD_IA.")
+no_clobber = flag("--no-clobber", help="Refuse to replace an object.")
 
 
+@any_source
+@any_target
+@option("--version-id", help="An old version of SOURCE.")
+@storage_class
+@no_clobber
+@dry_run
 def cp(
-    ctx: typer.Context,
-    source: Source,
-    target: Target,
-    version_id: Annotated[str | None, typer.Option(help="An old version of SOURCE.")] = None,
-    storage_class: StorageClass = None,
-    no_clobber: NoClobber = False,
-    dry_run: DryRun = False,
+    call: Call,
+    *,
+    source: str,
+    target: str,
+    version_id: str | None,
+    storage_class: str | None,
+    no_clobber: bool,
+    dry_run: bool,
 ) -> None:
     """Copy an object: within S3, from a file, or to a file.
 
@@ -377,7 +376,6 @@ def cp(
     """
     from apm_s3.options import CopyOptions, UploadOptions  # noqa: PLC0415 - the help does without it
 
-    call = Call.of(ctx)
     condition: Literal["*"] | None = "*" if no_clobber else None
     if is_s3(source) and is_s3(target):
         one, other = _both(source, target)
@@ -397,14 +395,12 @@ def cp(
         raise UsageFailed("neither SOURCE nor TARGET is in S3", "write s3://BUCKET/KEY for one of them")
 
 
-def mv(
-    ctx: typer.Context,
-    source: ObjectSource,
-    target: ObjectTarget,
-    storage_class: StorageClass = None,
-    no_clobber: NoClobber = False,
-    dry_run: DryRun = False,
-) -> None:
+@object_source
+@object_target
+@storage_class
+@no_clobber
+@dry_run
+def mv(call: Call, *, source: str, target: str, storage_class: str | None, no_clobber: bool, dry_run: bool) -> None:
     """Move an object within S3.
 
     The source is deleted after the copy was verified, and only if it has not changed since.
@@ -414,7 +410,6 @@ def mv(
     """
     from apm_s3.options import CopyOptions  # noqa: PLC0415 - the help does without it
 
-    call = Call.of(ctx)
     one, other = _both(source, target)
     options = CopyOptions(storage_class=storage_class, if_none_match="*" if no_clobber else None)
     if _announce(call, "move", one, other, dry_run=dry_run):

@@ -7,14 +7,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import typer
+import click
 
 from apm_s3._manager import S3Manager
 from apm_s3._naming import counted
 from apm_s3.batch import BatchProgress
-from apm_s3.cli._arguments import DeleteExtra, DryRun, Exclude, Include, SourcePlace, TargetPlace, TransferConcurrency
+from apm_s3.cli._arguments import (
+    PATH,
+    concurrency,
+    delete_extra,
+    dry_run,
+    exclude,
+    flag,
+    include,
+    option,
+    source_place,
+    target_place,
+)
 from apm_s3.cli._call import Call, make_manager, this_command
 from apm_s3.cli._output import ProgressLine, as_document, in_bytes, in_time
 from apm_s3.cli._s3.object import is_s3
@@ -174,18 +185,26 @@ def parse_bytes(text: str | None) -> float | None:
     try:
         return float(text[:-1]) * factor if factor else float(text)
     except ValueError as exc:
-        raise typer.BadParameter(f"'{text}' is no number of bytes such as 800k, 5M or 1.5G") from exc
+        raise click.BadParameter(f"'{text}' is no number of bytes such as 800k, 5M or 1.5G") from exc
 
 
+@source_place
+@target_place
+@dry_run
+@include
+@exclude
+@delete_extra
+@concurrency
 def sync(
-    ctx: typer.Context,
-    source: SourcePlace,
-    target: TargetPlace,
-    dry_run: DryRun = False,
-    include: Include = None,
-    exclude: Exclude = None,
-    delete_extra: DeleteExtra = False,
-    concurrency: TransferConcurrency = 64,
+    call: Call,
+    *,
+    source: str,
+    target: str,
+    dry_run: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    delete_extra: bool,
+    concurrency: int,
 ) -> Status:
     """Copy from SOURCE to TARGET what differs.
 
@@ -193,58 +212,77 @@ def sync(
         apm-s3 object sync s3://apm-files/dashboards ./dashboards
         apm-s3 sync ./dashboards s3://apm-files/dashboards --delete-extra --dry-run
     """
-    call = Call.of(ctx)
     # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
     call.resume_hint = call.resume_hint if dry_run else "Run it again: only what is still missing is copied."
     access = Access(call.settings.endpoint_url, call.settings.region, call.settings.profile)
-    options = {"include": include, "exclude": exclude, "delete_extra": delete_extra, "concurrency": concurrency}
+    options = {
+        "include": include or None,
+        "exclude": exclude or None,
+        "delete_extra": delete_extra,
+        "concurrency": concurrency,
+    }
     with call.progress() as line:
         result = asyncio.run(run_sync(source, target, access, line, dry_run=dry_run, **options))
     call.print(as_json(result), as_text(result))
     return Status.DONE if getattr(result, "ok", True) else Status.FAILED
 
 
+@source_place
+@target_place
+@option("--journal", type=PATH, help="Keep track in this file; it resumes.")
+@dry_run
+@flag("--verify-only", help="Only compare TARGET with the journal.")
+@option(
+    "--if-exists", default="skip-identical", show_default=False, help="skip-identical (default), overwrite or fail."
+)
+@option("--compare", default="all", show_default=False, help="all (default), or content.")
+@include
+@exclude
+@delete_extra
+@flag("--versions", help="Bring all versions and delete markers.")
+@option("--verify", default="checksum", show_default=False, help="checksum (default), or read: read both again.")
+@option("--accept", multiple=True, help="What may get lost: metadata, tags. Repeatable.")
+@option("--bandwidth", help="Bytes a second through here: 800k, 5M.")
+@flag("--trust-network", help="Send contents unsigned over plain HTTP: faster.")
+@concurrency
+@option("--target-endpoint-url", help="The server of TARGET, if another.")
+@option("--target-region", help="The region of TARGET, if another.")
+@option("--target-profile", help="The profile for TARGET, if another.")
 def migrate(
-    ctx: typer.Context,
-    source: SourcePlace,
-    target: TargetPlace,
-    journal: Annotated[Path | None, typer.Option(help="Keep track in this file; it resumes.")] = None,
-    dry_run: DryRun = False,
-    verify_only: Annotated[bool, typer.Option("--verify-only", help="Only compare TARGET with the journal.")] = False,
-    if_exists: Annotated[
-        str, typer.Option(help="skip-identical (default), overwrite or fail.", show_default=False)
-    ] = "skip-identical",
-    compare: Annotated[str, typer.Option(help="all (default), or content.", show_default=False)] = "all",
-    include: Include = None,
-    exclude: Exclude = None,
-    delete_extra: DeleteExtra = False,
-    versions: Annotated[bool, typer.Option("--versions", help="Bring all versions and delete markers.")] = False,
-    verify: Annotated[
-        str, typer.Option(help="checksum (default), or read: read both again.", show_default=False)
-    ] = "checksum",
-    accept: Annotated[list[str] | None, typer.Option(help="What may get lost: metadata, tags. Repeatable.")] = None,
-    bandwidth: Annotated[str | None, typer.Option(help="Bytes a second through here: 800k, 5M.")] = None,
-    trust_network: Annotated[
-        bool, typer.Option("--trust-network", help="Send contents unsigned over plain HTTP: faster.")
-    ] = False,
-    concurrency: TransferConcurrency = 64,
-    target_endpoint_url: Annotated[str | None, typer.Option(help="The server of TARGET, if another.")] = None,
-    target_region: Annotated[str | None, typer.Option(help="The region of TARGET, if another.")] = None,
-    target_profile: Annotated[str | None, typer.Option(help="The profile for TARGET, if another.")] = None,
+    call: Call,
+    *,
+    source: str,
+    target: str,
+    journal: Path | None,
+    dry_run: bool,
+    verify_only: bool,
+    if_exists: str,
+    compare: str,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    delete_extra: bool,
+    versions: bool,
+    verify: str,
+    accept: tuple[str, ...],
+    bandwidth: str | None,
+    trust_network: bool,
+    concurrency: int,
+    target_endpoint_url: str | None,
+    target_region: str | None,
+    target_profile: str | None,
 ) -> Status:
     """Copy everything from SOURCE to TARGET, verify it, resume it.
 
     Example:
         apm-s3 migrate s3://old/team s3://new/team --journal move.journal
     """
-    call = Call.of(ctx)
     # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
     call.resume_hint = call.resume_hint if dry_run or verify_only else how_to_resume(journal)
     options = MigrationOptions(
         if_exists=cast("IfExists", if_exists),
         compare=cast("Compare", compare),
-        include=include,
-        exclude=exclude,
+        include=include or None,
+        exclude=exclude or None,
         delete_extra=delete_extra,
         versions=versions,
         verify=cast("Verify", verify),
