@@ -18,7 +18,7 @@ What depends on more than that is a hook in Python.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -82,6 +82,16 @@ class Struct:
         for index, item in enumerate(self.values.get(name) or ()):
             if isinstance(item, Struct):
                 yield index, item
+
+    def listed(self, name: str) -> Iterator[tuple[Struct, Where, str]]:
+        """Yield the strings in a list with their places, for `check_unique`; failed ones are omitted."""
+        for index, item in self.strings(name):
+            yield self, (name, index), item
+
+    def named(self, name: str) -> Iterator[tuple[Struct, Where, str | None]]:
+        """Yield the structs in a list with their names, for `check_unique`."""
+        for _, item in self.structs(name):
+            yield item, "name", item.get("name")
 
     def strings(self, name: str) -> Iterator[tuple[int, str]]:
         """Yield the strings in a list with their indices; failed ones are omitted."""
@@ -232,6 +242,17 @@ class FieldRules:
             return
         if (text := "" if value is None else str(value)) not in self.values:
             struct.unknown(context, where, self.what or name, text, self.values)
+
+
+def check_unique(context: Context, named: Iterable[tuple[Struct, Where, str | None]], message: str) -> set[str]:
+    """Report each name that is not the first of its kind, and return all. `{name}` in `message` stands for it."""
+    seen: set[str] = set()
+    for owner, where, name in named:
+        if name and name in seen:
+            text = message.replace("{name}", repr(name[:80]))
+            owner.error(context, where, "duplicate-name", text)
+        seen.add(name or "")
+    return seen
 
 
 def check_no_nulls(owner: Struct, field: str, what: str, context: Context) -> None:

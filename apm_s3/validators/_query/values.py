@@ -195,18 +195,18 @@ class Url:
     text: str
 
 
-class BadUrl(ValueError):
-    """The text is not a valid URL in Go."""
+def _bad_url(reason: str) -> Mismatch:
+    return Mismatch("url", f"invalid URL: {reason}")
 
 
 def parse_url(text: str) -> Url:
-    """Parse a URL. An empty text is an empty URL.
+    """Parse a URL as Go does; an empty text is an empty URL. Errors do not quote it: it may contain a password.
 
     Raises:
-        BadUrl: Go refuses it.
+        Mismatch: Go refuses it.
     """
     if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
-        raise BadUrl("a URL cannot have control characters")
+        raise _bad_url("a URL cannot have control characters")
     rest, _, fragment = text.partition("#")
     _check_escapes(fragment, "fragment")
     scheme, rest = _split_scheme(rest)
@@ -215,7 +215,7 @@ def parse_url(text: str) -> Url:
         if scheme:
             return Url(scheme, "", "", text)
         if ":" in rest.partition("/")[0]:
-            raise BadUrl("the first part of a path cannot have a colon; is the scheme missing (http://...)?")
+            raise _bad_url("the first part of a path cannot have a colon; is the scheme missing (http://...)?")
     host = ""
     if rest.startswith("//") and (scheme or not rest.startswith("///")):
         authority, slash, path = rest[2:].partition("/")
@@ -226,7 +226,7 @@ def parse_url(text: str) -> Url:
 
 def _split_scheme(text: str) -> tuple[str, str]:
     if text.startswith(":"):
-        raise BadUrl("the scheme before the colon is missing")
+        raise _bad_url("the scheme before the colon is missing")
     match = _SCHEME.match(text)
     return (match[0][:-1].lower(), text[match.end() :]) if match else ("", text)
 
@@ -234,29 +234,29 @@ def _split_scheme(text: str) -> tuple[str, str]:
 def _host(authority: str) -> str:
     user, at, host = authority.rpartition("@")
     if at and not _USER.fullmatch(user):
-        raise BadUrl("the user information has characters that must be escaped")
+        raise _bad_url("the user information has characters that must be escaped")
     if at:
         _check_escapes(user, "user information")
     if host.startswith("["):
         _check_brackets(host)
     elif ":" in host and not _PORT.fullmatch(host[host.rindex(":") :]):
-        raise BadUrl("the port is not a number")
+        raise _bad_url("the port is not a number")
     elif not _HOST.fullmatch(host):
-        raise BadUrl("the host has characters that are not allowed in host names")
+        raise _bad_url("the host has characters that are not allowed in host names")
     return host
 
 
 def _check_brackets(host: str) -> None:
     end = host.rfind("]")
     if end < 0:
-        raise BadUrl("']' is missing in the host")
+        raise _bad_url("']' is missing in the host")
     if not _PORT.fullmatch(host[end + 1 :]):
-        raise BadUrl("the port is not a number")
+        raise _bad_url("the port is not a number")
     address = host[1:end].partition("%25")[0]
     if not _HOST.fullmatch(address):
-        raise BadUrl("the host has characters that are not allowed in host names")
+        raise _bad_url("the host has characters that are not allowed in host names")
 
 
 def _check_escapes(text: str, part: str) -> None:
     if _BAD_ESCAPE.search(text):
-        raise BadUrl(f"the {part} has a '%' that is not followed by two hexadecimal digits")
+        raise _bad_url(f"the {part} has a '%' that is not followed by two hexadecimal digits")

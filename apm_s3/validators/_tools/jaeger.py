@@ -21,7 +21,7 @@ from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import Context, Member, Source, check_top_level, take_issues
 from apm_s3.validators._decoding import Codec, Hook, Schema, load_table, wrong_type
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, is_null, mapping, resolve_plain
-from apm_s3.validators._structs import Struct
+from apm_s3.validators._structs import Struct, check_unique
 
 CONFIG = "collector.Config"
 
@@ -240,12 +240,7 @@ def _check_ids(config: Struct, context: Context) -> None:
 
 
 def _check_processors(pipeline: Struct, context: Context) -> None:
-    seen: set[str] = set()
-    for index, text in pipeline.strings("processors"):
-        if text in seen:
-            message = f"processor {text!r} is listed twice in this pipeline"
-            pipeline.error(context, ("processors", index), "duplicate-name", message)
-        seen.add(text)
+    check_unique(context, pipeline.listed("processors"), "processor {name} is listed twice in this pipeline")
 
 
 def _check_service(config: Struct, context: Context) -> None:

@@ -24,7 +24,7 @@ from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import Context, Member, Source, take_issues
 from apm_s3.validators._decoding import Mismatch, Schema, check_rule_query, list_codec, load_table, wrong_type
 from apm_s3.validators._query.logql import parse
-from apm_s3.validators._query.values import SECOND, parse_go_duration, parse_regex
+from apm_s3.validators._query.values import SECOND, parse_go_duration, parse_regex, parse_url
 from apm_s3.validators._reading.nodes import SCALAR, SEQUENCE, Node, Path
 from apm_s3.validators._structs import Struct
 from apm_s3.validators._tools import prometheus_common
@@ -230,7 +230,7 @@ def config_schema() -> Schema:
             "dskit/flagext.Bytes": _parse_size,
             "dskit/flagext.Secret": _any_text,
             "dskit/flagext.Time": _any_text,
-            "dskit/flagext.URLValue": prometheus_common.parse_common_url,
+            "dskit/flagext.URLValue": parse_url,
             "model/relabel.Regexp": parse_regex,
             "storage/config.DayTime": parse_day,
             "time.Duration": parse_go_duration,

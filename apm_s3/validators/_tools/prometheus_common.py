@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from functools import cache
 
 from apm_s3.validators._checking import Context, Source, Version, take_issues
-from apm_s3.validators._decoding import Hook, Mismatch, Parser, Schema, load_table, nanoseconds_codec, scalar_codec
-from apm_s3.validators._query.values import BadUrl, Url, parse_duration, parse_go_duration, parse_url
+from apm_s3.validators._decoding import Hook, Parser, Schema, load_table, nanoseconds_codec, scalar_codec
+from apm_s3.validators._query.values import Url, parse_duration, parse_go_duration, parse_url
 from apm_s3.validators._structs import Struct, at_most_one
 
 UTF8_NAMES: Version = (3, 0)
@@ -48,18 +48,6 @@ RESERVED_HEADERS = frozenset((
 ))  # fmt: skip
 """Headers that the client sets itself."""
 _AUTH = ("basic_auth", "authorization", "oauth2")
-
-
-def parse_common_url(text: str) -> Url:
-    """Parse a URL as Go does. Errors do not quote it, because URLs may contain passwords.
-
-    Raises:
-        Mismatch: not a URL.
-    """
-    try:
-        return parse_url(text)
-    except BadUrl as exc:
-        raise Mismatch("url", f"invalid URL: {exc}") from exc
 
 
 def check_tls(tls: Struct, context: Context) -> None:
@@ -141,7 +129,7 @@ def check_http_headers(client: Struct, context: Context) -> None:
             client.error(context, ("http_headers", name), "reserved-header", f"header {name!r} cannot be set here")
 
 
-SCALARS: Mapping[str, Parser] = {"common/model.Duration": parse_duration, "common/config.URL": parse_common_url}
+SCALARS: Mapping[str, Parser] = {"common/model.Duration": parse_duration, "common/config.URL": parse_url}
 HOOKS: Mapping[str, tuple[Hook, ...]] = {
     "common/config.TLSConfig": (check_tls,),
     "common/config.OAuth2": (check_proxy,),

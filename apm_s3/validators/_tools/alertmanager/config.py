@@ -11,7 +11,7 @@ from functools import cache
 from apm_s3.validators._checking import BadGlob, Context, check_glob
 from apm_s3.validators._decoding import Mismatch, Schema, list_codec, load_table, nanoseconds_codec, scalar_codec
 from apm_s3.validators._query.values import parse_go_duration, parse_regex
-from apm_s3.validators._structs import Struct
+from apm_s3.validators._structs import Struct, check_unique
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.alertmanager import receivers, routing
 from apm_s3.validators._tools.alertmanager.receivers import check_inline_templates
@@ -83,8 +83,10 @@ def check_global(settings: Struct, context: Context) -> None:
 def check_config(config: Struct, context: Context) -> None:
     """Check the rules of Config.UnmarshalYAML."""
     _check_patterns(config, context)
-    receivers = _check_receivers(config, context)
-    intervals = _check_intervals(config, context)
+    receivers = check_unique(context, config.named("receivers"), "the receiver name {name} is not unique")
+    _check_receivers(config, context)
+    named = (*config.named("mute_time_intervals"), *config.named("time_intervals"))
+    intervals = check_unique(context, named, "the time interval name {name} is not unique")
     route = config.struct("route")
     if route is None:
         if "route" not in config.failed:
@@ -105,14 +107,9 @@ def _check_patterns(config: Struct, context: Context) -> None:
             config.error(context, ("templates", index), "file-glob", message)
 
 
-def _check_receivers(config: Struct, context: Context) -> set[str]:
+def _check_receivers(config: Struct, context: Context) -> None:
     settings = config.struct("global")
-    names: set[str] = set()
     for _, receiver in config.structs("receivers"):
-        name = receiver.get("name")
-        if name and name in names:
-            receiver.error(context, "name", "duplicate-name", f"the receiver name {name[:80]!r} is not unique")
-        names.add(name or "")
         check_inline_templates(receiver, context)
         for field, needs in _FROM_GLOBAL.items():
             for _, integration in receiver.structs(field):
@@ -120,7 +117,6 @@ def _check_receivers(config: Struct, context: Context) -> set[str]:
                     _check_from_global(integration, own, settings, shared, context)
         for _, slack in receiver.structs("slack_configs"):
             _check_update(slack, settings, context)
-    return names
 
 
 def _check_from_global(
@@ -143,17 +139,6 @@ def _check_update(slack: Struct, settings: Struct | None, context: Context) -> N
         slack.error(
             context, "update_message", "required-field", "update_message needs app_token or http_config.authorization"
         )
-
-
-def _check_intervals(config: Struct, context: Context) -> set[str]:
-    names: set[str] = set()
-    for field, what in (("mute_time_intervals", "mute time interval"), ("time_intervals", "time interval")):
-        for _, interval in config.structs(field):
-            name = interval.get("name") or ""
-            if name and name in names:
-                interval.error(context, "name", "duplicate-name", f"the {what} name {name[:80]!r} is not unique")
-            names.add(name)
-    return names
 
 
 OUTPUTS = ("FileOutputConfig", "KafkaOutputConfig", "StdoutOutputConfig", "WebhookOutputConfig")

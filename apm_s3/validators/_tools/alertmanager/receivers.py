@@ -19,7 +19,7 @@ from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import Context, Member, Source, Version, matching, notice_absent_files, patterns_in
 from apm_s3.validators._decoding import Hook, Mismatch
 from apm_s3.validators._query.gotemplate import TemplateNames, template_names, template_problem
-from apm_s3.validators._query.values import BadUrl, Url, parse_url
+from apm_s3.validators._query.values import Url, parse_url
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, Unreadable, is_null, position
 from apm_s3.validators._structs import Struct, known_in
 
@@ -133,10 +133,7 @@ def parse_http_url(text: str) -> Url:
     Raises:
         Mismatch: it is not valid.
     """
-    try:
-        url = parse_url(text)
-    except BadUrl as exc:
-        raise Mismatch("url", f"invalid URL: {exc}") from exc
+    url = parse_url(text)
     if url.scheme not in ("http", "https"):
         raise Mismatch("url", f"unsupported scheme {url.scheme[:20]!r}; the URL must begin with http:// or https://")
     if not url.host:

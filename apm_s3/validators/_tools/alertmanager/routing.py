@@ -11,17 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from zoneinfo import available_timezones
 
 from apm_s3.reports import Severity
 from apm_s3.validators._checking import Context, did_you_mean
-from apm_s3.validators._decoding import INVALID, Mismatch, decode_string
+from apm_s3.validators._decoding import INVALID, Mismatch, Parser, decode_string
 from apm_s3.validators._query.kit import BadLiteral, source_offset, unquote
 from apm_s3.validators._query.values import is_label_name, regex_error, regex_message
 from apm_s3.validators._reading.nodes import Node, Path
-from apm_s3.validators._structs import Struct
+from apm_s3.validators._structs import Struct, check_unique
 
 UTF8_MATCHERS = (0, 27)
 """The first release with the UTF-8 grammar: https://github.com/prometheus/alertmanager/blob/main/CHANGELOG.md."""
@@ -309,40 +309,16 @@ def check_times(times: Struct, context: Context) -> None:
         times.error(context, "start_time", "time-order", "the start time must be before the end time")
 
 
-def parse_weekdays(text: str) -> str:
-    """Parse `monday` or `monday:friday`.
+def _in_order(member: Callable[[str], int], wrong: str) -> Parser:
+    """Return a parser of one value, or of a range `first:last` that does not end before it begins."""
 
-    Raises:
-        Mismatch: it is not valid.
-    """
-    begin, end = _range(text, _weekday)
-    if begin > end:
-        raise Mismatch("range-order", "the start day is after the end day; a week begins on sunday")
-    return text
+    def parse(text: str) -> str:
+        begin, end = _range(text, member)
+        if begin > end:
+            raise Mismatch("range-order", wrong)
+        return text
 
-
-def parse_months(text: str) -> str:
-    """Parse `march`, `3` or `march:5`.
-
-    Raises:
-        Mismatch: it is not valid.
-    """
-    begin, end = _range(text, _month)
-    if begin > end:
-        raise Mismatch("range-order", "the start month is after the end month")
-    return text
-
-
-def parse_years(text: str) -> str:
-    """Parse `2026` or `2026:2028`.
-
-    Raises:
-        Mismatch: it is not valid.
-    """
-    begin, end = _range(text, lambda part: _number(part, "year"))
-    if begin > end:
-        raise Mismatch("range-order", "the start year is after the end year")
-    return text
+    return parse
 
 
 def parse_days_of_month(text: str) -> str:
@@ -417,6 +393,10 @@ def _number(text: str, what: str) -> int:
         raise Mismatch("number", f"{text[:40]!r} is not a {what}")
     return int(text)
 
+
+parse_weekdays = _in_order(_weekday, "the start day is after the end day; a week begins on sunday")
+parse_months = _in_order(_month, "the start month is after the end month")
+parse_years = _in_order(partial(_number, what="year"), "the start year is after the end year")
 
 _EVERYTHING = "..."
 
@@ -495,13 +475,11 @@ def _no_label(name: str) -> str:
 
 
 def _check_group_by(route: Struct, context: Context) -> None:
-    seen: set[str] = set()
-    for index, name in route.strings("group_by"):
-        if name != _EVERYTHING and not is_label_name(name, legacy=is_classic(context)):
-            route.error(context, ("group_by", index), "label-name", _no_label(name))
-        if name in seen and name != _EVERYTHING:
-            route.error(context, ("group_by", index), "duplicate-name", f"label {name[:80]!r} is listed twice")
-        seen.add(name)
-    if _EVERYTHING in seen and len(seen) > 1:
+    labels = [each for each in route.listed("group_by") if each[2] != _EVERYTHING]
+    for _, where, name in labels:
+        if not is_label_name(name, legacy=is_classic(context)):
+            route.error(context, where, "label-name", _no_label(name))
+    check_unique(context, labels, "label {name} is listed twice")
+    if labels and len(labels) < len(list(route.strings("group_by"))):
         message = f"{_EVERYTHING!r} groups by all labels, so it cannot be combined with other labels"
         route.error(context, "group_by", "exclusive-fields", message)

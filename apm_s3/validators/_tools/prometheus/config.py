@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 
 from apm_s3.validators._checking import Context
@@ -18,7 +18,7 @@ from apm_s3.validators._query.values import (
     parse_regex,
     parse_size,
 )
-from apm_s3.validators._structs import Struct, check_no_nulls
+from apm_s3.validators._structs import Struct, check_no_nulls, check_unique
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.prometheus import discovery
 from apm_s3.validators._tools.prometheus.discovery import apply_rules, check_relabel, discovery_hooks, rule_program
@@ -260,19 +260,6 @@ def is_legacy(owner: Struct | None, above: Struct | None) -> bool:
     return (own or inherited) == "legacy"
 
 
-def check_jobs(jobs: Iterable[Struct], settings: Struct | None, context: Context) -> None:
-    """Check scrape configurations with the `global` section, and for unique names."""
-    names: set[str] = set()
-    for job in jobs:
-        _check_timeout(job, settings, context)
-        _check_escaping(job, settings, context)
-        name = job.get("job_name")
-        if name and name in names:
-            message = f"there is more than one scrape configuration with the job name {name[:80]!r}"
-            job.error(context, "job_name", "duplicate-name", message)
-        names.add(name)
-
-
 def _check_timeout(job: Struct, settings: Struct | None, context: Context) -> None:
     if settings is not None and settings.failed & {"scrape_interval"}:
         return
@@ -425,14 +412,10 @@ def check_otlp(otlp: Struct, context: Context) -> None:
         message = "ignore_resource_attributes needs promote_all_resource_attributes"
         otlp.error(context, "ignore_resource_attributes", "required-field", message)
     for field in ("promote_resource_attributes", "ignore_resource_attributes"):
-        seen: set[str] = set()
-        for index, attribute in otlp.strings(field):
-            name = attribute.strip()
-            if not name:
-                otlp.error(context, (field, index), "required-field", "an attribute is empty")
-            elif name in seen:
-                otlp.error(context, (field, index), "duplicate-name", f"attribute {name[:80]!r} is listed twice")
-            seen.add(name)
+        stripped = [(otlp, where, attribute.strip()) for otlp, where, attribute in otlp.listed(field)]
+        for _, where, _ in (each for each in stripped if not each[2]):
+            otlp.error(context, where, "required-field", "an attribute is empty")
+        check_unique(context, stripped, "attribute {name} is listed twice")
 
 
 def check_otlp_with_global(otlp: Struct, settings: Struct | None, context: Context) -> None:
@@ -440,17 +423,6 @@ def check_otlp_with_global(otlp: Struct, settings: Struct | None, context: Conte
     if otlp.get("translation_strategy") in _UTF8_TRANSLATIONS and is_legacy(None, settings):
         message = "this translation strategy keeps UTF-8 names, but the global validation scheme is legacy"
         otlp.error(context, "translation_strategy", "cross-section", message)
-
-
-def check_names(targets: list[Struct], what: str, context: Context) -> None:
-    """Check that names are unique."""
-    names: set[str] = set()
-    for target in targets:
-        name = target.get("name")
-        if name and name in names:
-            message = f"there is more than one {what} configuration with the name {name[:80]!r}"
-            target.error(context, "name", "duplicate-name", message)
-        names.add(name)
 
 
 _FILE_PATTERN = re.compile(r"[^*]*(?:\*[^/]*)?", re.DOTALL)
@@ -461,12 +433,17 @@ def check_config(config: Struct, context: Context) -> None:
     settings = config.struct("global")
     _check_file_patterns(config, context)
     jobs = [job for _, job in config.structs("scrape_configs")]
-    check_jobs(jobs, settings, context)
+    for job in jobs:
+        _check_timeout(job, settings, context)
+        _check_escaping(job, settings, context)
+    named = ((job, "job_name", job.get("job_name")) for job in jobs)
+    check_unique(context, named, "there is more than one scrape configuration with the job name {name}")
     broken = _check_all_relabelling(config, settings, jobs, context)
     for job in jobs:
         check_targets(job, settings, broken, context)
     for field in ("remote_write", "remote_read"):
-        check_names([target for _, target in config.structs(field)], field.replace("_", " "), context)
+        message = f"there is more than one {field.replace('_', ' ')} configuration with the name {{name}}"
+        check_unique(context, config.named(field), message)
     if (otlp := config.struct("otlp")) is not None:
         check_otlp_with_global(otlp, settings, context)
     if (alerting := config.struct("alerting")) is not None:

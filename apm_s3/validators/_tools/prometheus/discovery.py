@@ -10,7 +10,6 @@ from apm_s3.validators._checking import Context
 from apm_s3.validators._decoding import Hook, Mismatch
 from apm_s3.validators._query.re2_match import Match, Program
 from apm_s3.validators._query.values import (
-    BadUrl,
     Url,
     anchored_program,
     is_label_name,
@@ -428,8 +427,8 @@ def _server_url(*, schemes: tuple[str, ...] | None = None, field: str = "server"
             return
         try:
             url = text if isinstance(text, Url) else parse_url(text)
-        except BadUrl as exc:
-            sd.error(context, field, "url", f"invalid URL: {exc}")
+        except Mismatch as exc:
+            sd.error(context, field, exc.rule, exc.message)
             return
         if schemes is not None and url.scheme not in schemes:
             sd.error(context, field, "url", f"the URL must begin with {' or '.join(f'{name}://' for name in schemes)}")
@@ -480,8 +479,8 @@ def _parses(field: str) -> Hook:
     def check(sd: Struct, context: Context) -> None:
         try:
             parse_url(sd.get(field) or "")
-        except BadUrl as exc:
-            sd.error(context, field, "url", f"invalid URL: {exc}")
+        except Mismatch as exc:
+            sd.error(context, field, exc.rule, exc.message)
 
     return check
 

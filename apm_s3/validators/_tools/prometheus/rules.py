@@ -18,7 +18,7 @@ from apm_s3.validators._query.gotemplate import template_problem
 from apm_s3.validators._query.kit import QueryProblem, Selector
 from apm_s3.validators._query.promql import NO_METRIC, parse
 from apm_s3.validators._query.values import is_label_name, is_metric_name, is_utf8
-from apm_s3.validators._structs import Struct, known_in
+from apm_s3.validators._structs import Struct, check_unique, known_in
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.prometheus.config import RULES, rules_schema
 from apm_s3.validators._tools.prometheus_common import TEMPLATE_FUNCTIONS_SINCE, UTF8_NAMES
@@ -53,12 +53,8 @@ def check_promql(rule: Struct, expression: str, context: Context) -> None:
 
 def check_groups(file: Struct, context: Context, check_expression: ExpressionCheck = check_promql) -> None:
     """Check the rules of rulefmt.RuleGroups.Validate."""
-    names: set[str] = set()
+    check_unique(context, file.named("groups"), "there is more than one group with the name {name}")
     for _, group in file.structs("groups"):
-        name = group.get("name")
-        if name and name in names:
-            group.error(context, "name", "duplicate-name", f"there is more than one group with the name {name[:80]!r}")
-        names.add(name)
         _check_labels(group, context)
         for _, rule in group.structs("rules"):
             _check_rule(rule, context, check_expression)
@@ -76,16 +72,7 @@ def _check_rule(rule: Struct, context: Context, check_expression: ExpressionChec
     if record:
         _check_recording(rule, record, context)
     _check_labels(rule, context)
-    legacy = context.is_before(UTF8_NAMES)
-    for name in rule.get("annotations") or ():
-        if not is_label_name(name, legacy=legacy):
-            rule.error(
-                context,
-                ("annotations", name),
-                "label-name",
-                f"{name[:80]!r} is not a valid annotation name",
-                at_key=True,
-            )
+    _check_names(rule, ("annotations",), "annotation name", context)
     if alert:
         functions = known_in(context, TEMPLATE_FUNCTIONS)
         for field in ("labels", "annotations"):
@@ -104,17 +91,18 @@ def _check_recording(rule: Struct, record: str, context: Context) -> None:
 
 
 def _check_labels(owner: Struct, context: Context) -> None:
+    _check_names(owner, ("labels",), "label name in a rule", context)
     for name, value in (owner.get("labels") or {}).items():
-        if not is_label_name(name, legacy=context.is_before(UTF8_NAMES)) or name == "__name__":
-            owner.error(
-                context,
-                ("labels", name),
-                "label-name",
-                f"{name[:80]!r} is not a valid label name in a rule",
-                at_key=True,
-            )
         if isinstance(value, str) and not is_utf8(value):
             owner.error(context, ("labels", name), "label-value", "a label value must be UTF-8")
+
+
+def _check_names(owner: Struct, fields: tuple[str, ...], what: str, context: Context) -> None:
+    for field in fields:
+        for name in owner.get(field) or ():
+            reserved = field == "labels" and name == "__name__"
+            if reserved or not is_label_name(name, legacy=context.is_before(UTF8_NAMES)):
+                owner.error(context, (field, name), "label-name", f"{name[:80]!r} is not a valid {what}", at_key=True)
 
 
 def _check_templates(rule: Struct, field: str, functions: frozenset[str], context: Context) -> None:
@@ -281,12 +269,7 @@ def _schema() -> Schema:
 
 
 def _check_order(file: Struct, context: Context) -> None:
-    seen: set[str] = set()
-    for index, name in file.strings("group_eval_order"):
-        if name in seen:
-            message = f"group {name[:80]!r} is listed twice"
-            file.error(context, ("group_eval_order", index), "duplicate-name", message)
-        seen.add(name)
+    check_unique(context, file.listed("group_eval_order"), "group {name} is listed twice")
 
 
 def _check_input(series: Struct, context: Context) -> None:
@@ -295,12 +278,7 @@ def _check_input(series: Struct, context: Context) -> None:
 
 
 def _check_alert(alert: Struct, context: Context) -> None:
-    for field in ("exp_labels", "exp_annotations"):
-        for name in alert.get(field) or ():
-            if not is_label_name(name, legacy=context.is_before(UTF8_NAMES)):
-                alert.error(
-                    context, (field, name), "label-name", f"{name[:80]!r} is not a valid label name", at_key=True
-                )
+    _check_names(alert, ("exp_labels", "exp_annotations"), "label name", context)
 
 
 def _check_expression(test: Struct, context: Context) -> None:
