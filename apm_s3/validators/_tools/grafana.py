@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
-from apm_s3.reports import Severity
+from apm_s3.reports import Rule, Severity
 from apm_s3.validators._checking import Context, Member, Source, did_you_mean, report_repeated, take_issues
 from apm_s3.validators._reading.documents import DEFAULT_SECTION, Format
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, is_null, render_path, resolve_plain
@@ -44,34 +45,6 @@ def expect_mapping(node: Node, path: Path, context: Context) -> bool:
     if not (node.kind == SCALAR and is_null(node)):
         context.error(node, path, "wrong-type", "expected a mapping")
     return False
-
-
-def expect_text(node: Node, path: Path, name: str, context: Context) -> None:
-    """Report a list or mapping instead of text."""
-    value = field(node, name)
-    if value is not None and value.kind != SCALAR:
-        context.error(value, (path, name), "wrong-type", "expected text")
-
-
-def expect_integer(node: Node, path: Path, name: str, context: Context) -> None:
-    """Report a value that is not an integer, quoted or not."""
-    value = field(node, name)
-    if value is None or is_absent(value) or is_variable(value):
-        return
-    number = resolve_plain(value.text) if value.kind == SCALAR else None
-    if isinstance(number, bool) or not isinstance(number, int):
-        context.error(value, (path, name), "wrong-type", "expected an integer")
-
-
-def expect_bool(node: Node, path: Path, name: str, context: Context) -> None:
-    """Report a value that is neither true nor false."""
-    value = field(node, name)
-    if value is None or is_absent(value) or is_variable(value):
-        return
-    if value.kind != SCALAR or (
-        not isinstance(resolve_plain(value.text), bool) and value.text not in ("1", "0", "t", "f", "T", "F")
-    ):
-        context.error(value, (path, name), "wrong-type", "expected true or false")
 
 
 def objects(root: Node, path: Path, name: str, context: Context) -> Iterator[tuple[Node, Path]]:
@@ -133,8 +106,8 @@ def _check_nested(section: Node, name: str, context: Context) -> None:
         _check_keys(section, name, known[name], context)
 
 
-_UID_LETTERS = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
-_UID_LENGTH = 40
+_UID = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
+_UID_HINT = "use at most 40 characters of A-Z, a-z, 0-9, '-' and '_'"
 _NEWEST_SCHEMA = 42
 _VARIABLE = re.compile(r"\$\{?(?P<name>\w+)|\[\[(?P<old>\w+)\]\]", re.ASCII)
 _RESOURCE = "dashboard.grafana.app/"
@@ -210,8 +183,8 @@ def _check_uid(model: Node, path: Path, context: Context) -> None:
         return
     if not _is_json_text(uid):
         context.error(uid, (path, "uid"), "wrong-type", "expected a string")
-    elif len(uid.text) > _UID_LENGTH or not _UID_LETTERS.fullmatch(uid.text):
-        context.error(uid, (path, "uid"), "uid", "use at most 40 characters of A-Z, a-z, 0-9, '-' and '_'")
+    elif not _UID.fullmatch(uid.text):
+        context.error(uid, (path, "uid"), "uid", _UID_HINT)
 
 
 def _check_schema_version(model: Node, path: Path, context: Context) -> None:
@@ -306,120 +279,184 @@ def _all_panels(model: Node, path: Path, context: Context | None = None) -> Iter
 _DURATION = re.compile(
     r"(?:(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?|(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+|0)"
 )
-_UID = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
-_NO_DATA = ("Alerting", "NoData", "OK", "KeepLast")
-_ERROR = ("Alerting", "Error", "OK", "KeepLast")
 
 
-def _require(node: Node, path: Path, name: str, what: str, context: Context) -> bool:
+class _Value(NamedTuple):
+    """What a scalar must be; absent values and variables are not checked."""
+
+    rule: Rule
+    message: str
+    fits: Callable[[str], object]
+    allowed: tuple[str, ...] = ()
+
+    def check(self, value: Node | None, path: Path, context: Context) -> None:
+        """Report a `value` that is something else."""
+        if value is None or is_absent(value) or is_variable(value):
+            return
+        if value.kind != SCALAR or not self.fits(value.text):
+            hint = context.hint(value.text, self.allowed) if value.kind == SCALAR and self.allowed else None
+            context.error(value, path, self.rule, self.message, hint)
+
+
+def _one_of(*values: str) -> _Value:
+    return _Value("enum", f"expected one of {', '.join(values)}", values.__contains__, values)
+
+
+def _is_bool(text: str) -> bool:
+    return isinstance(resolve_plain(text), bool) or text in ("1", "0", "t", "f", "T", "F")
+
+
+_TEXT = _Value("wrong-type", "expected text", lambda _: True)
+_INTEGER = _Value("wrong-type", "expected an integer", lambda text: type(resolve_plain(text)) is int)
+_BOOL = _Value("wrong-type", "expected true or false", _is_bool)
+_PERIOD = _Value("duration", "expected a duration such as 30s, 5m or 1h30m", _DURATION.fullmatch)
+_MAPPING = None
+"""The kind of a field that is a mapping or null."""
+
+
+class _Shape(NamedTuple):
+    """What the objects in one list have.
+
+    Attributes:
+        required: fields that an object needs; they are text if `fields` says nothing else.
+        lenient: whether a missing field is a warning.
+        fields: the kinds of fields, or the name of the shape of the objects that they list.
+        check: what else is checked.
+    """
+
+    what: str
+    required: tuple[str, ...] = ()
+    fields: Mapping[str, _Value | str | None] = {}
+    check: Callable[[Node, Path, Context], None] = lambda node, path, context: None  # noqa: ARG005
+    lenient: bool = False
+
+
+_NEEDED = {"data": "data: its queries and expressions", "interval": "an interval", "settings": "settings"}
+
+
+def _lacks(what: str, node: Node, path: Path, name: str, context: Context, *, lenient: bool = False) -> bool:
+    """Report whether a field is absent or an empty list."""
     value = field(node, name)
-    if not is_absent(value):
-        expect_text(node, path, name, context)
-        return True
-    context.error(value or node, (path, name), "required-field", f"{what} needs a {name}")
-    return False
+    if not is_absent(value) and getattr(value, "items", True):
+        return False
+    report = context.warn if lenient else context.error
+    report(value or node, (path, name), "required-field", f"{what} needs {_NEEDED.get(name, f'a {name}')}")
+    return True
 
 
-def _check_duration(node: Node, path: Path, name: str, context: Context) -> None:
-    value = field(node, name)
-    if value is None or is_absent(value) or is_variable(value):
-        return
-    if value.kind != SCALAR or not _DURATION.fullmatch(value.text):
-        context.error(value, (path, name), "duration", "expected a duration such as 30s, 5m or 1h30m")
-
-
-def _check_choice(node: Node, path: Path, name: str, choices: tuple[str, ...], context: Context) -> None:
-    value = field(node, name)
-    if value is None or is_absent(value) or is_variable(value):
-        return
-    if value.kind != SCALAR or value.text not in choices:
-        hint = context.hint(value.text, choices) if value.kind == SCALAR else None
-        context.error(value, (path, name), "enum", f"expected one of {', '.join(choices)}", hint)
-
-
-def _check_group(group: Node, path: Path, context: Context) -> None:
-    for name in ("name", "folder"):
-        _require(group, path, name, "a rule group", context)
-    expect_integer(group, path, "orgId", context)
-    if _require(group, path, "interval", "a rule group", context):
-        _check_duration(group, path, "interval", context)
-    for rule, at in objects(group, path, "rules", context):
-        _check_rule(rule, at, context)
-
-
-def _check_rule(rule: Node, path: Path, context: Context) -> None:
-    if _require(rule, path, "uid", "a rule", context):
-        uid = field(rule, "uid")
-        if uid is not None and uid.kind == SCALAR and not is_variable(uid) and not _UID.fullmatch(uid.text):
-            context.error(uid, (path, "uid"), "uid", "use at most 40 characters of A-Z, a-z, 0-9, '-' and '_'")
-    _require(rule, path, "title", "a rule", context)
-    if is_absent(field(rule, "record")):
-        _require(rule, path, "condition", "a rule", context)
-    data = field(rule, "data")
-    if data is None or is_absent(data) or not getattr(data, "items", True):
-        context.error(data or rule, (path, "data"), "required-field", "a rule needs data: its queries and expressions")
-    else:
-        for query, at in objects(rule, path, "data", context):
-            expect_text(query, at, "refId", context)
-    _check_duration(rule, path, "for", context)
-    _check_choice(rule, path, "noDataState", _NO_DATA, context)
-    _check_choice(rule, path, "execErrState", _ERROR, context)
-    for name in ("labels", "annotations"):
-        value = field(rule, name)
-        if value is not None:
+def _check_shape(shape: _Shape, node: Node, path: Path, context: Context) -> None:
+    lacking = {name for name in shape.required if _lacks(shape.what, node, path, name, context, lenient=shape.lenient)}
+    for name, kind in {**dict.fromkeys(shape.required, _TEXT), **shape.fields}.items():
+        if name in lacking:
+            continue
+        if isinstance(kind, str):
+            for item, at in objects(node, path, name, context):
+                _check_shape(_SHAPES[kind], item, at, context)
+        elif kind is not None:
+            kind.check(field(node, name), (path, name), context)
+        elif (value := field(node, name)) is not None:
             expect_mapping(value, (path, name), context)
+    shape.check(node, path, context)
 
 
-def _check_contact_point(point: Node, path: Path, context: Context) -> None:
-    _require(point, path, "name", "a contact point", context)
-    expect_integer(point, path, "orgId", context)
-    for receiver, at in objects(point, path, "receivers", context):
-        _require(receiver, at, "uid", "a receiver", context)
-        _require(receiver, at, "type", "a receiver", context)
-        settings = field(receiver, "settings")
-        if settings is None or is_absent(settings):
-            context.error(receiver, (at, "settings"), "required-field", "a receiver needs settings")
-        else:
-            expect_mapping(settings, (at, "settings"), context)
+def _check_condition(rule: Node, path: Path, context: Context) -> None:
+    if is_absent(field(rule, "record")):
+        _lacks("a rule", rule, path, "condition", context)
 
 
-def _check_policy(policy: Node, path: Path, context: Context) -> None:
-    expect_text(policy, path, "receiver", context)
-    for name in ("group_wait", "group_interval", "repeat_interval"):
-        _check_duration(policy, path, name, context)
-    for route, at in objects(policy, path, "routes", context):
-        _check_policy(route, at, context)
+def _check_access(source: Node, path: Path, context: Context) -> None:
+    access = field(source, "access")
+    if access is not None and not is_absent(access) and getattr(access, "text", "proxy") not in ("proxy", "direct"):
+        context.warn(access, (path, "access"), "access", "unknown access; Grafana treats it as proxy")
 
 
-def _check_named(entry: Node, path: Path, context: Context) -> None:
-    _require(entry, path, "name", "an entry", context)
-    expect_integer(entry, path, "orgId", context)
+def _check_provider(provider: Node, path: Path, context: Context) -> None:
+    kind, options = field(provider, "type"), field(provider, "options")
+    if options is not None and options.kind != MAPPING:
+        return
+    if getattr(kind, "text", "file") not in ("", "file"):
+        message = "Grafana supports only providers of type file"
+        context.error(kind or provider, (path, "type"), "provider-type", message)
+    else:
+        _check_folder(provider, path, context)
 
 
-def _check_template(template: Node, path: Path, context: Context) -> None:
-    _check_named(template, path, context)
-    _require(template, path, "template", "a template", context)
+def _check_folder(provider: Node, path: Path, context: Context) -> None:
+    """Check that a provider names the folder of its dashboards; version 0 calls it `folder`."""
+    options = field(provider, "options")
+    if options is None or (
+        options.kind == MAPPING and all(is_absent(field(options, name)) for name in ("path", "folder"))
+    ):
+        context.error(provider, ((path, "options"), "path"), "required-field", "a file provider needs options.path")
 
 
-def _check_deleted_uid(entry: Node, path: Path, context: Context) -> None:
-    _require(entry, path, "uid", "a deletion", context)
-
-
-ALERTING: dict[str, Callable[[Node, Path, Context], None]] = {
-    "groups": _check_group,
-    "deleteRules": _check_deleted_uid,
-    "contactPoints": _check_contact_point,
-    "deleteContactPoints": _check_deleted_uid,
-    "policies": _check_policy,
-    "muteTimes": _check_named,
-    "deleteMuteTimes": _check_named,
-    "templates": _check_template,
-    "deleteTemplates": _check_named,
+_NAMED = _Shape("an entry", ("name",), {"orgId": _INTEGER})
+_DELETED = _Shape("a deletion", ("uid",))
+ALERTING = {
+    "groups": _Shape(
+        "a rule group", ("name", "folder", "interval"), {"orgId": _INTEGER, "interval": _PERIOD, "rules": "rules"}
+    ),
+    "deleteRules": _DELETED,
+    "contactPoints": _Shape("a contact point", ("name",), {"orgId": _INTEGER, "receivers": "receivers"}),
+    "deleteContactPoints": _DELETED,
+    "policies": _Shape(
+        "a policy",
+        fields={
+            "receiver": _TEXT,
+            **dict.fromkeys(("group_wait", "group_interval", "repeat_interval"), _PERIOD),
+            "routes": "policies",
+        },
+    ),
+    "muteTimes": _NAMED,
+    "deleteMuteTimes": _NAMED,
+    "templates": _Shape("a template", ("name", "template"), {"orgId": _INTEGER}),
+    "deleteTemplates": _NAMED,
 }
-"""The checks by the list that contains the resources."""
-
-
-_ACCESS = ("proxy", "direct")
+"""The resources of alerting, by the list that contains them."""
+_SHAPES = {
+    **ALERTING,
+    "rules": _Shape(
+        "a rule",
+        ("uid", "title", "data"),
+        {
+            "uid": _Value("uid", _UID_HINT, _UID.fullmatch),
+            "condition": _TEXT,
+            "data": "queries",
+            "for": _PERIOD,
+            "noDataState": _one_of("Alerting", "NoData", "OK", "KeepLast"),
+            "execErrState": _one_of("Alerting", "Error", "OK", "KeepLast"),
+            "labels": _MAPPING,
+            "annotations": _MAPPING,
+        },
+        _check_condition,
+    ),
+    "queries": _Shape("a query", fields={"refId": _TEXT}),
+    "receivers": _Shape("a receiver", ("uid", "type", "settings"), {"settings": _MAPPING}),
+    "datasources": _Shape(
+        "a data source",
+        ("name", "type"),
+        {
+            **dict.fromkeys(("uid", "url", "user", "database"), _TEXT),
+            **dict.fromkeys(("orgId", "org_id", "version"), _INTEGER),
+            **dict.fromkeys(("isDefault", "is_default", "basicAuth", "withCredentials", "editable"), _BOOL),
+            **dict.fromkeys(("jsonData", "secureJsonData", "json_data", "secure_json_data"), _MAPPING),
+        },
+        _check_access,
+        lenient=True,
+    ),
+    "providers": _Shape(
+        "a provider",
+        ("name",),
+        {
+            **dict.fromkeys(("orgId", "updateIntervalSeconds"), _INTEGER),
+            **dict.fromkeys(("disableDeletion", "editable", "allowUiUpdates"), _BOOL),
+            "options": _MAPPING,
+        },
+        _check_provider,
+        lenient=True,
+    ),
+    "apps": _Shape("an app", ("type",), {"disabled": _BOOL}),
+}
 _SECTIONS = (
     "apiVersion", "datasources", "deleteDatasources", "delete_datasources", "prune", "providers", "apps",
     "notifiers", "delete_notifiers", "resetPolicies", "roles", "teams", *ALERTING,
@@ -431,29 +468,20 @@ def check_provisioning(root: Node, context: Context) -> None:
     if root.kind == SEQUENCE:
         # Version 0 of dashboard providers is a plain list.
         for index, item in enumerate(root.items):
-            _check_legacy_provider(item, (None, index), context)
+            if expect_mapping(item, (None, index), context):
+                _check_folder(item, (None, index), context)
         return
     if not expect_mapping(root, None, context):
         return
-    expect_integer(root, None, "apiVersion", context)
+    _INTEGER.check(field(root, "apiVersion"), (None, "apiVersion"), context)
     for name, (key, _) in root.entries.items():
         if name not in _SECTIONS:
             hint = context.hint(name, _SECTIONS)
             context.warn(key, (None, name), "unknown-field", f"Grafana ignores {name[:80]!r} here", hint)
-    _check_data_sources(root, context)
-    for provider, path in objects(root, None, "providers", context):
-        _check_provider(provider, path, context)
-    for app, path in objects(root, None, "apps", context):
-        _check_app(app, path, context)
-    for section, check in ALERTING.items():
+    _check_defaults(root, context)
+    for section in ("datasources", "providers", "apps", *ALERTING):
         for entry, path in objects(root, None, section, context):
-            check(entry, path, context)
-
-
-def _check_app(app: Node, path: Path, context: Context) -> None:
-    if is_absent(field(app, "type")):
-        context.error(app, (path, "type"), "required-field", "an app needs its plugin's type")
-    expect_bool(app, path, "disabled", context)
+            _check_shape(_SHAPES[section], entry, path, context)
 
 
 def data_sources(root: Node) -> Iterator[tuple[Node, Path]]:
@@ -475,27 +503,6 @@ def default_of(source: Node) -> tuple[Node, str] | None:
     return node, text if text not in ("", "0") else "1"
 
 
-def _check_data_sources(root: Node, context: Context) -> None:
-    _check_defaults(root, context)
-    for source, path in objects(root, None, "datasources", context):
-        for name in ("name", "type", "uid", "url", "user", "database"):
-            expect_text(source, path, name, context)
-        for name in ("name", "type"):
-            if is_absent(field(source, name)):
-                context.warn(source, (path, name), "required-field", f"a data source needs a {name}")
-        for name in ("orgId", "org_id", "version"):
-            expect_integer(source, path, name, context)
-        for name in ("isDefault", "is_default", "basicAuth", "withCredentials", "editable"):
-            expect_bool(source, path, name, context)
-        for name in ("jsonData", "secureJsonData", "json_data", "secure_json_data"):
-            node = field(source, name)
-            if node is not None:
-                expect_mapping(node, (path, name), context)
-        access = field(source, "access")
-        if access is not None and not is_absent(access) and getattr(access, "text", "proxy") not in _ACCESS:
-            context.warn(access, (path, "access"), "access", "unknown access; Grafana treats it as proxy")
-
-
 def _check_defaults(root: Node, context: Context) -> None:
     """Check that each organisation has at most one default data source."""
     first: dict[str, Path] = {}
@@ -507,34 +514,6 @@ def _check_defaults(root: Node, context: Context) -> None:
             place = render_path(first[organisation])
             message = f"organisation {organisation[:20]} already has a default data source, {place}"
             context.error(node, (path, "isDefault"), "one-default", message)
-
-
-def _check_provider(provider: Node, path: Path, context: Context) -> None:
-    for name in ("orgId", "updateIntervalSeconds"):
-        expect_integer(provider, path, name, context)
-    for name in ("disableDeletion", "editable", "allowUiUpdates"):
-        expect_bool(provider, path, name, context)
-    if is_absent(field(provider, "name")):
-        context.warn(provider, (path, "name"), "required-field", "a provider needs a name")
-    kind = field(provider, "type")
-    options = field(provider, "options")
-    if options is not None and not expect_mapping(options, (path, "options"), context):
-        return
-    if getattr(kind, "text", "file") not in ("", "file"):
-        message = "Grafana supports only providers of type file"
-        context.error(kind or provider, (path, "type"), "provider-type", message)
-    elif options is None or (is_absent(field(options, "path")) and is_absent(field(options, "folder"))):
-        context.error(provider, ((path, "options"), "path"), "required-field", "a file provider needs options.path")
-
-
-def _check_legacy_provider(item: Node, path: Path, context: Context) -> None:
-    if not expect_mapping(item, path, context):
-        return
-    options = field(item, "options")
-    if options is None or (options.kind == MAPPING and is_absent(field(options, "path"))):
-        legacy = options is not None and not is_absent(field(options, "folder"))
-        if not legacy:
-            context.error(item, ((path, "options"), "path"), "required-field", "a file provider needs options.path")
 
 
 _SOURCE_UID, _SOURCE_NAME, _DEFAULT = "data source uid", "data source name", "default data source of organisation"
