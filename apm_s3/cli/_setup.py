@@ -179,8 +179,9 @@ def completion(_: Call, *, shell: Shell) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 - click has these three
-    # Not its own `source`: that of bash asks the bash of the PATH for its version, and wants more than macOS has.
-    sys.stdout.write(ShellComplete.source(kind(click.Command(None), {}, "apm-s3", "_APM_S3_COMPLETE")) + "\n")
+    # Not its own `source`: that of bash starts a bash to ask for its version, as that of macOS has no `nosort`.
+    script = ShellComplete.source(kind(click.Command(None), {}, "apm-s3", "_APM_S3_COMPLETE"))
+    sys.stdout.write(script.replace("-o nosort", "-o default"))
 
 
 def demo(call: Call) -> Status:

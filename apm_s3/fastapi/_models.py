@@ -336,5 +336,10 @@ class WriteIdModel(BaseModel):
     write_id: str
 
 
-EXAMPLES: Mapping[str, Any] = json.loads(files("apm_s3.fastapi").joinpath("examples.json").read_text("utf-8"))
+def _load() -> dict[str, Any]:
+    text = files("apm_s3.fastapi").joinpath("examples.json").read_text("utf-8")
+    return {**json.loads(text)}
+
+
+EXAMPLES: Mapping[str, Any] = _load()
 """Documents for OpenAPI, by name."""
