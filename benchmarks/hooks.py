@@ -26,12 +26,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from prometheus_client import CollectorRegistry, generate_latest
 
-from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3 import Credentials, S3Manager
 from apm_s3.exporters.logs import configure_logging
 from apm_s3.exporters.prometheus import PrometheusExporter
 from apm_s3.exporters.tracing import OpenTelemetryTracer
 from benchmarks import servers
-from benchmarks.clients import KEY_ID, REGION, SECRET
+from benchmarks.clients import KEY_ID, REGION, SECRET, verifying_settings
 from benchmarks.report import Table, show
 from benchmarks.small import BODY, BUCKET, in_turn, prepare
 
@@ -70,13 +70,11 @@ async def all_ways(endpoint: str, log: Path) -> AsyncIterator[list[Way]]:
     async with AsyncExitStack() as stack:
 
         async def manager(**arguments: Any) -> S3Manager:
-            # Told to be there, as a server without multipart uploads (nginx) cannot be asked.
-            settings = S3Settings(request_checksums="when_supported")
             made = S3Manager(
                 region=REGION,
                 endpoint_url=endpoint,
                 credentials=Credentials(KEY_ID, SECRET),
-                settings=settings,
+                settings=verifying_settings(),
                 **arguments,
             )
             return await stack.enter_async_context(made)

@@ -28,7 +28,7 @@ from tests.faults.memory_s3 import Upload
 from tests.faults.server import FaultyS3
 from tests.managers import make_manager
 from tests.memory_transport import MemoryManager
-from tests.seams.s3 import let_deadlines_pass
+from tests.seams.s3 import VerifyingSettings, let_deadlines_pass
 
 BUCKET = "bucket-one"
 MIB = 1024**2
@@ -55,10 +55,9 @@ async def server() -> AsyncIterator[FaultyS3]:
 
 @pytest.fixture(params=["signed", "boto"])
 async def s3(request: pytest.FixtureRequest, server: FaultyS3, provider: TracerProvider) -> AsyncIterator[S3Manager]:
-    settings = S3Settings(
+    settings = VerifyingSettings(
         data_path=request.param,
         retry=RetrySettings(initial_delay=0.001),
-        request_checksums="when_supported",
         transfer=TransferSettings(multipart_threshold=5 * MIB, part_size=5 * MIB),
     )
     async with make_manager(server, settings, tracer=OpenTelemetryTracer(provider)) as made:

@@ -39,7 +39,6 @@ SETTINGS = {
     "timeouts": Timeouts(connect=1.0, read=READ, deadline=DEADLINE),
     "retry": RetrySettings(attempts=3, initial_delay=0.001, budget=1e6),
     "transfer": TransferSettings(multipart_threshold=200, range_size=100),
-    "response_checksums": "when_supported",
 }
 
 COLUMNS = 30

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from apm_s3 import S3Settings
 from apm_s3.settings import RetrySettings, Timeouts
 from tests.faults.crosstalk import WORKERS, Crowd
 from tests.faults.server import FaultyS3
 from tests.managers import make_manager
+from tests.seams.s3 import VerifyingSettings
 
 PATHS = [("signed", False), ("signed", True), ("boto", False), ("boto", True)]
 
@@ -36,14 +36,12 @@ async def _crowd(path: str, tls: bool, folder: Path, calls: int) -> None:
     authority.cert_pem.write_to_path(folder / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    settings = S3Settings(
+    settings = VerifyingSettings(
         data_path=path,  # type: ignore[arg-type]
         max_concurrency=WORKERS // 2,
         verify=str(folder / "ca.pem") if tls else None,
         retry=RetrySettings(attempts=2, initial_delay=0.0, budget=1e9),
         timeouts=Timeouts(connect=20.0, read=20.0, deadline=60.0),
-        request_checksums="when_supported",
-        response_checksums="when_supported",
     )
     async with (
         FaultyS3(context if tls else None) as server,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3 import Credentials, S3Manager
 from apm_s3.errors import (
     ConnectionLost,
     IntegrityError,
@@ -27,6 +27,7 @@ from tests.faults.memory_s3 import Request, Response, error_response
 from tests.faults.server import Exchange, Fault, FaultyS3, head_of
 from tests.faults.verbs import BUCKET, OLD, OTHER, new_state
 from tests.managers import SESSION
+from tests.seams.s3 import VerifyingSettings
 
 _HONEST = {
     ("list", "empty pages for ever"),
@@ -259,7 +260,7 @@ def _not_modified(etag: str) -> Fault:
 
 @asynccontextmanager
 async def _open(data_path: DataPath) -> AsyncIterator[tuple[FaultyS3, S3Manager]]:
-    settings = S3Settings(data_path=data_path, request_checksums="when_supported", retry=RetrySettings(initial_delay=0))
+    settings = VerifyingSettings(data_path=data_path, retry=RetrySettings(initial_delay=0))
     async with (
         FaultyS3() as server,
         S3Manager(

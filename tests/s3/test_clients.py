@@ -14,6 +14,7 @@ from aiobotocore.session import get_session
 from apm_s3.errors import BucketNotFound, ConnectFailed, InvalidCredentials, InvalidOption
 from apm_s3.models import Credentials
 from apm_s3.settings import S3Settings, Timeouts
+from tests.seams.s3 import VerifyingSettings
 from tests.seams.transports import Clients, is_custom
 from tests.servers import Server
 
@@ -88,7 +89,7 @@ async def test_a_cancelled_first_caller_does_not_cancel_the_client_of_the_second
     [
         ("http://127.0.0.1:9", S3Settings(), "when_required"),
         ("https://s3.eu-west-1.amazonaws.com", S3Settings(), "when_supported"),
-        ("http://127.0.0.1:9", S3Settings(request_checksums="when_supported"), "when_supported"),
+        ("http://127.0.0.1:9", VerifyingSettings(), "when_supported"),
     ],
 )
 async def test_the_checksum_settings_suit_the_endpoint(endpoint_url: str, settings: S3Settings, expected: str) -> None:

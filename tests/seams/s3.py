@@ -30,6 +30,12 @@ from apm_s3.options._lifecycle import CLASS_ORDER
 from apm_s3.testing._memory import MemoryBucket, Verb
 
 
+class VerifyingSettings(S3Settings):
+    """Settings for servers that verify checksums, and are not asked whether they do."""
+
+    _known_to_verify = True
+
+
 def stop_the_clock_of_retries(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
     """Let no time pass for the loop that retries."""
     monkeypatch.setattr(_retry, "time", SimpleNamespace(monotonic=lambda: now))

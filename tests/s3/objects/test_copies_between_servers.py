@@ -8,11 +8,12 @@ from random import Random
 
 import pytest
 
-from apm_s3 import ReadOptions, S3Manager, S3Settings, TransferSettings, UploadOptions
+from apm_s3 import ReadOptions, S3Manager, TransferSettings, UploadOptions
 from apm_s3.errors import IntegrityError, ObjectNotFound
 from tests.faults import faults
 from tests.faults.server import FaultyS3
 from tests.managers import make_manager
+from tests.seams.s3 import VerifyingSettings
 
 MIB = 1024**2
 SMALL, LARGE = Random(1).randbytes(70_000), Random(1).randbytes(12 * MIB)
@@ -22,12 +23,10 @@ STORED = UploadOptions(content_type="text/x-test", metadata={"team": "sre"}, cac
 @asynccontextmanager
 async def place(data_path: str, concurrency: int = 64) -> AsyncIterator[tuple[FaultyS3, S3Manager]]:
     """A server with a bucket, and its manager."""
-    settings = S3Settings(
+    settings = VerifyingSettings(
         data_path=data_path,  # type: ignore[arg-type]
         max_concurrency=concurrency,
         transfer=TransferSettings(multipart_threshold=5 * MIB, part_size=5 * MIB),
-        request_checksums="when_supported",
-        response_checksums="when_supported",
     )
     async with (
         FaultyS3() as server,

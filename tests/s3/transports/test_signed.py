@@ -35,6 +35,7 @@ from tests.faults import faults
 from tests.faults.memory_s3 import Request
 from tests.faults.server import Exchange, FaultyS3
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
+from tests.seams.s3 import VerifyingSettings
 from tests.seams.transports import (
     EVERYTHING,
     Clients,
@@ -52,7 +53,7 @@ from tests.servers import Server
 READ, PUT, DELETE = ReadOptions(), UploadOptions(), DeleteOptions()
 MIB = 1024**2
 KEYS = Credentials("test", "testsecret")
-PLAIN = S3Settings(request_checksums="when_supported")
+PLAIN = VerifyingSettings()
 """Without the probe, which the tests of it make."""
 
 
@@ -311,10 +312,10 @@ async def test_a_stream_that_is_not_what_its_digest_says_is_not_stored(
     await clients.aclose()
 
 
-@pytest.mark.parametrize("setting", ["when_supported", "when_required", None])
+@pytest.mark.parametrize("settings", [VerifyingSettings(), S3Settings()], ids=["known", "probed"])
 @pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, 2 * MIB + 17])
 async def test_streams_are_stored_unchanged_however_they_are_chunked(
-    server: Server, bucket: str, size: int, setting: str | None
+    server: Server, bucket: str, size: int, settings: S3Settings
 ) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
     data = data[:size]
@@ -323,7 +324,7 @@ async def test_streams_are_stored_unchanged_however_they_are_chunked(
         for start in range(0, size, 300_001):
             yield data[start : start + 300_001]
 
-    clients = make_clients(server, S3Settings(request_checksums=setting))  # type: ignore[arg-type]
+    clients = make_clients(server, settings)
     transport = SignedTransport(clients)
     await transport.put(bucket, "key", Stream(pieces, size=size), UploadOptions(content_encoding="x-mine"))
     info, stored = await transport.read(bucket, "key", READ)

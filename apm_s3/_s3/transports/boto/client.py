@@ -485,14 +485,11 @@ class ClientMaking:
         )
 
     def _checksums(self, endpoint_url: str | None) -> dict[str, str]:
-        default = "when_required" if endpoint_url and is_custom(endpoint_url) else None
-        chosen = {
-            "request_checksum_calculation": self._settings.request_checksums
-            or (None if "AWS_REQUEST_CHECKSUM_CALCULATION" in os.environ else default),
-            "response_checksum_validation": self._settings.response_checksums
-            or (None if "AWS_RESPONSE_CHECKSUM_VALIDATION" in os.environ else default),
-        }
-        return {name: value for name, value in chosen.items() if value}
+        """Return options for servers that refuse the checksums which botocore sends by default."""
+        if self._settings._known_to_verify or not (endpoint_url and is_custom(endpoint_url)):  # noqa: SLF001 - see there
+            return {}
+        names = ("request_checksum_calculation", "response_checksum_validation")
+        return {name: "when_required" for name in names if f"AWS_{name.upper()}" not in os.environ}
 
     def _load_models(self) -> None:
         # Megabytes of JSON: loaded here, in a thread, they are cached when the client is made on the event loop.

@@ -44,13 +44,12 @@ class ChecksumProbe:
         known: the answers so far, by host.
 
     Args:
-        setting: `S3Settings.request_checksums`: "when_supported" trusts every server, "when_required" sends
-            only Content-MD5; None asks servers other than AWS.
+        known_to_verify: whether every server verifies everything, so that none is asked.
     """
 
-    def __init__(self, sender: Sender, setting: str | None) -> None:
+    def __init__(self, sender: Sender, *, known_to_verify: bool) -> None:
         self._sender = sender
-        self._setting = setting
+        self._known_to_verify = known_to_verify
         self.known: dict[str, Verified] = {}
         self._probes: dict[str, asyncio.Task[Verified]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -83,9 +82,8 @@ class ChecksumProbe:
 
     def _at_once(self, route: Route) -> Verified | None:
         known = self.known.get(route.host)
-        if known is None and (self._setting is not None or route.aws):
-            known = NOTHING if self._setting == "when_required" else EVERYTHING
-            self.known[route.host] = known
+        if known is None and (self._known_to_verify or route.aws):
+            known = self.known[route.host] = EVERYTHING
         return known
 
     def _probe_of(self, route: Route, bucket: str, owner: str | None) -> asyncio.Task[Verified]:

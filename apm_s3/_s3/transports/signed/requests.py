@@ -82,7 +82,7 @@ def api_of(call: Request) -> str:
     return _COPIES.get(api, api) if "x-amz-copy-source" in call.headers else api
 
 
-def read_headers(options: ReadOptions, *, verify: bool) -> Headers:
+def read_headers(options: ReadOptions, *, verify: bool = True) -> Headers:
     """Return the headers of GetObject and HeadObject. S3 sends checksums of whole objects, if asked."""
     headers: Headers = {}
     if options.range is not None:

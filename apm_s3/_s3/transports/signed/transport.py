@@ -56,8 +56,7 @@ class SignedMultipart:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         self._sender = Sender(clients)
-        self._checksum_probe = ChecksumProbe(self._sender, clients.settings.request_checksums)
-        self._verify = clients.settings.response_checksums != "when_required"
+        self._checksum_probe = ChecksumProbe(self._sender, known_to_verify=clients.settings._known_to_verify)  # noqa: SLF001 - see there
 
     @functools.cached_property
     def _boto(self) -> ObjectTransport:
@@ -320,7 +319,7 @@ class SignedTransport(SignedMultipart):
         response, body = await self._sender.exchange(call, route, limit=None)
         check_object(call, options, response, len(body))
         info = file_info(bucket, key, response.headers, len(body))
-        if info.checksums and options.range is None and self._verify:
+        if info.checksums and options.range is None:
             if len(body) < checksums.OFF_LOOP and not checksums.needs_loading(info.checksums):
                 verify(call, body, info)
             else:
@@ -494,5 +493,5 @@ class SignedTransport(SignedMultipart):
         await self._sender.aclose()
 
     def _read_call(self, operation: str, method: str, bucket: str, key: str, options: ReadOptions) -> Request:
-        headers = requests.read_headers(options, verify=self._verify)
+        headers = requests.read_headers(options)
         return Request(operation, method, bucket, key, requests.version_query(options.version_id), headers)
