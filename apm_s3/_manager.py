@@ -30,7 +30,7 @@ from apm_s3._s3.objects.reading import exists, explained_head, read_tags, tags_r
 from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.signed.transport import SignedTransport
+from apm_s3._s3.transports.transport import Transport
 from apm_s3._tasks import run_all, shielded
 from apm_s3._wire.sigv4 import MAX_PRESIGN_SECONDS
 from apm_s3.errors import InvalidOption, ManagerClosed, WrongEventLoop
@@ -1516,11 +1516,7 @@ class S3Manager:
         return SharedLevel(wanted.shared, (wanted.namespace, endpoint), self._cache.spawn)
 
     def _make_transport(self, clients: Clients) -> ObjectTransport:
-        if self.settings.data_path == "signed":
-            return SignedTransport(clients)
-        from apm_s3._s3.transports.boto.transport import BotoTransport
-
-        return BotoTransport(clients)
+        return Transport(clients, signed=self.settings.data_path == "signed")
 
 
 def _download(s3: S3Manager, it: DownloadOp) -> Awaitable[Result]:

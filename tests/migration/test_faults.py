@@ -27,7 +27,7 @@ from tests.faults.memory_s3 import Request, Response, StoredObject, _etag, error
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, Place, files, open_place, write
 from tests.seams.migration import reported_digests
-from tests.seams.transports import BotoTransport
+from tests.seams.transports import SignedTransport
 from tests.seams.wire import SIGNED_CHUNKS_TRAILER
 
 
@@ -329,9 +329,9 @@ async def test_bodies_that_aiobotocore_holds_in_memory_count_as_such(
     for number in range(16):
         one.put(f"team/{number}", LARGE * 2)
     held = most = 0
-    put = BotoTransport.put
+    put = SignedTransport.put
 
-    async def counted(self: BotoTransport, bucket: str, key: str, body: Any, options: Any) -> Any:
+    async def counted(self: SignedTransport, bucket: str, key: str, body: Any, options: Any) -> Any:
         nonlocal held, most
         size = getattr(body, "size", 0)
         held += size
@@ -341,7 +341,7 @@ async def test_bodies_that_aiobotocore_holds_in_memory_count_as_such(
         finally:
             held -= size
 
-    monkeypatch.setattr(BotoTransport, "put", counted)
+    monkeypatch.setattr(SignedTransport, "put", counted)
     async with open_place(settings={"data_path": "boto"}) as other:
         report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=16)
 

@@ -10,7 +10,6 @@ from apm_s3._s3.transports.boto import errors as botocore_errors
 from apm_s3._s3.transports.boto.client import Resigner
 from apm_s3._s3.transports.boto.control import Endpoint
 from apm_s3._s3.transports.boto.errors import Redaction, redact_logs
-from apm_s3._s3.transports.boto.transport import BotoTransport
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.credentials import Clock, CredentialProvider
 from apm_s3._s3.transports.expectations import check_read, check_status
@@ -24,9 +23,16 @@ from apm_s3._s3.transports.signed.payloads import Payload, payload_of_stream
 from apm_s3._s3.transports.signed.requests import Request
 from apm_s3._s3.transports.signed.sender import _send as send_request
 from apm_s3._s3.transports.signed.sender import _watched as watched_body
-from apm_s3._s3.transports.signed.transport import SignedTransport
+from apm_s3._s3.transports.transport import Transport as SignedTransport
 from apm_s3.models._objects import PartInfo, Stream
 from apm_s3.options._writes import HashedUpload
+
+
+class BotoTransport(SignedTransport):
+    """The transport that sends everything through aiobotocore."""
+
+    def __init__(self, clients: Clients) -> None:
+        super().__init__(clients, signed=False)
 
 
 def keep_idle_connections(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:

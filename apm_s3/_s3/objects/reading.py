@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apm_s3._logs import LOGGER
 from apm_s3._s3.engine import Engine, explain_failed_head, reading_options
@@ -118,11 +118,13 @@ async def keep_tags(
         return
     if stored == tags:
         return
-    from apm_s3._s3.transports.boto.parameters import tags_parameters  # noqa: PLC0415 - only such servers need it
-
-    parameters = tags_parameters(reading) | {
-        "Tagging": {"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]}
+    given: dict[str, Any] = {
+        "VersionId": reading.version_id,
+        "ExpectedBucketOwner": reading.expected_bucket_owner,
+        "RequestPayer": "requester" if reading.requester_pays else None,
+        "Tagging": {"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]},
     }
+    parameters = {name: value for name, value in given.items() if value is not None}
     try:
         # Another client may have replaced the object, and its tags are its own.
         await head(engine, info.bucket, info.key, replace(reading, if_match=info.etag), "put_file_tags")

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, cast
 from apm_s3._hints import Advice
 from apm_s3._s3.transports.boto.control import Endpoint
 from apm_s3._s3.transports.boto.errors import UNREADABLE, botocore_errors, loaded, redact_logs, translate
-from apm_s3._s3.transports.boto.parameters import check_unicode
 from apm_s3._s3.transports.credentials import Clock, CredentialProvider, FixedCredentials
 from apm_s3._s3.transports.plain import plain_credentials, plain_endpoint, plain_target
 from apm_s3._s3.transports.routes import is_custom
@@ -103,7 +102,7 @@ class Clients:
 
     async def call(self, method: str, *, region: str | None = None, **params: Any) -> Mapping[str, Any]:
         try:
-            check_unicode(params)
+            _check_unicode(params)
             client = await self.get(region)
             return cast("Mapping[str, Any]", await getattr(client, method)(**params))
         except ApmS3Error:
@@ -195,6 +194,24 @@ class Clients:
     async def _make(self, region: str | None) -> Any:
         making = await self._loaded()
         return await making.make(self._stack, region, self.endpoint_url, self.clock, self.provider)
+
+
+def _check_unicode(value: Any) -> None:
+    """Check parameters for lone surrogates, with which the layers of botocore fail in different ways.
+
+    Raises:
+        UnicodeEncodeError: there is a lone surrogate.
+    """
+    if isinstance(value, str):
+        if not value.isascii():
+            value.encode()
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            _check_unicode(name)
+            _check_unicode(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_unicode(inner)
 
 
 def _is_configured() -> bool:

@@ -743,7 +743,7 @@ def server_context(authority: trustme.CA | None = None) -> ssl.SSLContext:
 
 def test_the_repr_of_a_call_shows_no_header() -> None:
     assert repr(Request("read_file", "GET", "bucket", "key", "", {"x-amz-security-token": "hunter2"})) == (
-        "Call(read_file: GET bucket/key)"
+        "Request(read_file: GET bucket/key)"
     )
 
 

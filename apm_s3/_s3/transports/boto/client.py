@@ -24,6 +24,7 @@ import re
 import select
 from collections.abc import Mapping, MutableMapping
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -432,6 +433,7 @@ class ClientMaking:
         client.meta.events.register_first("before-send.s3", _note_request)
         if not self._settings.token_over_http:
             client.meta.events.register_first("before-send.s3", self._refuse_exposed_token)
+        client.meta.events.register_last("before-call.s3", _add_to_request)
         client.meta.events.register_first("response-received.s3", _note_exchange)
         client.meta.events.register_last("response-received.s3", check_document)
         return client
@@ -507,6 +509,22 @@ def _core_session(session: Any) -> AioSession:
     return getattr(session, "_session", session)
 
 
+ADDED: ContextVar[tuple[Mapping[str, str], bytes | None] | None] = ContextVar("apm_s3_added", default=None)
+"""Headers and a body that a request of the data plane has, and that no parameter of botocore's is."""
+
+RECEIVED: ContextVar[list[bytes] | None] = ContextVar("apm_s3_received", default=None)
+"""Where the bodies of responses are kept that botocore has read."""
+
+
+def _add_to_request(params: dict[str, Any], **_: Any) -> None:
+    """Add `ADDED`, before botocore computes checksums and signs: a handler of `before-call`."""
+    if (added := ADDED.get()) is not None:
+        headers, body = added
+        params["headers"].update(headers)
+        if body is not None:
+            params["body"] = body
+
+
 def _note_request(request: Any, event_name: str, **_: Any) -> None:
     """Note a request before it is sent, for traces."""
     exchanges = EXCHANGES.get()
@@ -520,10 +538,14 @@ def _note_request(request: Any, event_name: str, **_: Any) -> None:
 
 def _note_exchange(response_dict: Mapping[str, Any] | None, **_: Any) -> None:
     """Note a response for the request log. The bytes sent, and the size of a streamed body, are not known here."""
-    exchanges = EXCHANGES.get()
-    if exchanges is None or response_dict is None:
+    if response_dict is None:
         return
     headers, body = response_dict["headers"], response_dict.get("body")
+    if isinstance(body, bytes) and (bodies := RECEIVED.get()) is not None:
+        bodies.append(body)
+    exchanges = EXCHANGES.get()
+    if exchanges is None:
+        return
     received = len(body) if isinstance(body, bytes) else None
     request_id, extended = headers.get("x-amz-request-id"), headers.get("x-amz-id-2")
     exchanges.append(Exchange(response_dict["status_code"], request_id, 0, received, extended))

@@ -119,12 +119,12 @@ class ChecksumProbe:
     async def _ask(self, route: Route, bucket: str, key: str, owner: Headers) -> Verified:
         algorithm = {"x-amz-checksum-algorithm": PART_CHECKSUM.upper(), **owner}
         create = Request("probe_checksums", "POST", bucket, key, "uploads=", algorithm)
-        _, body = await self._sender.exchange(create, route)
+        _, body = await self._sender.exchange(create)
         upload_id = parse_upload_id(body)
 
         async def rejects(number: int, payload: Payload) -> bool:
             query = encode_query([("partNumber", str(number)), ("uploadId", upload_id)])
-            return await self._rejects(Request("probe_checksums", "PUT", bucket, key, query, {**owner}), route, payload)
+            return await self._rejects(Request("probe_checksums", "PUT", bucket, key, query, {**owner}), payload)
 
         named = encode_query([("uploadId", upload_id)])
         abort = Request("probe_checksums", "DELETE", bucket, key, named, {**owner})
@@ -134,7 +134,7 @@ class ChecksumProbe:
             )
         finally:
             # A task of its own: whoever waits for the response need not wait for this.
-            self._spawn(self._abort(abort, route), "abort of a probe")
+            self._spawn(self._abort(abort), "abort of a probe")
         return Verified(headers=headers, trailers=headers and trailers)
 
     async def _until_closing(self, *questions: Coroutine[Any, Any, bool]) -> list[bool]:
@@ -154,15 +154,15 @@ class ChecksumProbe:
         finally:
             self._asking.discard(task)
 
-    async def _abort(self, call: Request, route: Route) -> None:
+    async def _abort(self, call: Request) -> None:
         try:
-            await self._sender.exchange(call, route)
+            await self._sender.exchange(call)
         except ApmS3Error as error:
             log.debug("the upload of a probe was not aborted: %s", error)
 
-    async def _rejects(self, call: Request, route: Route, payload: Payload) -> bool:
+    async def _rejects(self, call: Request, payload: Payload) -> bool:
         try:
-            await self._sender.exchange(call, route, payload)
+            await self._sender.exchange(call, payload)
         except DigestRejected:
             return True
         except S3Error as error:

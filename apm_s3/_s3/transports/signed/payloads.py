@@ -19,13 +19,15 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
+from apm_s3._s3.transports.expectations import joined
 from apm_s3._wire import checksums
 from apm_s3._wire.sigv4 import (
     SIGNED_CHUNKS,
@@ -35,10 +37,7 @@ from apm_s3._wire.sigv4 import (
     ChunkSigner,
 )
 from apm_s3.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from apm_s3.models._objects import Stream
-
+from apm_s3.models._objects import Stream
 
 PIECE = 256 * 1024
 """Bytes that a connection gets at a time; larger pieces would block the event loop."""
@@ -109,6 +108,16 @@ def payload_of_bytes(data: bytes, *, part: bool, verified: Verified) -> Payload:
     else:
         payload.pieces = lambda _signer: _slices(data)
     return payload
+
+
+async def payload_in_memory(body: bytes | Stream) -> Payload:
+    """Return the payload for aiobotocore. Content-MD5 is the only checksum that every S3-compatible server verifies."""
+    data = await joined([piece async for piece in body.open()]) if isinstance(body, Stream) else bytes(body)
+    if len(data) < checksums.OFF_LOOP:
+        md5 = checksums.checksum("md5", data)
+    else:
+        md5 = await asyncio.to_thread(checksums.checksum, "md5", data)
+    return Payload("", {"content-md5": md5}, data=data, length=len(data))
 
 
 async def payload_of_stream(stream: Stream, *, secure: bool, verified: Verified) -> Payload:

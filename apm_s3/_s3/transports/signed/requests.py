@@ -5,10 +5,12 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Sto
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from apm_s3._wire import checksums
 from apm_s3._wire.sigv4 import encode_path, encode_query, encode_tags
 from apm_s3.errors import InvalidOption
 
@@ -59,7 +61,9 @@ _APIS = {
     ("GET", False, "list-type"): "ListObjectsV2",
     ("GET", False, "versions"): "ListObjectVersions",
     ("GET", False, "uploads"): "ListMultipartUploads",
+    ("GET", False, "object-lock"): "GetObjectLockConfiguration",
     ("HEAD", True, ""): "HeadObject",
+    ("HEAD", False, ""): "HeadBucket",
     ("PUT", True, ""): "PutObject",
     ("PUT", True, "uploadId"): "UploadPart",
     ("DELETE", True, ""): "DeleteObject",
@@ -70,7 +74,7 @@ _APIS = {
 }
 """S3's names of requests, by method, whether they have a key, and the parameter that distinguishes them."""
 
-_TELLING = ("uploadId", "uploads", "tagging", "list-type", "versions", "delete")
+_TELLING = ("uploadId", "uploads", "tagging", "list-type", "versions", "object-lock", "delete")
 _COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
 
 
@@ -100,6 +104,10 @@ def read_headers(options: ReadOptions, *, verify: bool = True) -> Headers:
         headers["if-unmodified-since"] = http_date(options.if_unmodified_since)
     if options.expected_bucket_owner is not None:
         headers["x-amz-expected-bucket-owner"] = options.expected_bucket_owner
+    if options.requester_pays:
+        headers["x-amz-request-payer"] = "requester"
+    if options.sse_customer_key is not None:
+        headers.update(_customer_key(options.sse_customer_key))
     return headers
 
 
@@ -131,6 +139,10 @@ def upload_headers(options: UploadOptions) -> Headers:
         headers["x-amz-object-lock-retain-until-date"] = _utc(options.retain_until).strftime("%Y-%m-%dT%H:%M:%SZ")
     if options.legal_hold is not None:
         headers["x-amz-object-lock-legal-hold"] = "ON" if options.legal_hold else "OFF"
+    if options.requester_pays:
+        headers["x-amz-request-payer"] = "requester"
+    if options.sse_customer_key is not None:
+        headers.update(_customer_key(options.sse_customer_key))
     return headers
 
 
@@ -149,9 +161,34 @@ def owner_headers(expected_bucket_owner: str | None) -> Headers:
     return {} if expected_bucket_owner is None else {"x-amz-expected-bucket-owner": expected_bucket_owner}
 
 
+def access_headers(options: ReadOptions | UploadOptions | ListOptions | DeleteOptions | CopyOptions) -> Headers:
+    """Return the headers of every request: the expected owner of the bucket, and who pays."""
+    headers = owner_headers(options.expected_bucket_owner)
+    if options.requester_pays:
+        headers["x-amz-request-payer"] = "requester"
+    return headers
+
+
+def part_headers(options: UploadOptions) -> Headers:
+    """Return the headers of UploadPart, CompleteMultipartUpload and ListParts."""
+    return access_headers(options) | _customer_key(options.sse_customer_key)
+
+
+def _customer_key(key: bytes | None, prefix: str = "x-amz") -> Headers:
+    """Return the headers of SSE-C: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html."""
+    if key is None:
+        return {}
+    name = f"{prefix}-server-side-encryption-customer"
+    return {
+        f"{name}-algorithm": "AES256",
+        f"{name}-key": b64encode(key).decode(),
+        f"{name}-key-md5": checksums.checksum("md5", key),
+    }
+
+
 def delete_headers(options: DeleteOptions) -> Headers:
     """Return the headers of DeleteObject and DeleteObjects."""
-    headers = owner_headers(options.expected_bucket_owner)
+    headers = access_headers(options)
     if options.mfa is not None:
         headers["x-amz-mfa"] = options.mfa
     if options.if_match is not None:
@@ -181,7 +218,8 @@ def copy_headers(source_bucket: str, source_key: str, options: CopyOptions) -> H
 def source_headers(source_bucket: str, source_key: str, options: CopyOptions) -> Headers:
     """Return the headers of UploadPartCopy, which CopyObject has as well."""
     version = version_query(options.source_version_id)
-    source = encode_path(f"{source_bucket}/{source_key}")
+    # For access points: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html.
+    source = encode_path(f"{source_bucket}{'/object/' if source_bucket.startswith('arn:') else '/'}{source_key}")
     headers = {"x-amz-copy-source": f"{source}?{version}" if version else source}
     if options.source_if_match is not None:
         headers["x-amz-copy-source-if-match"] = options.source_if_match
@@ -189,7 +227,9 @@ def source_headers(source_bucket: str, source_key: str, options: CopyOptions) ->
         headers["x-amz-copy-source-if-none-match"] = options.source_if_none_match
     if options.expected_source_bucket_owner is not None:
         headers["x-amz-source-expected-bucket-owner"] = options.expected_source_bucket_owner
-    headers.update(owner_headers(options.expected_bucket_owner))
+    headers.update(access_headers(options))
+    headers.update(_customer_key(options.sse_customer_key))
+    headers.update(_customer_key(options.source_sse_customer_key, "x-amz-copy-source"))
     return headers
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from apm_s3._hints import Advice
 from apm_s3._s3.transports.expectations import check_read, check_status, check_unchanged, corrupted
@@ -31,8 +31,20 @@ if TYPE_CHECKING:
     from apm_s3.options import ReadOptions
 
 
+class ResponseHead(Protocol):
+    """The head of a response of either path."""
+
+    @property
+    def status(self) -> int:
+        """Return the status."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers, names in lower case."""
+
+
 _META = "x-amz-meta-"
-_CHECKSUM = "x-amz-checksum-"
+CHECKSUM = "x-amz-checksum-"
 _CONTENT = frozenset({
     "cache-control", "content-disposition", "content-encoding", "content-language", "expires", "x-amz-tagging-count",
     "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold",
@@ -62,7 +74,7 @@ class _Shape:
         self.date = at.get("date", -1)
         self.kind = at.pop("x-amz-checksum-type", -1)
         self.metadata = _stripped(at, _META)
-        self.checksums = _stripped(at, _CHECKSUM)
+        self.checksums = _stripped(at, CHECKSUM)
         self.content = {name: index for name, index in at.items() if name in _CONTENT}
 
 
@@ -73,7 +85,7 @@ def _stripped(at: dict[str, int], prefix: str) -> dict[str, int]:
 _shapes: dict[tuple[str, ...], _Shape] = {}
 
 
-def check_object(call: Request, options: ReadOptions, response: Response, length: int | None) -> None:
+def check_object(call: Request, options: ReadOptions, response: ResponseHead, length: int | None) -> None:
     """Check that a successful response to GET or HEAD matches the request; `length` is that of the body.
 
     Raises:

@@ -1,12 +1,15 @@
-"""Signs a request, sends it, and reads the response, for every verb of the signed path."""
+"""Signs a request, sends it, and reads the response, for every verb. What has no route goes through aiobotocore."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from apm_s3._hints import Advice
 from apm_s3._logs import EXCHANGES, Exchange
@@ -18,14 +21,17 @@ from apm_s3._s3.transports.routes import Route, learn_route, refuse_exposed_toke
 from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken, Response, Stalls
 from apm_s3._s3.transports.signed.connections import CannotConnect, Connections, Lane
 from apm_s3._s3.transports.signed.payloads import PIECE, Payload, closing
-from apm_s3._s3.transports.signed.requests import DEFAULT_TYPE, Headers, Request, api_of
+from apm_s3._s3.transports.signed.requests import DEFAULT_TYPE, Request, api_of
 from apm_s3._s3.transports.signed.responses import SignedBody, broken, check_object, refusal, server_time, stalled_error
 from apm_s3._wire.http1 import request_head
 from apm_s3._wire.sigv4 import EMPTY_SHA256, Signer, encode_path
 from apm_s3.errors import ApmS3Error, IntegrityError, InvalidCredentials, InvalidRequest, WrongRegion
 
 if TYPE_CHECKING:
+    from apm_s3._s3.transports.base import Body
+    from apm_s3._s3.transports.boto.sender import BotoSender
     from apm_s3._s3.transports.clients import Clients
+    from apm_s3._s3.transports.signed.responses import ResponseHead
     from apm_s3.models import Credentials
     from apm_s3.options import ReadOptions
 
@@ -51,12 +57,16 @@ class Sender:
 
     Attributes:
         routes: the known routes by bucket; None if aiobotocore must handle the bucket.
+
+    Args:
+        signed: whether to use our own connections wherever they can be.
     """
 
     _frozen: Credentials
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, *, signed: bool) -> None:
         self._clients = clients
+        self._signs = signed
         settings = clients.settings
         self._connections = Connections(settings, clients.ca_bundle)
         self._credentials = clients.provider
@@ -68,29 +78,43 @@ class Sender:
 
     async def route(self, bucket: str) -> Route | None:
         """Return the route of `bucket`; None if aiobotocore must handle it."""
+        if not self._signs:
+            return None
         return self.routes[bucket] if bucket in self.routes else await self._learn(bucket, None)
 
+    @functools.cached_property
+    def _boto(self) -> BotoSender:
+        from apm_s3._s3.transports.boto.sender import BotoSender  # noqa: PLC0415 - most managers never need it
+
+        return BotoSender(self._clients)
+
     async def exchange(
-        self,
-        call: Request,
-        route: Route,
-        payload: Payload | None = None,
-        limit: int | None = MAX_DOCUMENT,
-        *,
-        whole: bool = True,
+        self, call: Request, payload: Payload | None = None, limit: int | None = MAX_DOCUMENT
+    ) -> tuple[ResponseHead, bytes]:
+        """Send one request, and return the response and its whole body.
+
+        Args:
+            limit: maximum bytes of a document; None for an object.
+
+        Raises:
+            S3Error: it is an error response.
+            IntegrityError: the response does not match `call`.
+            TransportError: there is no response.
+        """
+        route = self.routes.get(call.bucket) or await self.route(call.bucket)
+        if route is None:
+            return await self._boto.exchange(call, payload)
+        return await self._exchange(call, route, payload, limit, whole=True)
+
+    async def _exchange(
+        self, call: Request, route: Route, payload: Payload | None, limit: int | None, *, whole: bool
     ) -> tuple[Response, bytes]:
         """Send one request, and return the response and its whole body. Any error closes the connection.
 
         Every request passes through here, so each additional coroutine would cost about one percent of its CPU time.
 
         Args:
-            limit: maximum bytes of a document; None for an object.
             whole: whether to read the body; False leaves a successful response to the caller, who has to close it.
-
-        Raises:
-            S3Error: it is an error response.
-            IntegrityError: the response does not match `call`.
-            TransportError: there is no response.
         """
         now = time.monotonic()
         if now >= self._ready_until:
@@ -127,14 +151,17 @@ class Sender:
         self._stalls.leave(task)
         return response, body
 
-    async def open_body(self, call: Request, route: Route, options: ReadOptions) -> SignedBody:
+    async def open_body(self, call: Request, options: ReadOptions) -> Body:
         """Send one GET, and return the response, whose body must still be read and closed.
 
         Raises:
             S3Error: it is an error response.
             TransportError: there is no response.
         """
-        response, _ = await self.exchange(call, route, limit=None, whole=False)
+        route = self.routes.get(call.bucket) or await self.route(call.bucket)
+        if route is None:
+            return await self._boto.open_body(call, options)
+        response, _ = await self._exchange(call, route, None, None, whole=False)
         try:
             check_object(call, options, response, response.length)
             return SignedBody(call, response, self._stalls, route.host)
@@ -142,28 +169,23 @@ class Sender:
             response.close()
             raise
 
-    async def presign(
-        self,
-        route: Route,
-        method: str,
-        key: str,
-        parameters: Iterable[tuple[str, str]],
-        headers: Headers,
-        expires_in: int,
-    ) -> str:
-        """Return a URL with the signature in its query; its user must also send `headers`."""
+    async def presign(self, call: Request, expires_in: int) -> str:
+        """Return a URL with the signature in its query; its user must also send the headers of `call`."""
+        route = await self.route(call.bucket)
+        if route is None:
+            return await self._boto.presign(call, expires_in)
         await self._prepare(route)
         if self._frozen.token and not route.secure and not self._clients.settings.token_over_http:
             refuse_exposed_token(route.origin.host)
-        path = route.prefix + encode_path(key)
+        path = route.prefix + encode_path(call.key or "")
         try:
             query = self._signer.presign(
                 self._frozen,
                 route.region,
-                method,
+                call.method,
                 path,
-                parameters,
-                {"host": route.host, **headers},
+                parse_qsl(call.query),
+                {"host": route.host, **call.headers},
                 expires_in,
                 self._clock.now(),
             )
@@ -175,7 +197,7 @@ class Sender:
 
     async def recover(self, error: ApmS3Error) -> bool:
         if isinstance(error, WrongRegion):
-            if not (error.region and error.bucket):
+            if not (self._signs and error.region and error.bucket):
                 return False
             return await self._learn(error.bucket, error.region) is not None
         recovered = await self._clients.recover(error)
@@ -201,6 +223,9 @@ class Sender:
             # Without a type, SeaweedFS treats the trailer of a part as a truncated body.
             headers.setdefault("content-type", DEFAULT_TYPE)
             content_hash, data = payload.hash, payload.data
+            if not content_hash and data is not None:
+                # It was made for aiobotocore, but the bucket has a route now.
+                content_hash = sha256(data).hexdigest()
         try:
             signer = self._signer.sign(
                 self._frozen, route.region, call.method, path, call.query, headers, content_hash, self._clock.now()
