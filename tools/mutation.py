@@ -47,7 +47,7 @@ SUBJECTS = {
         ("configs/test_documents.py", "configs/test_log.py", "configs/test_forged.py", "golden"),
     ),
     "bucket documents": Subject(
-        ("_wire/documents/*.py",), ("s3/buckets/test_documents.py", "s3/buckets/test_lifecycle.py")
+        ("_wire/bucket_settings.py",), ("s3/buckets/test_documents.py", "s3/buckets/test_lifecycle.py")
     ),
     "signer": Subject(("_wire/sigv4.py",), ("wire/test_sigv4.py",)),
     "http reader": Subject(("_wire/http1.py",), ("wire/test_http1.py", "wire/test_http1_differential.py")),

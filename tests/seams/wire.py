@@ -11,12 +11,12 @@ from types import ModuleType
 import pytest
 
 from apm_s3._s3_responses import s3_error as error_of_response
+from apm_s3._wire import bucket_settings as _bucket_settings
 from apm_s3._wire import checksums, listings, xml
-from apm_s3._wire import documents as _documents
 from apm_s3._wire import parts as _parts
+from apm_s3._wire.bucket_settings import SETTINGS
 from apm_s3._wire.checksums import checksum
 from apm_s3._wire.content_types import content_type
-from apm_s3._wire.documents import SETTINGS
 from apm_s3._wire.http1 import MAX_HEAD, Chunks, MalformedResponse, parse_head, request_head
 from apm_s3._wire.http1 import _names as REMEMBERED_NAMES
 from apm_s3._wire.parts import (
@@ -63,5 +63,4 @@ def keys_to_delete(document: bytes) -> list[tuple[str, str | None]]:
 
 def source_of_documents() -> str:
     """Return the source of everything that reads or writes a bucket's settings."""
-    names = [module.name for module in pkgutil.iter_modules(_documents.__path__, f"{_documents.__name__}.")]
-    return "".join(inspect.getsource(import_module(name)) for name in names)
+    return inspect.getsource(_bucket_settings)

@@ -13,7 +13,7 @@ from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
 from apm_s3._s3.buckets.settings import BucketSettings
 from apm_s3._s3.caching import BUCKET_LISTS, Policies, bucket_group
 from apm_s3._tasks import run_all
-from apm_s3._wire.documents import SETTINGS
+from apm_s3._wire.bucket_settings import SETTINGS
 from apm_s3.errors import AccessDenied, BucketNotFound, IntegrityError
 from apm_s3.models import BucketDetails, BucketInfo
 from apm_s3.options._buckets import BucketOptions

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
 from apm_s3._s3.engine import TRANSITIONS
 from apm_s3._tasks import run_all
-from apm_s3._wire.documents import SETTINGS, SettingApi
+from apm_s3._wire.bucket_settings import SETTINGS, SettingApi
 from apm_s3.errors import (
     BucketAlreadyExists,
     BucketAlreadyOwned,
