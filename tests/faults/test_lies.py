@@ -138,6 +138,24 @@ async def test_extra_bytes_after_a_response_that_fills_the_buffer_are_not_a_resp
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
+@pytest.mark.parametrize("extra", [b"x", b"<Error/>\r\n\r\n", b"<Error><Code>NoSuchKey</Code></Error>" * 9])
+async def test_extra_bytes_that_arrive_with_the_next_request_cost_a_retry_and_not_its_result(
+    data_path: DataPath, extra: bytes
+) -> None:
+    async def late(exchange: Exchange) -> None:
+        exchange.transport.write(extra)
+        exchange.send(exchange.carry_out())
+
+    async with _open(data_path) as (server, s3):
+        assert await s3.read_file(BUCKET, "a") == OLD
+        server.will(late, "GetObject")
+        assert await s3.read_file(BUCKET, "a") == OLD
+        server.will(late, "PutObject")
+        await s3.upload_file(BUCKET, "a", b"new")
+        assert (server.arrived.count("GetObject"), server.arrived.count("PutObject")) == (3, 2)
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
 async def test_a_last_page_that_repeats_an_earlier_one_is_noticed(data_path: DataPath) -> None:
     """It would name everything twice."""
     async with _open(data_path) as (server, s3):

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import itertools
+import logging
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -760,3 +761,13 @@ async def test_an_object_longer_than_listed_is_not_read(one: Place, other: Place
 
     assert other.stored() == {}
     assert "was replaced after it was listed" in report.failures[0].error
+
+
+async def test_a_migration_names_each_request_in_the_log(one: Place, caplog: pytest.LogCaptureFixture) -> None:
+    one.put("team/a", b"1")
+    caplog.set_level(logging.DEBUG, "apm_s3.requests")
+    async with open_place() as other:
+        report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert (report.ok, report.moved) == (True, 1)
+    assert "head_bucket" in caplog.text

@@ -27,6 +27,7 @@ from apm_s3.errors import (
     S3Error,
     UnsupportedByServer,
 )
+from apm_s3.events import expecting
 from apm_s3.models import FileInfo
 from apm_s3.options import CopyOptions, DeleteOptions, UploadOptions
 from apm_s3.options._writes import HashedUpload
@@ -156,7 +157,8 @@ class _Probe:
         try:
             made.append((await self._put(plain)).version_id)
             try:
-                made.append(await self._send(UploadOptions(**self._access, **self._condition)))
+                with expecting(PreconditionFailed):
+                    made.append(await self._send(UploadOptions(**self._access, **self._condition)))
             except PreconditionFailed:
                 return True
             return False

@@ -19,11 +19,12 @@ from apm_s3._s3.transports.expectations import check_status, check_unchanged, jo
 from apm_s3._s3.transports.routes import refuse_exposed_token
 from apm_s3._s3.transports.signed.requests import Request, api_of
 from apm_s3._s3.transports.signed.responses import CHECKSUM, check_object, file_info
-from apm_s3.errors import ConnectFailed, ConnectionLost, InvalidOption, NotModified
+from apm_s3.errors import ConnectFailed, ConnectionLost, InvalidOption, NotModified, UnsupportedByServer
 
 if TYPE_CHECKING:
     from apm_s3._s3.transports.clients import Clients
     from apm_s3._s3.transports.signed.payloads import Payload
+    from apm_s3.models import FileInfo
     from apm_s3.options import ReadOptions
 
 _PIECE = 256 * 1024
@@ -66,6 +67,7 @@ class BotoSender:
         body = BotoBody(request, response, parsed["Body"])
         try:
             check_object(request, options, response, body.length)
+            body.info = file_info(request.bucket, request.key or "", response.headers, body.length)
         except BaseException:
             await body.aclose()
             raise
@@ -93,7 +95,10 @@ class BotoSender:
     async def _send(self, request: Request, payload: Payload | None) -> tuple[BotoResponse, bytes, Mapping[str, Any]]:
         headers = request.headers if payload is None else request.headers | payload.headers
         api = api_of(request)
-        model = (await self._clients.get()).meta.service_model.operation_model(api)
+        try:
+            model = (await self._clients.get()).meta.service_model.operation_model(api)
+        except translated() as exc:
+            raise translate(exc, operation=request.operation, bucket=request.bucket, key=request.key) from exc
         parameters, other = parameters_of(model, request, headers)
         body = None if payload is None else payload.data
         if payload is not None and body is None:
@@ -163,16 +168,19 @@ def parameters_of(model: Any, request: Request, headers: Mapping[str, str]) -> t
 
 
 class BotoBody:
-    """The body of a GET through aiobotocore."""
+    """The body of a GET through aiobotocore. `open_body` sets `info`, once the response is checked."""
+
+    info: FileInfo
 
     def __init__(self, request: Request, response: BotoResponse, stream: Any) -> None:
-        try:
-            # Without a length, this refuses the response.
-            self.info = file_info(request.bucket, request.key or "", response.headers, None)
-            self.length = int(response.headers["content-length"])
-        except BaseException:
+        length = response.headers.get("content-length")
+        if length is None:
             stream.close()
-            raise
+            raise UnsupportedByServer(
+                "the server does not send the size of the object", bucket=request.bucket, key=request.key
+            )
+        self.length = int(length)
+        self._request = request
         self._stream = stream
         self._closed = False
 
@@ -184,13 +192,13 @@ class BotoBody:
                 got += len(piece)
                 yield piece
         except translated() as exc:
-            raise translate(exc, operation="read_file", bucket=self.info.bucket, key=self.info.key) from exc
+            raise translate(exc, operation="read_file", bucket=self._request.bucket, key=self._request.key) from exc
         if got != self.length:
             raise ConnectionLost(
                 f"the body ended after {got} of {self.length} bytes",
                 operation="read_file",
-                bucket=self.info.bucket,
-                key=self.info.key,
+                bucket=self._request.bucket,
+                key=self._request.key,
             )
 
     async def write_to(self, sink: Callable[[memoryview], object]) -> None: ...
