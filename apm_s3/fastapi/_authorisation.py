@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self, TypedDict
@@ -110,11 +110,13 @@ class HttpCall:
         principal: who sends it.
         configs: the store.
         timeout: seconds for a write to the store.
+        known: the lines of the header If-None-Match, for reads.
     """
 
     principal: Principal
     configs: ConfigStore
     timeout: float
+    known: Sequence[str]
     _known: dict[Permission, bool] = field(default_factory=dict, repr=False)
 
     @property
@@ -226,7 +228,7 @@ def make_check(
         if query and (len(query) > MAX_QUERY or query.count(b"&") >= MAX_PARAMETERS):
             text = f"The query has more than {MAX_QUERY} bytes, or more than {MAX_PARAMETERS} parameters."
             raise ProblemError(422, "request-invalid", text)
-        call = HttpCall(_checked(principal), configs, timeout)
+        call = HttpCall(_checked(principal), configs, timeout, request.headers.getlist("if-none-match"))
         environment = request.path_params["environment"] if has_environment else None
         tools: list[str | None] = [request.path_params["tool"] if has_tool else None]
         if by_tools:

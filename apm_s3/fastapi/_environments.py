@@ -22,7 +22,6 @@ from apm_s3.fastapi._parameters import (
     PRIVATE,
     EnvironmentPath,
     IfMatchHeader,
-    KnownHeader,
     LimitQuery,
     MessageQuery,
     ToolPath,
@@ -58,12 +57,10 @@ async def _shown(call: HttpCall, rows: Iterable[ToolStatus]) -> list[StatusModel
     return [StatusModel.of(each, secrets=await call.sees_secrets(each.environment, each.tool)) for each in rows]
 
 
-async def get_settings(
-    response: Response, call: HttpCall, environment: EnvironmentPath, if_none_match: KnownHeader = None
-) -> SettingsModel:
+async def get_settings(response: Response, call: HttpCall, environment: EnvironmentPath) -> SettingsModel:
     """Return the environment's rules for changes."""
     settings = await call.configs.settings(environment)
-    response.headers.update(tagged(if_none_match, _settings_etag(settings), PRIVATE))
+    response.headers.update(tagged(call.known, _settings_etag(settings), PRIVATE))
     return SettingsModel.of(settings)
 
 

@@ -21,7 +21,6 @@ from apm_s3.fastapi._models import EXAMPLES, bundle_etag
 from apm_s3.fastapi._parameters import (
     PRIVATE,
     EnvironmentPath,
-    KnownHeader,
     NamePath,
     RevisionQuery,
     ToolPath,
@@ -57,13 +56,13 @@ class IndexModel(BaseModel):
 
 async def get_index(
     response: Response, call: HttpCall, environment: EnvironmentPath, tool: ToolPath,
-    revision: RevisionQuery = None, if_none_match: KnownHeader = None,
+    revision: RevisionQuery = None,
 ) -> IndexModel:  # fmt: skip
     """List the files of a revision, for sidecars: get each with the same `revision`, to have all of one moment."""
     bundle = await call.configs.download_bundle(tool, environment, revision=revision)
     release = bundle.release
     headers = {**PRIVATE, **revision_header(release)}
-    response.headers.update(tagged(if_none_match, bundle_etag(release, ".index"), headers))
+    response.headers.update(tagged(call.known, bundle_etag(release, ".index"), headers))
     files = [
         IndexFileModel(name=name, size=entry.size, sha256=entry.sha256)
         for name, entry in release.files.items()
@@ -74,36 +73,33 @@ async def get_index(
 
 async def fetch_file(
     call: HttpCall, environment: EnvironmentPath, tool: ToolPath, name: NamePath,
-    revision: RevisionQuery = None, if_none_match: KnownHeader = None,
+    revision: RevisionQuery = None,
 ) -> Response:  # fmt: skip
     """Return one file, byte for byte."""
     _refuse_reserved(name)
     file = await call.configs.download(tool, environment, name, revision=revision)
-    headers = tagged(if_none_match, file_etag(file), file_headers(file))
+    headers = tagged(call.known, file_etag(file), file_headers(file))
     return FileResponse(file.raw, headers, media_type_of(file.name))
 
 
 async def fetch_bundle(
     call: HttpCall, environment: EnvironmentPath, tool: ToolPath, revision: RevisionQuery = None,
-    if_none_match: KnownHeader = None,
 ) -> Response:  # fmt: skip
     """Return a tar archive of all files of one revision."""
     bundle = await call.configs.download_bundle(tool, environment, revision=revision)
     headers = {**PRIVATE, **revision_header(bundle.release)}
-    headers = tagged(if_none_match, bundle_etag(bundle.release, ".feed.tar"), headers)
+    headers = tagged(call.known, bundle_etag(bundle.release, ".feed.tar"), headers)
     return await archive_response(bundle, _read_by_tool(bundle), "tar", headers)
 
 
-async def http_sd(
-    call: HttpCall, environment: EnvironmentPath, tool: ToolPath, name: NamePath, if_none_match: KnownHeader = None
-) -> Response:
+async def http_sd(call: HttpCall, environment: EnvironmentPath, tool: ToolPath, name: NamePath) -> Response:
     """Return the target groups in a file of the bundle, for Prometheus's `http_sd_configs`.
 
     https://prometheus.io/docs/prometheus/latest/http_sd/. The file has the format of `file_sd_configs`.
     """
     _refuse_reserved(name)
     file = await call.configs.download(tool, environment, name)
-    headers = tagged(if_none_match, file_etag(file, _TARGETS), file_headers(file))
+    headers = tagged(call.known, file_etag(file, _TARGETS), file_headers(file))
     try:
         groups = await parsed(name, file.raw)
     except ConfigInvalid as exc:

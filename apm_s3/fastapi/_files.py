@@ -28,7 +28,6 @@ from apm_s3.fastapi._parameters import (
     CreateQuery,
     EnvironmentPath,
     ForceQuery,
-    KnownHeader,
     MessageQuery,
     NamePath,
     RevisionQuery,
@@ -95,7 +94,6 @@ async def get_file(
     name: NamePath,
     revision: RevisionQuery = None,
     view: Annotated[Literal["raw", "parsed"], Query(description="The bytes as stored, or their data as JSON.")] = "raw",
-    if_none_match: KnownHeader = None,
 ) -> Response:
     """Return one file. Without the permission to read secrets they are masked, and the ETag is another one."""
     sees = await call.sees_secrets(environment, tool)
@@ -108,7 +106,7 @@ async def get_file(
     else:
         content = await mask_file(call, file)
         etag = masked_etag(file.revision, content, variant)
-    headers = tagged(if_none_match, etag, file_headers(file))
+    headers = tagged(call.known, etag, file_headers(file))
     if variant:
         return FileResponse(await _as_json(name, content), headers, "application/json")
     return FileResponse(content, headers, media_type_of(name))
@@ -273,13 +271,12 @@ async def get_bundle(
     tool: ToolPath,
     revision: RevisionQuery = None,
     format: Annotated[Format, Query(description="An archive, or JSON, which has each file's text by name.")] = "tar",  # noqa: A002 - the parameter's name in the API
-    if_none_match: KnownHeader = None,
 ) -> Response:
     """Return all files of one revision. Without the permission to read secrets they are masked."""
     bundle = await call.configs.download_bundle(tool, environment, revision=revision)
     sees = await call.sees_secrets(environment, tool)
     etag = bundle_etag(bundle.release, f".{format}" if sees else f".{format}.masked")
-    headers = tagged(if_none_match, etag, {**_SAFE, **revision_header(bundle.release)})
+    headers = tagged(call.known, etag, {**_SAFE, **revision_header(bundle.release)})
     files = {name: file.raw for name, file in bundle.files.items()} if sees else await mask_files(call, bundle)
     return await archive_response(bundle, files, format, headers)
 

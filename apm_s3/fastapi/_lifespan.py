@@ -77,9 +77,7 @@ def resources_of(connection: HTTPConnection) -> Resources:
     Raises:
         UsageError: there is none.
     """
-    found = getattr(connection.state, _KEY, None)
-    if found is None:
-        found = getattr(connection.scope["app"].state, _KEY, None)
+    found = connection.scope.get("state", {}).get(_KEY) or getattr(connection.scope["app"].state, _KEY, None)
     if not isinstance(found, Resources):
         raise UsageError(
             "the application was started without a manager",

@@ -54,10 +54,12 @@ WriteIdPath = Annotated[
 ]
 
 
+# A list may come in several lines (RFC 9110, section 5.3), which FastAPI only reads as a list of texts.
+_LINES: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+
+
 def _etags(name: str, description: str, example: str) -> Any:
-    # A list may come in several lines (RFC 9110, section 5.3), which FastAPI only reads as a list of texts.
-    lines = {"anyOf": [{"type": "string"}, {"type": "null"}]}
-    return Header(alias=name, json_schema_extra=lines, description=description, examples=[example])
+    return Header(alias=name, json_schema_extra=_LINES, description=description, examples=[example])
 
 
 IfMatchHeader = Annotated[
@@ -65,14 +67,18 @@ IfMatchHeader = Annotated[
     _etags("If-Match", "The ETag of what is changed. Required if it exists.", '"3-production.0123456789abcdef0123"'),
 ]
 AbsentHeader = Annotated[list[str] | None, _etags("If-None-Match", "`*`: only if it does not exist yet.", "*")]
-KnownHeader = Annotated[
-    list[str] | None,
-    _etags(
-        "If-None-Match",
-        "ETags that the client has: if one is current, the answer is 304.",
-        '"3-m9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"',
-    ),
-]
+_KNOWN = {
+    "description": "ETags that the client has: if one is current, the answer is 304.",
+    "examples": ['"3-m9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"'],
+}
+KNOWN_HEADER: dict[str, Any] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "schema": {**_LINES, "title": "If-None-Match", **_KNOWN},
+    "description": _KNOWN["description"],
+}
+"""Describes `HttpCall.known` in OpenAPI. As a parameter of FastAPI, it takes a tenth of the time of a cached read."""
 
 
 def raw_body(description: str) -> dict[str, Any]:

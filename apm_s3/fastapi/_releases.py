@@ -19,7 +19,6 @@ from apm_s3.fastapi._parameters import (
     PRIVATE,
     CreateQuery,
     EnvironmentPath,
-    KnownHeader,
     LimitQuery,
     ToolPath,
     ToolsQuery,
@@ -48,14 +47,13 @@ async def get_release(
     call: HttpCall,
     environment: EnvironmentPath,
     tool: ToolPath,
-    if_none_match: KnownHeader = None,
 ) -> ReleaseModel:
     """Return the current release of a tool. Its ETag is the value for If-Match in changes of the bundle."""
     release = (await call.configs.history(tool, environment, limit=1))[0]
     if release.removed:
         raise ConfigNotFound(f"{tool} in {environment} was removed", hint="see its history")
     model = await call.shown(release)
-    response.headers.update(tagged(if_none_match, model.etag, {**PRIVATE, **revision_header(release)}))
+    response.headers.update(tagged(call.known, model.etag, {**PRIVATE, **revision_header(release)}))
     return model
 
 

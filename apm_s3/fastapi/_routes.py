@@ -28,7 +28,7 @@ from apm_s3.errors import ApmS3Error, InvalidOption, RevisionConflict
 from apm_s3.fastapi._authorisation import Action, HttpCall, hidden_names, make_check
 from apm_s3.fastapi._bodies import described
 from apm_s3.fastapi._models import ProblemModel
-from apm_s3.fastapi._parameters import PRIVATE
+from apm_s3.fastapi._parameters import KNOWN_HEADER, PRIVATE
 from apm_s3.fastapi._problems import (
     LATER,
     MEDIA_TYPE,
@@ -51,8 +51,6 @@ DEADLINE = 60.0
 """Seconds for a request, by default."""
 
 _PACKAGE = "apm_s3"
-
-_PRIVATE = [(name.lower().encode(), value.encode()) for name, value in PRIVATE.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +165,8 @@ def make_router(
         own = dict(each.options)
         if each.body is not None:
             own["openapi_extra"] = {**own.get("openapi_extra", {}), "requestBody": described(each.body)}
+        if 304 in own.get("responses", ()):
+            own["openapi_extra"] = {"parameters": [KNOWN_HEADER]}
         responses = {**_problems(each, is_guarded=function is not each.call), **_successes(each, own)}
         router.add_api_route(
             each.path,
@@ -309,10 +309,8 @@ class ProblemRoute(APIRoute):
             finally:
                 runs_programs.reset(tokens[0])
                 BOUNDED.reset(tokens[1])
-            headers = response.raw_headers
-            for name, line in _PRIVATE:
-                if not any(name == given for given, _ in headers):
-                    headers.append((name, line))
+            for name, line in PRIVATE.items():
+                response.headers.setdefault(name, line)
             return response
 
         return answer
