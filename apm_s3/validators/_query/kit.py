@@ -427,11 +427,7 @@ class Parser(ABC):
         """Check the types of `left` and `right`, and join them with the operator at index `op`."""
 
     def whole(self, expected: str, words: Iterable[str] = ()) -> Expr:
-        """Parse the whole text as one expression.
-
-        Raises:
-            QueryProblem: it is not a valid expression.
-        """
+        """Parse the whole text as one expression, or raise `QueryProblem`."""
         if len(self.text) > self.max_length:
             raise QueryProblem(f"longer than {self.max_length} characters", 0, len(self.text))
         if self.kinds[0] == END:

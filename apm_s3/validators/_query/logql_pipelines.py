@@ -249,11 +249,7 @@ def check_json_path(value: StringLiteral, text: str) -> None:
 
 
 def check_addresses(value: StringLiteral) -> None:
-    """Check the address, range or network of `ip("10.0.0.0/8")`.
-
-    Raises:
-        QueryProblem: it is none of them, or its range ends before it starts.
-    """
+    """Check the address, range or network of `ip("10.0.0.0/8")`, or raise `QueryProblem`."""
     try:
         _read_addresses(value.value)
     except ValueError:
@@ -312,11 +308,7 @@ _TEMPLATE_FUNCTIONS = frozenset(
 
 
 def check_template(value: StringLiteral, text: str) -> None:
-    """Check that `value`, a string of the query `text`, is a valid template in Loki.
-
-    Raises:
-        QueryProblem: it is not valid, with the position of the invalid part.
-    """
+    """Check that `value`, a string of the query `text`, is a valid template in Loki, or raise `QueryProblem`."""
     if found := template_problem(value.value, _TEMPLATE_FUNCTIONS):
         message, offset = found
         start = value.start + source_offset(text[value.start : value.end], offset)

@@ -388,11 +388,7 @@ _OPERATORS = "an operator or the end of the expression"
 
 
 def parse(text: str, release: Version | None = None) -> Expr:
-    """Parse `text` into a syntax tree, as `release` does; None means the newest one.
-
-    Raises:
-        QueryProblem: it is not valid PromQL.
-    """
+    """Parse `text` into a syntax tree as `release` (None: the newest one) does, or raise `QueryProblem`."""
     return _Parser(text, dialect_of(release)).whole(_OPERATORS, _AFTER)
 
 

@@ -138,11 +138,7 @@ class _Parser:
         self._last_posix_end = pattern.rfind(":]")
 
     def parse(self) -> Regex:
-        """Parse the whole pattern.
-
-        Raises:
-            Refused: it is invalid.
-        """
+        """Parse the whole pattern, or raise `Refused`."""
         text = self._text
         while self._at < len(text):
             if run := _PLAIN.match(text, self._at):

@@ -164,11 +164,7 @@ _ESCAPED = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 def read_escape(text: str, at: int) -> tuple[str, int]:
-    """Read the escape at `at`.
-
-    Raises:
-        Refused: it is invalid.
-    """
+    """Read the escape at `at`, or raise `Refused`."""
     if at + 1 == len(text):
         raise Refused("trailing backslash at end of expression", "", at, HINTS["backslash"])
     char = text[at + 1]
@@ -228,11 +224,7 @@ def read_unicode_class(text: str, at: int) -> tuple[Group, int]:
 
 
 def read_posix_class(text: str, at: int) -> tuple[Group, int]:
-    """Read the class of the `[:name:]` at `at`, which must be followed by `:]`.
-
-    Raises:
-        Refused: unknown name.
-    """
+    """Read the class of the `[:name:]` at `at`, which must be followed by `:]`, or raise `Refused`."""
     close = text.find(":]", at + 2)
     inverse = text.startswith("^", at + 2)
     ranges = POSIX.get(text[at + 2 + inverse : close])

@@ -61,11 +61,7 @@ _GO_UNITS = {"ns": 1, "us": 1000, "µs": 1000, "μs": 1000, "ms": 10**6, "s": 10
 
 
 def parse_go_duration(text: str) -> int:
-    """Parse `1h30m` or `-1.5s` as Go's time.ParseDuration does.
-
-    Raises:
-        Mismatch: not a valid duration.
-    """
+    """Parse `1h30m` or `-1.5s` as Go's time.ParseDuration does, or raise `Mismatch`."""
     sign, rest = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
     if rest == "0":
         return 0
@@ -161,11 +157,7 @@ def regex_message(error: RegexError) -> str:
 
 
 def parse_regex(text: str) -> str:
-    """Parse a regular expression that must match the whole value.
-
-    Raises:
-        Mismatch: it is not valid in Go.
-    """
+    """Parse a regular expression that must match the whole value, or raise `Mismatch`."""
     if error := regex_error(text):
         raise Mismatch("regex", regex_message(error), error.hint, error.offset)
     return text

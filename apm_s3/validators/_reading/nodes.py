@@ -473,11 +473,7 @@ def _resolve_tagged(tag: str, text: str) -> Value:
 
 
 def decode_binary(text: str) -> str:
-    """Decode a `!!binary` scalar; bytes that are not UTF-8 become lone surrogates.
-
-    Raises:
-        ValueError: not base64 with strict padding.
-    """
+    """Decode a `!!binary` scalar, with bytes that are not UTF-8 as lone surrogates, or raise `ValueError`."""
     try:
         return base64.b64decode(re.sub(r"[\r\n]", "", text), validate=True).decode("utf-8", "surrogateescape")
     except binascii.Error as exc:

@@ -52,11 +52,7 @@ MODERN = (3, 8)
 
 
 def parse_day(text: str) -> date:
-    """Parse `2024-01-31`.
-
-    Raises:
-        Mismatch: it is not valid.
-    """
+    """Parse `2024-01-31`, or raise `Mismatch`."""
     try:
         return date.fromisoformat(text if _DATE.fullmatch(text) else "")
     except ValueError:

@@ -50,11 +50,7 @@ _FROM_GLOBAL: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
 
 
 def parse_host_port(text: str) -> str:
-    """Check `host:port` as Go's net.SplitHostPort does.
-
-    Raises:
-        Mismatch: it is not valid.
-    """
+    """Check `host:port` as Go's net.SplitHostPort does, or raise `Mismatch`."""
     host, colon, port = text.rpartition(":")
     if not text:
         return text

@@ -147,11 +147,7 @@ def parse_secret_url(text: str) -> Url:
 
 
 def parse_template_url(text: str) -> Url | None:
-    """Parse a URL, or a possible template of one; None for an empty text.
-
-    Raises:
-        Mismatch: it is neither.
-    """
+    """Parse a URL or a possible template of one (None: an empty text), or raise `Mismatch`."""
     if "{{" not in text:
         return parse_secret_url(text) if text else None
     # `check_webhook` checks whether the target release allows templates here.

@@ -118,11 +118,7 @@ def _warn_of_fallback(
 
 
 def parse_utf8(text: str) -> list[Matcher]:
-    """Parse the matchers in `text` with the UTF-8 grammar.
-
-    Raises:
-        BadMatcher: it is not valid.
-    """
+    """Parse the matchers in `text` with the UTF-8 grammar, or raise `BadMatcher`."""
     _check_length(text)
     lexemes = _lex(text)
     end = _MatcherLexeme("end", "", len(text), "")
@@ -150,11 +146,7 @@ def parse_utf8(text: str) -> list[Matcher]:
 
 
 def parse_classic(text: str) -> list[Matcher]:
-    """Parse the matchers in `text` with the classic grammar.
-
-    Raises:
-        BadMatcher: it is not valid.
-    """
+    """Parse the matchers in `text` with the classic grammar, or raise `BadMatcher`."""
     _check_length(text)
     return [_classic_matcher(start, token) for start, token in _classic_tokens(text)]
 
@@ -322,11 +314,7 @@ def _in_order(member: Callable[[str], int], wrong: str) -> Parser:
 
 
 def parse_days_of_month(text: str) -> str:
-    """Parse `1`, `1:5` or, from the end of the month, `-3:-1`.
-
-    Raises:
-        Mismatch: it is not valid.
-    """
+    """Parse `1`, `1:5` or, from the end of the month, `-3:-1`, or raise `Mismatch`."""
     begin, end = _range(text, lambda part: _number(part, "day of the month"))
     for day in (begin, end):
         if day == 0 or not -31 <= day <= 31:
@@ -340,11 +328,7 @@ def parse_days_of_month(text: str) -> str:
 
 
 def parse_location(text: str) -> str:
-    """Parse a name from the time zone database, `UTC` or `Local`.
-
-    Raises:
-        Mismatch: unknown time zone.
-    """
+    """Parse a name from the time zone database, `UTC` or `Local`, or raise `Mismatch`."""
     known = _zones()
     if text in ("", "UTC", "Local") or not known or text in known:
         return text

@@ -139,11 +139,7 @@ _RESETS = ("unknown", "reset", "not_reset", "gauge")
 
 
 def check_series(text: str, release: Version | None) -> None:
-    """Check that a text is a series such as `up{job="a"}`; values may follow.
-
-    Raises:
-        QueryProblem: it is not a series.
-    """
+    """Check that a text is a series such as `up{job="a"}`, with or without values, or raise `QueryProblem`."""
     match = _SERIES.match(text)
     if match is None or not (match["name"] or match["labels"]):
         raise QueryProblem("expected the name of a metric or labels in braces", 0, len(text))
@@ -159,11 +155,7 @@ def check_series(text: str, release: Version | None) -> None:
 
 
 def check_metric(text: str, release: Version | None) -> None:
-    """Check that a text is a series without values.
-
-    Raises:
-        QueryProblem: it is not.
-    """
+    """Check that a text is a series without values, or raise `QueryProblem`."""
     match = _SERIES.fullmatch(text.rstrip())
     if match is None:
         raise QueryProblem("expected the name of a metric with labels in braces, and nothing more", 0, len(text))
@@ -194,11 +186,7 @@ def _check_series_labels(series: str, match: re.Match[str], release: Version | N
 
 
 def check_values(text: str, start: int, release: Version | None) -> None:
-    """Check values such as `1 2 3`, `0+10x5`, `_x3` or `{{schema:1 count:2}}`.
-
-    Raises:
-        QueryProblem: they are not valid.
-    """
+    """Check values such as `1 2 3`, `0+10x5`, `_x3` or `{{schema:1 count:2}}`, or raise `QueryProblem`."""
     at = start
     while True:
         space = _SPACE.match(text, at)
