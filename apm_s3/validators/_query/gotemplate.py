@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple
 
-from apm_s3.validators._checking import did_you_mean
+from apm_s3.validators._checking import Version, did_you_mean, parse_version
+from apm_s3.validators._decoding import load_table
 
 
 class Lexeme(NamedTuple):
@@ -263,6 +264,12 @@ _PLAIN = re.compile(
     re.ASCII,
 )
 """The form of most actions: a variable and at most one function."""
+
+
+def template_functions(tool: str) -> dict[str, Version | None]:
+    """Return the functions of a tool's templates beside Go's own, and the release that added each; None: an old one."""
+    found = load_table("functions")["templates"][tool].items()
+    return {name: parse_version(since or None) for since, names in found for name in names}
 
 
 def template_problem(text: str, functions: Iterable[str], variables: Iterable[str] = ()) -> tuple[str, int] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from apm_s3.validators._checking import Version, did_you_mean
-from apm_s3.validators._query.gotemplate import template_problem
+from apm_s3.validators._query.gotemplate import template_functions, template_problem
 from apm_s3.validators._query.kit import (
     BAD,
     DURATION,
@@ -293,18 +293,7 @@ def _range(value: StringLiteral, text: str, start: int, end: int) -> tuple[int, 
     return first, max(first + 1, value.start + source_offset(literal, end))
 
 
-_TEMPLATE_FUNCTIONS = frozenset(
-    (
-        *("ToLower", "ToUpper", "Replace", "Trim", "TrimLeft", "TrimRight", "TrimPrefix", "TrimSuffix", "TrimSpace"),
-        *("__line__", "__timestamp__", "regexReplaceAll", "regexReplaceAllLiteral", "count", "urldecode", "urlencode"),
-        *("bytes", "duration", "duration_seconds", "unixEpochMillis", "unixEpochNanos", "unixEpoch", "unixToTime"),
-        *("toDateInZone", "toDate", "date", "now", "alignLeft", "alignRight", "b64enc", "b64dec", "lower", "upper"),
-        *("title", "trunc", "substr", "contains", "hasPrefix", "hasSuffix", "eq", "indent", "nindent", "replace"),
-        *("repeat", "trim", "trimAll", "trimSuffix", "trimPrefix", "int", "float64", "add", "sub", "mul", "div", "mod"),
-        *("addf", "subf", "mulf", "divf", "max", "min", "maxf", "minf", "ceil", "floor", "round", "fromJson"),
-        *("default", "regexReplace", "nospace", "sha1sum", "sha256sum"),
-    )
-)
+_TEMPLATE_FUNCTIONS = template_functions("loki")
 
 
 def check_template(value: StringLiteral, text: str) -> None:

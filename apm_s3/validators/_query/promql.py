@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from apm_s3.validators._checking import Version
 from apm_s3.validators._query.kit import (
     BAD,
     COMPARISONS,
@@ -41,7 +42,7 @@ from apm_s3.validators._query.kit import (
     describe_type,
     is_utf8,
 )
-from apm_s3.validators._query.promql_dialect import FUNCTIONS, Dialect, DurationParser, Function, Version, dialect_of
+from apm_s3.validators._query.promql_dialect import FUNCTIONS, Dialect, DurationParser, Function, dialect_of
 
 AGGREGATORS = frozenset(
     ("sum", "avg", "count", "min", "max", "group", "stddev", "stdvar", "topk", "bottomk", "count_values", "quantile")

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from apm_s3.validators._checking import did_you_mean
+from apm_s3.validators._checking import Version, did_you_mean, parse_version
+from apm_s3.validators._decoding import load_table
 from apm_s3.validators._query.kit import (
     DURATION,
     MAX_DEPTH,
@@ -29,6 +30,7 @@ from apm_s3.validators._query.kit import (
     ValueType,
     parse_duration,
 )
+from apm_s3.validators._structs import dotted
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,9 @@ class Dialect:
             return f"unknown function {name!r}"
         release = self.release
         if function.since is not None and release is not None and release < function.since:
-            return f"function {name!r} was added in {_text(function.since)}{_other_name(name)}"
+            return f"function {name!r} was added in {dotted(function.since)}{_other_name(name)}"
         if function.until is not None and (release is None or release >= function.until):
-            return f"function {name!r} was removed in {_text(function.until)}{_other_name(name)}"
+            return f"function {name!r} was removed in {dotted(function.until)}{_other_name(name)}"
         if function.experimental:
             return f"function {name!r} is experimental and needs a feature flag"
         return function
@@ -82,15 +84,10 @@ def dialect_of(release: Version | None) -> Dialect:
     )
 
 
-def _text(version: Version) -> str:
-    return ".".join(str(part) for part in version)
-
-
 def _other_name(name: str) -> str:
     return f"; it is called {RENAMED[name]} there" if name in RENAMED else ""
 
 
-Version = tuple[int, ...]
 _LETTERS: dict[str, ValueType] = {"v": "vector", "m": "matrix", "s": "scalar", "t": "string"}
 
 
@@ -116,64 +113,21 @@ def _function(
     endless: bool = False,
     returns: ValueType = "vector",
     experimental: bool = False,
-    since: Version | None = None,
-    until: Version | None = None,
+    since: str | None = None,
+    until: str | None = None,
 ) -> Function:
     types = tuple(_LETTERS[letter] for letter in args)
     least = len(types) - (1 if optional or endless else 0)
     most = None if endless else least + optional if optional else len(types)
-    return Function(name, types, least, most, returns, experimental, since, until)
+    return Function(name, types, least, most, returns, experimental, parse_version(since), parse_version(until))
 
 
-_OF_VECTOR = (
-    *("abs", "absent", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "deg", "exp", "floor"),
-    *("histogram_count", "histogram_sum", "ln", "log10", "log2", "rad", "sgn", "sin", "sinh", "sort", "sort_desc"),
-    *("sqrt", "tan", "tanh", "timestamp"),
-)
-_OF_RANGE = (
-    *("absent_over_time", "avg_over_time", "changes", "count_over_time", "delta", "deriv", "idelta", "increase"),
-    *("irate", "last_over_time", "max_over_time", "min_over_time", "present_over_time", "rate", "resets"),
-    *("stddev_over_time", "stdvar_over_time", "sum_over_time"),
-)
-_OF_TIME = ("day_of_month", "day_of_week", "day_of_year", "days_in_month", "hour", "minute", "month", "year")
-_EXPERIMENTAL_OF_RANGE = (
-    *("mad_over_time", "ts_of_first_over_time", "ts_of_last_over_time", "ts_of_max_over_time"),
-    "ts_of_min_over_time",
-)
-_ALL = (
-    *(_function(name, "v") for name in _OF_VECTOR),
-    *(_function(name, "m") for name in _OF_RANGE),
-    *(_function(name, "v", optional=1) for name in _OF_TIME),
-    *(_function(name, "m", experimental=True) for name in _EXPERIMENTAL_OF_RANGE),
-    *(_function(name, "", returns="scalar") for name in ("pi", "time")),
-    *(_function(name, "", returns="scalar", experimental=True) for name in ("start", "end", "range", "step")),
-    *(_function(name, "ss", returns="scalar", experimental=True) for name in ("max_of", "min_of")),
-    *(_function(name, "vt", endless=True, experimental=True) for name in ("sort_by_label", "sort_by_label_desc")),
-    _function("clamp", "vss"),
-    _function("clamp_max", "vs"),
-    _function("clamp_min", "vs"),
-    _function("double_exponential_smoothing", "mss", experimental=True, since=(3, 0)),
-    _function("first_over_time", "m", since=(3, 14)),
-    _function("histogram_avg", "v", since=(2, 51)),
-    _function("histogram_fraction", "ssv"),
-    _function("histogram_quantile", "sv"),
-    _function("histogram_quantiles", "vtss", optional=9, experimental=True),
-    _function("histogram_stddev", "v", since=(2, 47)),
-    _function("histogram_stdvar", "v", since=(2, 47)),
-    _function("holt_winters", "mss", until=(3, 0)),
-    _function("info", "vv", optional=1, experimental=True),
-    _function("integral", "ms", optional=1, experimental=True),
-    _function("label_join", "vttt", endless=True),
-    _function("label_replace", "vtttt"),
-    _function("predict_linear", "ms"),
-    _function("quantile_over_time", "sm"),
-    _function("round", "vs", optional=1),
-    _function("scalar", "v", returns="scalar"),
-    _function("start_timestamp", "v", experimental=True),
-    _function("vector", "s"),
-)
-
-FUNCTIONS = {function.name: function for function in _ALL}
+FUNCTIONS = {
+    name: _function(name, **(entry if isinstance(entry, dict) else {"args": entry}))
+    for name, entry in load_table("functions")["promql"].items()
+}
+"""By name. In `_data/functions.json`, an entry is the types of the arguments, by letter, or an object with them as
+`args`; the last may be `optional` that many times, or `endless`."""
 RENAMED = {"holt_winters": "double_exponential_smoothing", "double_exponential_smoothing": "holt_winters"}
 """Functions that were renamed in 3.0, by old and new name."""
 

@@ -35,7 +35,6 @@ SELECTORS_OF_OTHER_ROLES: Version = (3, 11)
 """Kubernetes discovery of pods accepts selectors of other roles."""
 QUEUE_BOUNDS: Version = (3, 12)
 """The numbers of a remote-write queue are validated."""
-TEMPLATE_FUNCTIONS_SINCE: dict[str, Version] = {"now": (3, 6), "toDuration": (3, 6), "urlQueryEscape": (3, 8)}
 
 
 _SIGNATURES = ("RS256", "RS384", "RS512")

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 
 from apm_s3._tools import MAIN_FILES
 from apm_s3.reports import Issue, Severity
-from apm_s3.validators._checking import Context, Member, Source, Version, matching, notice_absent_files, patterns_in
+from apm_s3.validators._checking import Context, Member, Source, matching, notice_absent_files, patterns_in
 from apm_s3.validators._decoding import Hook, Mismatch
-from apm_s3.validators._query.gotemplate import TemplateNames, template_names, template_problem
+from apm_s3.validators._query.gotemplate import TemplateNames, template_functions, template_names, template_problem
 from apm_s3.validators._query.values import Url, parse_url
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, Unreadable, is_null, position
 from apm_s3.validators._structs import Struct, known_in
@@ -154,19 +154,7 @@ def parse_template_url(text: str) -> Url | None:
     return Url("https", "template", "", text)
 
 
-_FUNCTIONS: dict[Version | None, tuple[str, ...]] = {
-    None: (
-        "toUpper", "toLower", "title", "join", "match", "safeHtml", "safeUrl", "reReplaceAll",
-        "stringSlice",
-    ),
-    (0, 26): ("trimSpace",),
-    (0, 28): ("date", "tz", "since", "humanizeDuration"),
-    (0, 30): ("toJson", "urlUnescape"),
-    (0, 32): ("append", "dict", "list"),
-    (0, 33): ("now",),
-    (0, 34): ("mustToDate", "toDate"),
-}  # fmt: skip
-TEMPLATE_FUNCTIONS: dict[str, Version | None] = {name: since for since, names in _FUNCTIONS.items() for name in names}
+TEMPLATE_FUNCTIONS = template_functions("alertmanager")
 """https://prometheus.io/docs/alerting/latest/notifications/#functions."""
 
 

@@ -14,14 +14,14 @@ from functools import cache
 from apm_s3.reports import Rule
 from apm_s3.validators._checking import Context, Source, Version, take_issues
 from apm_s3.validators._decoding import Schema, check_rule_query, load_table, report_query
-from apm_s3.validators._query.gotemplate import template_problem
+from apm_s3.validators._query.gotemplate import template_functions, template_problem
 from apm_s3.validators._query.kit import QueryProblem, Selector
 from apm_s3.validators._query.promql import NO_METRIC, parse
 from apm_s3.validators._query.values import is_label_name, is_metric_name, is_utf8
 from apm_s3.validators._structs import Struct, check_unique, known_in
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.prometheus.config import RULES, rules_schema
-from apm_s3.validators._tools.prometheus_common import TEMPLATE_FUNCTIONS_SINCE, UTF8_NAMES
+from apm_s3.validators._tools.prometheus_common import UTF8_NAMES
 
 
 def check_rule_file(source: Source, context: Context) -> None:
@@ -31,13 +31,7 @@ def check_rule_file(source: Source, context: Context) -> None:
         rules_schema().decode(RULES, root, context)
 
 
-_OLD_FUNCTIONS = (
-    *("query", "first", "label", "value", "strvalue", "args", "reReplaceAll", "safeHtml", "match", "title"),
-    *("toUpper", "toLower", "graphLink", "tableLink", "sortByLabel", "stripPort", "stripDomain", "humanize"),
-    *("humanize1024", "humanizeDuration", "humanizePercentage", "humanizeTimestamp", "toTime", "pathPrefix"),
-    *("externalURL", "parseDuration"),
-)
-TEMPLATE_FUNCTIONS: dict[str, Version | None] = {**dict.fromkeys(_OLD_FUNCTIONS), **TEMPLATE_FUNCTIONS_SINCE}
+TEMPLATE_FUNCTIONS = template_functions("prometheus")
 """https://prometheus.io/docs/prometheus/latest/configuration/template_reference/."""
 TEMPLATE_VARIABLES = ("$labels", "$externalLabels", "$externalURL", "$value")
 
