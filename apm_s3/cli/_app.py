@@ -31,7 +31,7 @@ from typing import Any
 import click
 
 from apm_s3.cli._arguments import Argument, Option, common_options, version_option
-from apm_s3.cli._call import Call, Output
+from apm_s3.cli._call import HELD, Call, Output
 from apm_s3.cli._commands import COMMANDS, EXAMPLES, GROUPS, Entry, Scope
 from apm_s3.cli._statuses import MEANINGS, Explanation, OutputFailed, Status, clean, did_you_mean, print_error
 
@@ -71,7 +71,8 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and return its exit status."""
-        call = _make_call(ctx, [str(param.name) for param in self.params[self.own :]])
+        held = [param.name for param in self.params[: self.own] if param.name in HELD and isinstance(param, Option)]
+        call = _make_call(ctx, [str(param.name) for param in self.params[self.own :]], held)
         assert self.callback is not None  # noqa: S101 - each command is a function
         try:
             result = ctx.invoke(self.callback, call, **ctx.params)
@@ -221,13 +222,18 @@ def _run(arguments: Sequence[str]) -> int:
 _CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
 
-def _make_call(ctx: click.Context, common: Sequence[str]) -> Call:
-    """Take the common options out of the command's parameters; those before the command's name apply as well."""
+def _make_call(ctx: click.Context, common: Sequence[str], held: Sequence[str]) -> Call:
+    """Take options out of the command's parameters; common ones before the command's name apply as well."""
     given = dict(ctx.find_root().params)
     given |= {name: value for name in common if (value := ctx.params.pop(name)) not in (None, False)}
     names = ("bucket", "prefix", "environment", "profile", "region", "endpoint_url")
     options = {name.replace("_", "-"): given.get(name) for name in names}
-    return Call(options, given.get("output") or Output.text, debug=bool(given.get("debug")))
+    return Call(
+        options,
+        given.get("output") or Output.text,
+        debug=bool(given.get("debug")),
+        given={name: ctx.params.pop(name) for name in held},
+    )
 
 
 def _report(error: Exception, call: Call) -> Status:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from apm_s3._hints import Advice, Hint
 from apm_s3.cli._statuses import OutputFailed, UsageFailed, clean, did_you_mean
+from apm_s3.errors import ApmS3Error
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,6 +37,10 @@ class Output(StrEnum):
     json = "json"
 
 
+HELD = ("author", "message", "write_id", "yes", "dry_run")
+"""Options that a command does not get as arguments: its `Call` knows what to do with them."""
+
+
 class Call:
     """One run of a command.
 
@@ -42,12 +48,25 @@ class Call:
         options: the common options as given.
         output: how to print the result.
         debug: whether to say where settings come from, and to show tracebacks.
+        given: the options in `HELD` that the command has.
+        dry_run: whether to change nothing.
+        yes: whether to ask nothing.
         changes: whether the command changes something, so that a lost response makes its outcome unknown.
         go_on: what to do after an interruption, in one sentence.
     """
 
-    def __init__(self, options: dict[str, str | None], output: Output, *, debug: bool = False) -> None:
+    def __init__(
+        self,
+        options: dict[str, str | None],
+        output: Output,
+        *,
+        debug: bool = False,
+        given: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.options = options
+        self.given = given
+        self.dry_run: bool = given.get("dry_run", False)
+        self.yes: bool = given.get("yes", False)
         self.output = output
         self.debug = debug
         self.changes: bool = False
@@ -128,18 +147,27 @@ class Call:
         bucket, prefix, owner = self.bucket, self.settings.prefix, self.settings.bucket_owner
         return lambda s3: s3.configs(bucket, prefix, expected_bucket_owner=owner)
 
-    def change(self, work: Callable[[ConfigStore, str], Awaitable[T]]) -> T:
-        """Return the result of a change that creates releases in the environment.
+    def signed(self, about: str = "") -> dict[str, Any]:
+        """Return the author and the message of a change: the options, or what git and the user's editor say.
 
         Args:
-            work: gets the store and the id of the write, by which an interrupted user finds out what became of it.
+            about: what will change, for the editor; without it, nobody is asked for a message.
         """
+        return {"message": self.message(about) if about else self.given["message"] or "", "author": self.author}
+
+    def begin_write(self, environment: str, about: str = "") -> dict[str, Any]:
+        """Return author, message and id of a write; by the id, an interrupted user finds out what became of it."""
         from apm_s3.configs import ConfigStore  # noqa: PLC0415 - it brings the validators
 
-        write_id = ConfigStore.new_write_id(self.environment)
+        how = {**self.signed(about), "write_id": self.given.get("write_id") or ConfigStore.new_write_id(environment)}
         self.changes = True
-        self.resume_hint = f"See whether it was committed: apm-s3 config outcome {write_id}"
-        return self.run_on_store(lambda store: work(store, write_id))
+        self.resume_hint = f"See whether it was committed: apm-s3 config outcome {how['write_id']}"
+        return how
+
+    def change(self, environment: str, about: str, work: Callable[[ConfigStore, dict[str, Any]], Awaitable[T]]) -> T:
+        """Return the result of a change that creates releases; `work` gets the store and what `begin_write` returns."""
+        how = self.begin_write(environment, about)
+        return self.run_on_store(lambda store: work(store, how))
 
     # People ----------------------------------------------------------------------------------------------------------
 
@@ -148,19 +176,18 @@ class Call:
         """Return whether there is a terminal to ask on."""
         return sys.stdin.isatty() and sys.stderr.isatty()
 
-    def confirm(self, question: str, *, yes: bool = False, name: str | None = None) -> None:
-        """Ask before something is destroyed or replaced.
+    def confirm(self, question: str, *, name: str | None = None) -> None:
+        """Ask before something is destroyed or replaced, unless `--yes` was given.
 
         Args:
             question: ends with a question mark.
-            yes: whether `--yes` was given: then nothing is asked.
             name: what must be typed instead of "y"; `in_production` returns it for an environment.
 
         Raises:
             UsageFailed: nobody can be asked.
             Abort: the answer is no.
         """
-        if yes:
+        if self.yes:
             return
         if not self.can_ask:
             raise UsageFailed("this needs a confirmation, and there is no terminal to ask on", "add --yes in scripts")
@@ -171,14 +198,15 @@ class Call:
         if not agreed:
             raise click.Abort
 
-    def author(self, given: str | None) -> str:
-        """Return the author of a change: `given`, git's user, or the login."""
+    @cached_property
+    def author(self) -> str:
+        """Return the author of a change: `--author`, git's user, or the login."""
         from apm_s3.cli._notes import find_author  # noqa: PLC0415 - only changes need it
 
-        return find_author(given)
+        return find_author(self.given["author"])
 
-    def message(self, given: str | None, about: str) -> str:
-        """Return the message of a change: `given`, or from an editor; `about` says what will change.
+    def message(self, about: str) -> str:
+        """Return the message of a change: `--message`, or from an editor; `about` says what will change.
 
         Raises:
             Abort: the message is empty.
@@ -187,7 +215,7 @@ class Call:
         from apm_s3.cli._notes import find_message  # noqa: PLC0415 - only changes need it
 
         self.store_of()  # refused before anybody writes a message, if a setting is missing or not trusted
-        return find_message(given, about)
+        return find_message(self.given["message"], about)
 
     def progress(self) -> ProgressLine:
         """Return a line of progress on standard error."""
@@ -309,8 +337,6 @@ def _ask(question: str) -> str:
 
 async def suggest_environment(store: ConfigStore, error: Any) -> None:
     """Add the most similar environment to an error about one that does not exist."""
-    from apm_s3.errors import ApmS3Error  # noqa: PLC0415 - see above
-
     if error.environment is None:
         return
     try:

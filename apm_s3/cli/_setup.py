@@ -48,7 +48,7 @@ _EXAMPLES = {
 
 
 @dry_run
-def init(call: Call, *, dry_run: bool) -> None:
+def init(call: Call) -> None:
     """Write apm-s3.toml and a hook for pre-commit.
 
     The file gets the common options that are given here; the others stay in it as comments. It goes to the working
@@ -70,7 +70,7 @@ def init(call: Call, *, dry_run: bool) -> None:
     after = None if hooks.is_symlink() else add_hook(before, hook)
     text = project_text(call.options)
     refuse_writable(project.absolute(), Path.cwd())
-    if not dry_run:
+    if not call.dry_run:
         # First: without it, the file would stop every command.
         add_trust(project.absolute(), text.encode())
         with project.open("xb") as file:
@@ -80,8 +80,8 @@ def init(call: Call, *, dry_run: bool) -> None:
     changes = [("+", PROJECT_FILE)]
     if after != before and after is not None:
         changes.append(("+" if before is None else "~", f"{HOOKS_FILE}: the hook {HOOK_ID}"))
-    document = {"written": [line.partition(":")[0] for _, line in changes], "dry_run": dry_run}
-    call.print(document, make_changes("Would write:" if dry_run else "Wrote:", changes))
+    document = {"written": [line.partition(":")[0] for _, line in changes], "dry_run": call.dry_run}
+    call.print(document, make_changes("Would write:" if call.dry_run else "Wrote:", changes))
     if after is None:
         call.note(f"note: add this to {HOOKS_FILE} yourself, whose form is unusual:\n{hook}")
     if after != before:

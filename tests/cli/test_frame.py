@@ -507,8 +507,8 @@ def test_documents_have_plain_values() -> None:
 # Questions
 
 
-def make_call() -> Call:
-    return Call({}, Output.text)
+def make_call(**given: bool) -> Call:
+    return Call({}, Output.text, given=given)
 
 
 @pytest.mark.parametrize(
@@ -528,17 +528,17 @@ def test_destruction_needs_confirmation_in_production_by_typing_its_name(
     with pseudo_terminal() as terminal:
         terminal.type(typed)
         if agreed:
-            make_call().confirm("Delete it?", yes=False, name=environment and in_production(environment))
+            make_call().confirm("Delete it?", name=environment and in_production(environment))
         else:
             with pytest.raises(click.Abort):
-                make_call().confirm("Delete it?", yes=False, name=environment and in_production(environment))
+                make_call().confirm("Delete it?", name=environment and in_production(environment))
     assert "Delete it?" in terminal.shown
 
 
 def test_without_a_terminal_nothing_is_destroyed_unless_yes_is_given(local: Shell) -> None:
-    make_call().confirm("Delete it?", yes=True, name="production")
+    make_call(yes=True).confirm("Delete it?", name="production")
     with pytest.raises(UsageFailed, match="no terminal"):
-        make_call().confirm("Delete it?", yes=False)
+        make_call().confirm("Delete it?")
 
 
 def test_the_author_is_the_option_or_gits_user_or_the_login(local: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

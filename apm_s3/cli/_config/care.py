@@ -23,7 +23,7 @@ from apm_s3.cli._arguments import (
     yes,
 )
 from apm_s3.cli._call import Call, in_production, this_command
-from apm_s3.cli._config.push import change, check_new, counts_of, make_diff, show_blocked, signs_of
+from apm_s3.cli._config.push import check_new, counts_of, make_diff, show_blocked, signs_of
 from apm_s3.cli._config.settings import parse_period
 from apm_s3.cli._output import in_bytes, in_local_time, make_changes, make_table
 from apm_s3.cli._statuses import Status, UsageFailed
@@ -51,30 +51,19 @@ backup_key = argument("key", help="The backup, as config backups lists it.")
 @author
 @note
 @dry_run
-def backup(
-    call: Call,
-    *,
-    tool: Tool | None,
-    everything: bool,
-    backup_bucket: str | None,
-    retain: str | None,
-    author: str | None,
-    message: str,
-    dry_run: bool,
-) -> None:
+def backup(call: Call, *, tool: Tool | None, everything: bool, backup_bucket: str | None, retain: str | None) -> None:
     """Make a self-contained copy of an environment as it is now.
 
     Examples:
         apm-s3 config backup -e production -m "Before the upgrade"
         apm-s3 config backup --all --backup-bucket apm-backups --retain 30d
     """
-    chosen = None if tool is None else tool
     environment = "" if everything else call.environment
-    by, period = call.author(author), None if retain is None else parse_period("--retain", retain)
+    how = {**call.signed(), "retain": None if retain is None else parse_period("--retain", retain)}
 
-    if dry_run:
+    if call.dry_run:
         releases = call.run_on_store(lambda store: store.list(None if everything else environment))
-        kept = [each for each in releases if chosen in (None, each.tool) and not each.removed]
+        kept = [each for each in releases if tool in (None, each.tool) and not each.removed]
         lines = [("+", f"{each.environment}/{each.tool}: revision {each.revision}") for each in kept]
         summary = f"Would back up {counted(len(kept), 'configuration')}"
         call.print({"dry_run": True, "releases": kept}, make_changes(summary, lines))
@@ -83,12 +72,11 @@ def backup(
     call.changes = True
     call.resume_hint = "An unfinished backup is not listed; run it again."
     with call.store_progress() as told:
-        shared: dict[str, Any] = {"author": by, "message": message, "retain": period, "on_progress": told}
 
         async def work(store: ConfigStore, there: ConfigStore) -> tuple[Backup, ...]:
             if everything:
-                return await store.backup_all(target=there, **shared)
-            return (await store.backup(chosen, environment, target=there, **shared),)
+                return await store.backup_all(target=there, on_progress=told, **how)
+            return (await store.backup(tool, environment, target=there, on_progress=told, **how),)
 
         made = on_stores(call, backup_bucket, work)
     call.print({"backups": made}, *[f"{each.key}: {_contents(each)}" for each in made])
@@ -147,9 +135,7 @@ def _verified(call: Call, key: str, backup_bucket: str | None) -> Backup:
 @backup_bucket
 @author
 @dry_run
-def drill(
-    call: Call, *, key: str, tool: Tool | None, backup_bucket: str | None, author: str | None, dry_run: bool
-) -> None:
+def drill(call: Call, *, key: str, tool: Tool | None, backup_bucket: str | None) -> None:
     """Test that a backup can be restored, without changing anything.
 
     It is restored to a scratch environment, compared byte by byte, and removed again.
@@ -158,9 +144,9 @@ def drill(
         apm-s3 config drill backups/production/20260102T030405Z-production.018f6f0e
     """
     tools = None if tool is None else [tool]
-    by = call.author(author)
+    by = call.author
 
-    if dry_run:
+    if call.dry_run:
         found = _verified(call, key, backup_bucket)
         call.print({"dry_run": True, "backup": found}, f"Would restore and remove {_contents(found)}")
         return
@@ -187,19 +173,7 @@ def drill(
 @message
 @yes
 @dry_run
-def restore(
-    call: Call,
-    *,
-    key: str,
-    tool: Tool | None,
-    backup_bucket: str | None,
-    create: bool,
-    write_id: str | None,
-    author: str | None,
-    message: str | None,
-    yes: bool,
-    dry_run: bool,
-) -> Status:
+def restore(call: Call, *, key: str, tool: Tool | None, backup_bucket: str | None, create: bool) -> Status:
     """Restore a backup to its environment, or to --environment.
 
     Every hash is verified first; then one commit brings back all tools. Tools that are not in the backup stay.
@@ -221,36 +195,22 @@ def restore(
 
         plan = on_stores(call, backup_bucket, planned)
     environment = plan.environment
-    if dry_run:
+    if call.dry_run:
         document = {"dry_run": True, "plan": plan.to_dict(), "blocked": plan.blocked}
         diffs = {name: each.to_dict() for name, each in plan.diffs.items()}
         call.print({**document, "diffs": diffs}, *_shown(plan), paged=True)
         return Status.CONFLICT if plan.blocked else Status.DONE
-    call.confirm(f"Restore {_contents(plan.backup)} to {environment}?", yes=yes, name=in_production(environment))
-    why = call.message(message, f"Restore {key} to {environment}.")
-    by = call.author(author)
-    used = _write_id(call, environment, write_id)
-
+    call.confirm(f"Restore {_contents(plan.backup)} to {environment}?", name=in_production(environment))
+    how = call.begin_write(environment, f"Restore {key} to {environment}.")
     with call.store_progress() as told:
         releases = on_stores(
             call,
             backup_bucket,
-            lambda store, there: store.restore_environment(
-                plan, source=there, author=by, message=why, write_id=used, on_progress=told
-            ),
+            lambda store, there: store.restore_environment(plan, source=there, on_progress=told, **how),
         )
     now = ", ".join(f"{each.tool} is at revision {each.revision}" for each in releases)
     call.print({"releases": releases}, f"restored {environment}: {now}")
     return Status.DONE
-
-
-def _write_id(call: Call, environment: str, given: str | None) -> str:
-    from apm_s3.configs import ConfigStore  # noqa: PLC0415 - it brings the validators
-
-    used = given or ConfigStore.new_write_id(environment)
-    call.changes = True
-    call.resume_hint = f"See whether it was committed: apm-s3 config outcome {used}"
-    return used
 
 
 def _shown(plan: RestorePlan) -> Iterator[Text]:
@@ -295,16 +255,7 @@ def fsck(call: Call) -> Status:
 @note
 @yes
 @dry_run
-def repair(
-    call: Call,
-    *,
-    choose: tuple[str, ...],
-    write_id: str | None,
-    author: str | None,
-    message: str,
-    yes: bool,
-    dry_run: bool,
-) -> Status:
+def repair(call: Call, *, choose: tuple[str, ...]) -> Status:
     """Repair what fsck finds, and update the live copies.
 
     Example:
@@ -312,12 +263,11 @@ def repair(
     """
     environment = call.environment
     chosen = {tool: int(each) if each.isdecimal() else each for tool, each in pairs(choose, "--choose").items()}
-    by = call.author(author)
-    if dry_run:
+    if call.dry_run:
 
         async def plan(store: ConfigStore) -> tuple[FsckReport, RepairReport]:
             before = await store.fsck(environment, on_progress=told)
-            return before, await store.repair(environment, choose=chosen, author=by, message=message, dry_run=True)
+            return before, await store.repair(environment, choose=chosen, dry_run=True, **call.signed())
 
         with call.store_progress() as told:
             before, would = call.run_on_store(plan)
@@ -327,7 +277,7 @@ def repair(
         call.print({**document, "actions": would.actions, "after": _document(would.after)}, *_checked(before), text)
         return Status.DONE
     if name := in_production(environment):
-        if not yes and not call.can_ask:
+        if not call.yes and not call.can_ask:
             found = call.run_on_store(lambda store: store.fsck(environment)).findings
             first = f", the first: '{found[0].key}': {found[0].problem}" if found else ""
             raise UsageFailed(
@@ -335,13 +285,8 @@ def repair(
                 "a repair needs a confirmation, and there is no terminal to ask on",
                 f"see what it would do: {this_command('--dry-run')}; carry it out: {this_command('--yes')}",
             )
-        call.confirm(f"Repair {environment}?", yes=yes, name=name)
-    done = change(
-        call,
-        environment,
-        write_id,
-        lambda store, used: store.repair(environment, choose=chosen, author=by, message=message, write_id=used),
-    )
+        call.confirm(f"Repair {environment}?", name=name)
+    done = call.change(environment, "", lambda store, how: store.repair(environment, choose=chosen, **how))
     document = {"ok": done.after.ok, "actions": done.actions, "after": _document(done.after)}
     call.print(document, _actions(f"repaired {environment}", done), *_checked(done.after))
     return Status.DONE if done.after.ok else Status.FAILED
@@ -390,18 +335,7 @@ def _checked(report: FsckReport) -> list[RenderableType]:
 @note
 @yes
 @dry_run
-def gc(
-    call: Call,
-    *,
-    keep_revisions: int | None,
-    older_than: str | None,
-    keep_log: str | None,
-    write_id: str | None,
-    author: str | None,
-    message: str,
-    yes: bool,
-    dry_run: bool,
-) -> None:
+def gc(call: Call, *, keep_revisions: int | None, older_than: str | None, keep_log: str | None) -> None:
     """Delete old revisions, log entries, and leftovers.
 
     Leftovers are objects of interrupted writes and backups. The current, the good and the newest revisions stay, as do
@@ -411,31 +345,25 @@ def gc(
         apm-s3 config gc -e staging --keep-revisions 20 --older-than 30d --dry-run
         apm-s3 config gc -e staging --keep-revisions 20 --older-than 30d --yes
     """
-    environment, by = call.environment, call.author(author)
-    older = None if older_than is None else parse_period("--older-than", older_than)
-    entries = None if keep_log is None else parse_period("--keep-log", keep_log)
+    environment = call.environment
+    kept = {
+        "keep_revisions": keep_revisions,
+        "older_than": None if older_than is None else parse_period("--older-than", older_than),
+        "keep_log": None if keep_log is None else parse_period("--keep-log", keep_log),
+    }
+    how: dict[str, Any] = {**kept, "dry_run": True}
 
-    if dry_run:
+    async def collect(store: ConfigStore) -> GarbageReport:
         with call.store_progress() as told:
-            planned = call.run_on_store(
-                lambda store: store.collect_garbage(
-                    environment, keep_revisions=keep_revisions, older_than=older, keep_log=entries, dry_run=True,
-                    on_progress=told,
-                )
-            )  # fmt: skip
+            return await store.collect_garbage(environment, on_progress=told, **how)
+
+    if call.dry_run:
+        planned = call.run_on_store(collect)
         call.print(planned, make_changes(f"Would delete {_described(planned)}", _lines(planned)), paged=True)
         return
-    call.confirm(f"Delete old revisions of {environment} for good?", yes=yes, name=in_production(environment))
-    with call.store_progress() as told:
-        report = change(
-            call,
-            environment,
-            write_id,
-            lambda store, used: store.collect_garbage(
-                environment, keep_revisions=keep_revisions, older_than=older, keep_log=entries, author=by,
-                message=message, write_id=used, on_progress=told,
-            ),
-        )  # fmt: skip
+    call.confirm(f"Delete old revisions of {environment} for good?", name=in_production(environment))
+    how = {**kept, **call.begin_write(environment)}
+    report = call.run_on_store(collect)
     call.print(report, make_changes(f"deleted {_described(report)}", _lines(report)), paged=True)
 
 

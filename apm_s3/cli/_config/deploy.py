@@ -32,9 +32,10 @@ from apm_s3.cli._arguments import (
     yes,
 )
 from apm_s3.cli._call import Call, in_production
-from apm_s3.cli._config.push import change, show_plan
+from apm_s3.cli._config.push import show_plan
 from apm_s3.cli._output import make_changes
 from apm_s3.cli._statuses import Status, UsageFailed
+from apm_s3.errors import ConfigNotFound, PlanOutdated
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -121,19 +122,7 @@ def _plan_file(_: click.Context, __: click.Parameter, file: Path) -> Path:
 @message
 @yes
 @dry_run
-def deploy(
-    call: Call,
-    *,
-    file: Path,
-    var: tuple[str, ...],
-    allow_drift: bool,
-    force: str | None,
-    write_id: str | None,
-    author: str | None,
-    message: str | None,
-    yes: bool,
-    dry_run: bool,
-) -> Status:
+def deploy(call: Call, *, file: Path, var: tuple[str, ...], allow_drift: bool, force: str | None) -> Status:
     """Carry out a plan of config plan, all its tools at once.
 
     The plan is refused (status 4) if anything that it describes has changed since. If it was carried out before, there
@@ -142,12 +131,10 @@ def deploy(
     Example:
         apm-s3 config deploy deploy.plan -m "Release 42"
     """
-    from apm_s3.errors import PlanOutdated  # noqa: PLC0415 - the help does without it
-
     document = read_plan(file)
     source, target = document.text("source", "environment"), document.text("target", "environment")
     variables = pairs(var, "--var")
-    if dry_run:
+    if call.dry_run:
         with _new_plan_for(source, target):
             made = call.run_on_store(lambda store: plan_again(store, document, variables))
         refused = made.refusals(allow_drift=allow_drift, force=force)
@@ -155,23 +142,13 @@ def deploy(
         return Status.CONFLICT if refused else Status.DONE
     tools = document.content["tools"]
     changed = [name for name, told in tools.items() if told["changes"]]
-    call.confirm(
-        f"Deploy plan {document.hash[:12]} ({', '.join(changed) or 'nothing'}) from {source} to {target}?",
-        yes=yes, name=in_production(target),
-    )  # fmt: skip
-    why = call.message(message, f"Deploy {source} to {target}: {', '.join(changed)}.")
-    by = call.author(author)
+    what = f"plan {document.hash[:12]} ({', '.join(changed) or 'nothing'})"
+    call.confirm(f"Deploy {what} from {source} to {target}?", name=in_production(target))
+    how = call.begin_write(target, f"Deploy {source} to {target}: {', '.join(changed)}.")
+    how |= {"allow_drift": allow_drift, "force": force, "variables": variables}
     try:
         with _new_plan_for(source, target):
-            result = change(
-                call,
-                target,
-                write_id,
-                lambda store, used: store.deploy(
-                    document, author=by, message=why, allow_drift=allow_drift, force=force, variables=variables,
-                    write_id=used,
-                ),
-            )  # fmt: skip
+            result = call.run_on_store(lambda store: store.deploy(document, **how))
     except PlanOutdated as exc:
         if not exc.carried_out:
             raise
@@ -188,8 +165,6 @@ def deploy(
 @contextmanager
 def _new_plan_for(source: str, target: str) -> Iterator[None]:
     """Name the command that plans a deploy to a new environment if the target of the plan has gone meanwhile."""
-    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
-
     try:
         yield
     except ConfigNotFound as exc:
@@ -278,18 +253,7 @@ _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 @message
 @yes
 @dry_run
-def rollback(
-    call: Call,
-    *,
-    tool: Tool,
-    to: int | None,
-    expect_revision: int | None,
-    force: str | None,
-    author: str | None,
-    message: str | None,
-    yes: bool,
-    dry_run: bool,
-) -> Status:
+def rollback(call: Call, *, tool: Tool, to: int | None, expect_revision: int | None, force: str | None) -> Status:
     """Return to an old revision, by default the good one.
 
     It creates a new revision with the old files, which are validated first; production asks for its name.
@@ -297,31 +261,24 @@ def rollback(
     Example:
         apm-s3 config rollback prometheus --to 41 -e production -m "Alerts are late"
     """
-    environment, chosen = call.environment, tool
+    environment = call.environment
     name = in_production(environment)
-    if dry_run or (name is not None and not yes):
-        current, target, report = call.run_on_store(lambda store: _both(store, chosen, environment, to))
-        if dry_run:
+    if call.dry_run or (name is not None and not call.yes):
+        current, target, report = call.run_on_store(lambda store: _both(store, tool, environment, to))
+        if call.dry_run:
             for issue in (*report.errors, *report.warnings):
                 call.note(issue.render(report.name))
             valid = report.ok or force is not None
             document = {"dry_run": True, "valid": valid, "current": current, "target": target}
             call.print(document, _changes(f"Would return {tool} in {environment} to revision", current, target))
             return Status.DONE if valid else Status.INVALID
-        call.confirm(f"Return {tool} in {environment} to revision {target.revision}?", yes=yes, name=name)
-    why = call.message(message, f"Return {tool} in {environment} to revision {to or 'marked good'}.")
-    by = call.author(author)
+        call.confirm(f"Return {tool} in {environment} to revision {target.revision}?", name=name)
     release = call.change(
-        lambda store, write_id: store.rollback(
-            chosen,
-            environment,
-            to_revision=to,
-            expect_revision=expect_revision,
-            force=force,
-            author=by,
-            message=why,
-            write_id=write_id,
-        )
+        environment,
+        f"Return {tool} in {environment} to revision {to or 'marked good'}.",
+        lambda store, how: store.rollback(
+            tool, environment, to_revision=to, expect_revision=expect_revision, force=force, **how
+        ),
     )
     for warning in release.warnings:
         call.note(f"warning: {warning}")
@@ -335,7 +292,6 @@ async def _both(
 ) -> tuple[Release, Release, ValidationReport]:
     """Return the current release, the one to which a rollback would return, and the validation of its files."""
     from apm_s3.configs._checks import report_bundle  # noqa: PLC0415 - it brings the validators
-    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
 
     wanted = to
     if wanted is None:
@@ -365,17 +321,7 @@ def _changes(what: str, current: Release, target: Release) -> Text:
 @message
 @yes
 @dry_run
-def rm(
-    call: Call,
-    *,
-    tool: Tool | None,
-    everything: bool,
-    expect_revision: int | None,
-    author: str | None,
-    message: str | None,
-    yes: bool,
-    dry_run: bool,
-) -> None:
+def rm(call: Call, *, tool: Tool | None, everything: bool, expect_revision: int | None) -> None:
     """Remove a tool's configuration, or an environment; the history is kept.
 
     It creates a revision without files, from which a rollback returns. With --all, the environment is listed no longer
@@ -391,49 +337,41 @@ def rm(
             f"name a tool, or remove the whole environment: apm-s3 config rm --all -e {call.environment}",
         )
     if tool is None:
-        _remove_all(call, author, message, yes=yes, dry_run=dry_run)
+        _remove_all(call)
         return
-    environment, chosen = call.environment, tool
-    if dry_run:
-        bundle = call.run_on_store(lambda store: store.download_bundle(chosen, environment))
+    environment = call.environment
+    if call.dry_run:
+        bundle = call.run_on_store(lambda store: store.download_bundle(tool, environment))
         changes = [("-", name) for name in bundle.files]
         summary = f"Would remove {tool} from {environment}: {counted(len(changes), 'file')}"
         call.print({"dry_run": True, "current": bundle.release}, make_changes(summary, changes))
         return
-    call.confirm(f"Remove {tool} from {environment}?", yes=yes, name=in_production(environment))
-    why = call.message(message, f"Remove {tool} from {environment}.")
-    by = call.author(author)
+    call.confirm(f"Remove {tool} from {environment}?", name=in_production(environment))
     release = call.change(
-        lambda store, write_id: store.remove(
-            chosen,
-            environment,
-            author=by,
-            message=why,
-            expect_revision=expect_revision,
-            write_id=write_id,
-        )
+        environment,
+        f"Remove {tool} from {environment}.",
+        lambda store, how: store.remove(tool, environment, expect_revision=expect_revision, **how),
     )
     call.print(release, f"removed {tool} from {environment} with revision {release.revision}")
 
 
-def _remove_all(call: Call, author: str | None, message: str | None, *, yes: bool, dry_run: bool) -> None:
+def _remove_all(call: Call) -> None:
     environment = call.environment
     tools = [release.tool for release in call.run_on_store(lambda store: store.list(environment))]
-    if dry_run:
+    if call.dry_run:
         summary = f"Would remove {environment}: {counted(len(tools), 'tool')}"
         call.print(
             {"dry_run": True, "environment": environment, "tools": tools},
             make_changes(summary, [("-", tool) for tool in tools]),
         )
         return
-    call.confirm(f"Remove {environment}, with {counted(len(tools), 'tool')}?", yes=yes, name=in_production(environment))
-    why = call.message(message, f"Remove {environment}.")
-    by = call.author(author)
+    call.confirm(f"Remove {environment}, with {counted(len(tools), 'tool')}?", name=in_production(environment))
+    how = call.signed(f"Remove {environment}.")
 
     async def work(store: ConfigStore) -> None:
         for tool in tools:
-            await store.remove(tool, environment, author=by, message=why)
-        await store.remove_environment(environment, author=by, message=why)
+            await store.remove(tool, environment, **how)
+        await store.remove_environment(environment, **how)
 
     call.changes, call.resume_hint = True, "Run it again: it removes what is left."
     call.run_on_store(work)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,6 +31,7 @@ from apm_s3.cli._arguments import (
 from apm_s3.cli._call import Call, in_production, suggest_environment, this_command
 from apm_s3.cli._output import SIGNS, make_changes
 from apm_s3.cli._statuses import Status, UsageFailed, clean
+from apm_s3.errors import ConfigNotFound
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -142,11 +143,6 @@ def push(
     force: str | None,
     skip_unchanged: bool,
     create: bool,
-    write_id: str | None,
-    author: str | None,
-    message: str | None,
-    yes: bool,
-    dry_run: bool,
 ) -> Status:
     """Store a directory as the new revision of a tool's configuration.
 
@@ -155,28 +151,18 @@ def push(
     Example:
         apm-s3 config push ./prometheus -e staging -m "Scrape the new nodes"
     """
-    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
-
     if not directory.is_dir():
         raise UsageFailed(f"'{directory}' is not a directory", "pass a directory with the configuration's files")
     environment, chosen = call.environment, tool_of(directory, tool)
-    if dry_run:
+    if call.dry_run:
         return _dry_push(call, environment, chosen, directory, force, create=create)
     if name := in_production(environment):
-        call.confirm(f"Change {chosen} in {environment}?", yes=yes, name=name)
-    why = call.message(message, f"Store {directory} as {chosen} in {environment}.")
-    by = call.author(author)
+        call.confirm(f"Change {chosen} in {environment}?", name=name)
+    how = call.begin_write(environment, f"Store {directory} as {chosen} in {environment}.")
+    how |= {"expect_revision": expect_revision, "force": force, "skip_unchanged": skip_unchanged}
 
     def store(*, create: bool) -> Release:
-        return change(
-            call,
-            environment,
-            write_id,
-            lambda store, used: store.upload_dir(
-                chosen, environment, directory, author=by, message=why, expect_revision=expect_revision, force=force,
-                skip_unchanged=skip_unchanged, create=create, write_id=used,
-            ),
-        )  # fmt: skip
+        return call.run_on_store(lambda store: store.upload_dir(chosen, environment, directory, create=create, **how))
 
     try:
         release = store(create=create)
@@ -199,8 +185,6 @@ async def check_new(store: ConfigStore, environment: str | None, *, create: bool
         InvalidKey: it is no name of an environment.
         ConfigNotFound: there are others, but not this one.
     """
-    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
-
     if environment is None or create:
         return
     check_environment(environment)
@@ -244,9 +228,7 @@ def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: 
 @flag("--replace", help="Replace a directory that is not empty; its contents are deleted.")
 @yes
 @dry_run
-def pull(
-    call: Call, *, directory: Path, tool: Tool | None, revision: int | None, replace: bool, yes: bool, dry_run: bool
-) -> None:
+def pull(call: Call, *, directory: Path, tool: Tool | None, revision: int | None, replace: bool) -> None:
     """Write a tool's configuration to a directory, all files at once.
 
     Whoever reads the directory sees the old files or the new ones, never a mixture.
@@ -255,12 +237,12 @@ def pull(
         apm-s3 config pull ./prometheus -e production --replace
     """
     environment, chosen = call.environment, tool_of(directory, tool)
-    if dry_run:
+    if call.dry_run:
         diff = call.run_on_store(lambda store: diff_with(store, chosen, environment, directory, revision, back=True))
         call.print({"dry_run": True, "diff": diff.to_dict()}, *show_diff(f"Would change {directory}", diff), paged=True)
         return
     if replace and directory.is_dir() and any(directory.iterdir()):
-        call.confirm(f"Replace all files in {directory}?", yes=yes)
+        call.confirm(f"Replace all files in {directory}?")
     call.resume_hint = f"{directory} was not changed."
     release = call.run_on_store(
         lambda store: store.download_dir(chosen, environment, directory, revision=revision, replace=replace)
@@ -348,7 +330,6 @@ async def diff_with(
     """
     from apm_s3.configs._content.diff import diff_bundles  # noqa: PLC0415 - as above
     from apm_s3.configs._content.overlays import is_reserved  # noqa: PLC0415 - as above
-    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - as above
 
     if back:
         bundle = await store.download_bundle(tool, environment, revision=revision)
@@ -373,22 +354,11 @@ def _files_in(directory: Path) -> Mapping[str, bytes]:
 
 async def _rules(store: ConfigStore, tool: Tool, environment: str) -> ValidationRules:
     from apm_s3.configs._models import LENIENT_RULES  # noqa: PLC0415 - it brings the validators
-    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
 
     try:
         return (await store.settings(environment)).rules(tool)
     except ConfigNotFound:
         return LENIENT_RULES
-
-
-def change(call: Call, environment: str, given: str | None, work: Callable[[ConfigStore, str], Awaitable[T]]) -> T:
-    """Return the result of a change in `environment` under the write id `given`, or a new one."""
-    from apm_s3.configs import ConfigStore  # noqa: PLC0415 - it brings the validators
-
-    write_id = given or ConfigStore.new_write_id(environment)
-    call.changes = True
-    call.resume_hint = f"See whether it was committed: apm-s3 config outcome {write_id}"
-    return call.run_on_store(lambda store: work(store, write_id))
 
 
 _SHOWN = 20
@@ -405,18 +375,7 @@ _SHOWN = 20
 @yes
 @dry_run
 def import_(
-    call: Call,
-    *,
-    source: str,
-    tool: Tool | None,
-    history: bool,
-    ref: str,
-    create: bool,
-    force: str | None,
-    author: str | None,
-    message: str | None,
-    yes: bool,
-    dry_run: bool,
+    call: Call, *, source: str, tool: Tool | None, history: bool, ref: str, create: bool, force: str | None
 ) -> Status:
     """Take over an existing layout byte for byte.
 
@@ -433,28 +392,24 @@ def import_(
     async def planned(s3: S3Manager) -> ImportPlan:
         store = store_of(s3)
         await check_new(store, environment, create=create)
-        return await store.plan_import(
-            _source(s3, source), environment, tool=None if tool is None else tool, history=history, ref=ref
-        )
+        return await store.plan_import(_source(s3, source), environment, tool=tool, history=history, ref=ref)
 
     plan = call.run(planned)
     document = {"plan": plan, "blocked": plan.blocked}
-    if dry_run or not plan.changes:
-        call.print({"dry_run": dry_run, **document}, *_shown(plan))
+    if call.dry_run or not plan.changes:
+        call.print({"dry_run": call.dry_run, **document}, *_shown(plan))
         if any(each.blocked for each in plan.bundles):
             return Status.CONFLICT
         return Status.INVALID if force is None and any(each.errors for each in plan.bundles) else Status.DONE
     names = dict.fromkeys(each.environment for each in plan.revisions)
     name = next(filter(None, map(in_production, names)), None)
     if name is not None:
-        call.confirm(f"Import {counted(len(plan.revisions), 'revision')}?", yes=yes, name=name)
-    by, why = call.author(author), message or ""
+        call.confirm(f"Import {counted(len(plan.revisions), 'revision')}?", name=name)
+    how = call.signed()
     call.changes = True
     call.resume_hint = f"Revisions that were committed stay. Continue with the same command: {this_command()}"
     with call.store_progress() as told:
-        releases = call.run_on_store(
-            lambda store: store.import_configs(plan, author=by, message=why, force=force, on_progress=told)
-        )
+        releases = call.run_on_store(lambda store: store.import_configs(plan, force=force, on_progress=told, **how))
     invalid = [each for each in releases if each.forced is not None]
     for each in invalid[:_SHOWN]:
         # Errors come first among the stored results of the checks.

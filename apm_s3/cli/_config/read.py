@@ -16,6 +16,7 @@ from apm_s3.cli._call import Call, Output
 from apm_s3.cli._output import in_age, in_local_time, json_text, make_table
 from apm_s3.cli._s3.object import content_document
 from apm_s3.cli._statuses import Status, UsageFailed, clean
+from apm_s3.errors import StoreDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -82,13 +83,13 @@ def show(call: Call, *, tool: Tool, name: str | None, revision: int | None, file
         apm-s3 config show prometheus rules/checkout.yml --revision 3
         apm-s3 config show prometheus --list
     """
-    environment, chosen = call.environment, tool
+    environment = call.environment
     if files:
-        bundle = call.run_on_store(lambda store: store.download_bundle(chosen, environment, revision=revision))
+        bundle = call.run_on_store(lambda store: store.download_bundle(tool, environment, revision=revision))
         rows = [(each.name, each.size, each.sha256) for each in bundle.files.values()]
         call.print({"release": bundle.release}, make_table(("file", "bytes", "sha256"), rows))
         return
-    file = call.run_on_store(lambda store: store.download(chosen, environment, name, revision=revision))
+    file = call.run_on_store(lambda store: store.download(tool, environment, name, revision=revision))
     facts = {"name": file.name, "revision": file.revision, "size": file.size, "sha256": file.sha256}
     call.print_content(file.raw, {**facts, **content_document(file.raw)})
 
@@ -103,8 +104,6 @@ def history(call: Call, *, tool: Tool, limit: int | None) -> None:
     Example:
         apm-s3 config history prometheus -e production -n 10
     """
-    from apm_s3.errors import StoreDamaged  # noqa: PLC0415 - the help does without it
-
     environment = call.environment
     releases: Sequence[Release]
     lost: Mapping[int, str] = {}

@@ -22,6 +22,7 @@ from apm_s3.cli._arguments import (
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, in_age, make_changes, make_table
 from apm_s3.cli._statuses import UsageFailed, did_you_mean
+from apm_s3.errors import ConfigNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,9 +45,7 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 @author
 @note
 @dry_run
-def settings(
-    call: Call, *, change: tuple[str, ...], create: bool, author: str | None, message: str, dry_run: bool
-) -> None:
+def settings(call: Call, *, change: tuple[str, ...], create: bool) -> None:
     """Show or change the rules of an environment.
 
     Names: target-versions (prometheus:2.53,loki:3.1), level (full, external), matchers (fallback, classic,
@@ -63,10 +62,10 @@ def settings(
         call.print(found, make_table(("setting", "value"), _rows(found)))
         return
     _check(changes)
-    call.changes, call.resume_hint = not dry_run, "Run it again: doing it twice is harmless."
-    note = {"author": call.author(author), "message": message}
-    old, new = call.run_on_store(lambda store: _change(store, environment, changes, dry_run, create=create, **note))
-    call.print({"before": old, "after": new, "dry_run": dry_run}, _difference(environment, old, new, dry_run))
+    call.changes, call.resume_hint = not call.dry_run, _AGAIN
+    how = {"create": create, **call.signed()}
+    old, new = call.run_on_store(lambda store: _change(store, environment, changes, call.dry_run, **how))
+    call.print({"before": old, "after": new, "dry_run": call.dry_run}, _difference(environment, old, new, call.dry_run))
 
 
 async def _change(
@@ -74,7 +73,6 @@ async def _change(
 ) -> tuple[EnvironmentSettings, EnvironmentSettings]:
     """Change the settings, unless it is a dry run, and return the old and the new ones."""
     from apm_s3.configs import EnvironmentSettings  # noqa: PLC0415 - it brings the validators
-    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
 
     try:
         old = await store.settings(environment)
@@ -180,29 +178,27 @@ _AGAIN = "Run it again: doing it twice is harmless."
 @author
 @note
 @dry_run
-def good(call: Call, *, tool: Tool, revision: int | None, author: str | None, message: str, dry_run: bool) -> None:
+def good(call: Call, *, tool: Tool, revision: int | None) -> None:
     """Mark a revision as good: rollbacks return to it.
 
     Example:
         apm-s3 config good prometheus -e production
     """
-    environment, chosen = call.environment, tool
-    if dry_run:
-        bundle = call.run_on_store(lambda store: store.download_bundle(chosen, environment, revision=revision))
+    environment = call.environment
+    if call.dry_run:
+        bundle = call.run_on_store(lambda store: store.download_bundle(tool, environment, revision=revision))
         text = f"would mark revision {bundle.release.revision} of {tool} in {environment} as good"
         call.print({"dry_run": True, "release": bundle.release}, text)
         return
-    call.changes, call.resume_hint, by = True, _AGAIN, call.author(author)
-    release = call.run_on_store(
-        lambda store: store.mark_good(chosen, environment, revision, author=by, message=message)
-    )
+    call.changes, call.resume_hint, how = True, _AGAIN, call.signed()
+    release = call.run_on_store(lambda store: store.mark_good(tool, environment, revision, **how))
     call.print(release, f"revision {release.revision} of {tool} in {environment} is marked good")
 
 
 @author
 @message
 @dry_run
-def freeze(call: Call, *, author: str | None, message: str | None, dry_run: bool) -> None:
+def freeze(call: Call) -> None:
     """Block all changes to an environment.
 
     The message is the reason, which everybody sees whose change is refused.
@@ -211,28 +207,30 @@ def freeze(call: Call, *, author: str | None, message: str | None, dry_run: bool
         apm-s3 config freeze -e production -m "Christmas"
     """
     environment = call.environment
-    reason = call.message(message, f"Freeze {environment}.")
+    reason = call.message(f"Freeze {environment}.")
     if not reason:
         raise UsageFailed("a freeze needs a reason", "use --message REASON")
-    if not dry_run:
-        call.changes, call.resume_hint, by = True, _AGAIN, call.author(author)
+    if not call.dry_run:
+        call.changes, call.resume_hint, by = True, _AGAIN, call.author
         call.run_on_store(lambda store: store.freeze(environment, reason, author=by))
-    verb = "would freeze" if dry_run else "froze"
-    call.print({"environment": environment, "frozen": not dry_run, "reason": reason}, f"{verb} {environment}: {reason}")
+    verb = "would freeze" if call.dry_run else "froze"
+    call.print(
+        {"environment": environment, "frozen": not call.dry_run, "reason": reason}, f"{verb} {environment}: {reason}"
+    )
 
 
 @author
 @note
 @dry_run
-def thaw(call: Call, *, author: str | None, message: str, dry_run: bool) -> None:
+def thaw(call: Call) -> None:
     """Allow changes to an environment again.
 
     Example:
         apm-s3 config thaw -e production
     """
     environment = call.environment
-    if not dry_run:
-        call.changes, call.resume_hint, by = True, _AGAIN, call.author(author)
-        call.run_on_store(lambda store: store.thaw(environment, author=by, message=message))
-    document = {"environment": environment, "frozen": False, "dry_run": dry_run}
-    call.print(document, f"{'would thaw' if dry_run else 'thawed'} {environment}")
+    if not call.dry_run:
+        call.changes, call.resume_hint, how = True, _AGAIN, call.signed()
+        call.run_on_store(lambda store: store.thaw(environment, **how))
+    document = {"environment": environment, "frozen": False, "dry_run": call.dry_run}
+    call.print(document, f"{'would thaw' if call.dry_run else 'thawed'} {environment}")

@@ -15,6 +15,7 @@ from apm_s3.cli._arguments import PATH, argument, dry_run, exit_code, flag, opti
 from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._output import as_document, in_bytes, in_local_time, make_changes, make_table
 from apm_s3.cli._statuses import Status, UsageFailed
+from apm_s3.errors import UnsupportedByServer
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -99,9 +100,7 @@ def describe(setting: BucketSetting | None) -> str:
 @option("--mfa", help='"SERIAL CODE" of the MFA device.')
 @yes
 @dry_run
-def rm(
-    call: Call, *, bucket: str, force: bool, bypass_governance: bool, mfa: str | None, yes: bool, dry_run: bool
-) -> None:
+def rm(call: Call, *, bucket: str, force: bool, bypass_governance: bool, mfa: str | None) -> None:
     """Delete a bucket; with --force, all its contents first.
 
     A bucket that is tagged as production asks for its name.
@@ -111,12 +110,12 @@ def rm(
     """
     environment, usage = call.run(lambda s3: _look(s3, bucket, measure=force))
     contents = "" if usage is None else _contents(usage)
-    if dry_run:
+    if call.dry_run:
         told = f"would delete bucket '{bucket}'{contents if force else ' if it is empty'}"
         call.print({"bucket": bucket, "dry_run": True, "contents": usage}, told)
         return
     question = f"Delete bucket '{bucket}'{contents}?"
-    call.confirm(question, yes=yes, name=bucket if in_production(environment) else None)
+    call.confirm(question, name=bucket if in_production(environment) else None)
     call.changes, call.resume_hint = True, "Run it again: it goes on with what is left."
     with call.progress() as line:
         report = call.run(
@@ -135,7 +134,6 @@ def rm(
 
 async def _look(s3: S3Manager, bucket: str, *, measure: bool) -> tuple[str, BucketUsage | None]:
     """Return the environment that the bucket is tagged with, and its contents."""
-    from apm_s3.errors import UnsupportedByServer  # noqa: PLC0415 - the help does without it
     from apm_s3.options import Tags  # noqa: PLC0415 - the help does without it
 
     try:
@@ -204,7 +202,6 @@ def replicate(
     storage_class: str | None,
     kms_key_id: str | None,
     create_target: bool,
-    dry_run: bool,
 ) -> None:
     """Replicate a bucket to another one.
 
@@ -213,12 +210,12 @@ def replicate(
     Example:
         apm-s3 bucket replicate apm-a apm-b --role arn:aws:iam::123456789012:role/s3
     """
-    call.changes = role is not None and not dry_run
+    call.changes = role is not None and not call.dry_run
     setup = call.run(
         lambda s3: s3.setup_replication(
             source,
             target,
-            role=None if dry_run else role,
+            role=None if call.dry_run else role,
             target_region=target_region,
             prefixes=tuple(prefix or ("",)),
             storage_class=storage_class,
@@ -267,7 +264,6 @@ def create(
     tag: tuple[str, ...],
     versioning: bool,
     skip_unsupported: bool,
-    dry_run: bool,
 ) -> None:
     """Create a bucket, completely or not at all.
 
@@ -275,16 +271,16 @@ def create(
         apm-s3 bucket create apm-staging-configs --purpose configs -e staging
         apm-s3 bucket create apm-files --versioning
     """
-    call.changes = not dry_run
+    call.changes = not call.dry_run
     wanted = _Wanted(call, bucket, purpose, tool, retention, kms_key_id, tag, versioning)
 
     async def work(s3: S3Manager) -> BucketPlan:
         options = await wanted.options(s3)
-        if dry_run:
+        if call.dry_run:
             return await s3.plan_bucket(bucket, options, expected_bucket_owner=wanted.owner)
         return await s3.create_bucket(bucket, options, unsupported=_choice(skip_unsupported))
 
-    _print_plan(call, call.run(work), done=not dry_run)
+    _print_plan(call, call.run(work), done=not call.dry_run)
 
 
 @bucket_name
@@ -313,26 +309,25 @@ def ensure(
     versioning: bool,
     plan: Path | None,
     skip_unsupported: bool,
-    dry_run: bool,
 ) -> None:
     """Create a bucket, or change what differs in it.
 
     Example:
         apm-s3 bucket ensure apm-staging-configs --purpose configs -e staging
     """
-    call.changes = not dry_run
+    call.changes = not call.dry_run
     wanted = _Wanted(call, bucket, purpose, tool, retention, kms_key_id, tag, versioning)
     agreed = None if plan is None else _read_plan(plan)
 
     async def work(s3: S3Manager) -> BucketPlan:
         options = await wanted.options(s3)
-        if dry_run:
+        if call.dry_run:
             return await s3.plan_bucket(bucket, options, expected_bucket_owner=wanted.owner)
         return await s3.ensure_bucket(
             bucket, options, plan=agreed, unsupported=_choice(skip_unsupported), expected_bucket_owner=wanted.owner
         )
 
-    _print_plan(call, call.run(work), done=not dry_run)
+    _print_plan(call, call.run(work), done=not call.dry_run)
 
 
 @bucket_name

@@ -98,7 +98,6 @@ def put(
     storage_class: str | None,
     cache_control: str | None,
     no_clobber: bool,
-    dry_run: bool,
 ) -> None:
     """Store a file, or standard input, as an object.
 
@@ -118,13 +117,13 @@ def put(
         cache_control=cache_control,
         if_none_match="*" if no_clobber else None,
     )
-    store(call, source, place, options, dry_run=dry_run)
+    store(call, source, place, options)
 
 
-def store(call: Call, source: str, place: Place, options: UploadOptions, *, dry_run: bool) -> None:
+def store(call: Call, source: str, place: Place, options: UploadOptions) -> None:
     """Upload a file or standard input, and print the result."""
     size = None if source == "-" else Path(source).stat().st_size
-    if dry_run:
+    if call.dry_run:
         call.print({"dry_run": True, "source": source, "target": str(place), "size": size}, f"would put {place}")
         return
     call.changes, call.resume_hint = True, "The object was not stored; run it again."
@@ -142,7 +141,7 @@ def store(call: Call, source: str, place: Place, options: UploadOptions, *, dry_
 @argument("target", metavar="[FILE]", required=False, type=PATH, help="By default the key's last part, here.")
 @version_option
 @dry_run
-def get(call: Call, *, source: str, target: Path | None, version_id: str | None, dry_run: bool) -> None:
+def get(call: Call, *, source: str, target: Path | None, version_id: str | None) -> None:
     """Download an object to a file.
 
     The file is replaced when the download is complete and verified, not before.
@@ -153,15 +152,15 @@ def get(call: Call, *, source: str, target: Path | None, version_id: str | None,
     place = parse_object(source)
     name = place.key.rstrip("/").rpartition("/")[2]
     path = Path(name) if target is None else target / name if target.is_dir() else target
-    fetch(call, place, path, version_id, dry_run=dry_run)
+    fetch(call, place, path, version_id)
 
 
-def fetch(call: Call, place: Place, path: Path, version_id: str | None, *, dry_run: bool) -> None:
+def fetch(call: Call, place: Place, path: Path, version_id: str | None) -> None:
     """Download an object to a file, and print the result."""
     from apm_s3.options import ReadOptions  # noqa: PLC0415 - the help does without it
 
     options = ReadOptions(version_id=version_id)
-    if dry_run:
+    if call.dry_run:
         found = call.run(lambda s3: s3.head_file(place.bucket, place.key, options))
         text = f"would write {counted(found.size, 'byte')} to {path}"
         call.print({"dry_run": True, "target": str(path), "source": found}, text)
@@ -257,7 +256,7 @@ def _version_row(version: FileVersion) -> tuple[object, ...]:
 @version_option
 @yes
 @dry_run
-def rm(call: Call, *, source: str, recursive: bool, version_id: str | None, yes: bool, dry_run: bool) -> Status:
+def rm(call: Call, *, source: str, recursive: bool, version_id: str | None) -> Status:
     """Delete an object, one version of it, or everything below a prefix.
 
     A bucket with versioning keeps old versions, unless --version-id names one.
@@ -269,31 +268,31 @@ def rm(call: Call, *, source: str, recursive: bool, version_id: str | None, yes:
     if recursive:
         if version_id is not None:
             raise UsageFailed("--version-id names one object", "leave out --recursive")
-        return _rm_prefix(call, place, yes=yes, dry_run=dry_run)
+        return _rm_prefix(call, place)
     from apm_s3.options import DeleteOptions, ReadOptions  # noqa: PLC0415 - the help does without it
 
     what = f"{place}, version {version_id}" if version_id is not None else str(place)
-    if dry_run:
+    if call.dry_run:
         found = call.run(lambda s3: s3.head_file(place.bucket, place.key, ReadOptions(version_id=version_id)))
         call.print({"dry_run": True, "object": found}, f"would delete {what} ({counted(found.size, 'byte')})")
         return Status.DONE
-    call.confirm(f"Delete {what}?", yes=yes)
+    call.confirm(f"Delete {what}?")
     call.changes = True
     outcome = call.run(lambda s3: s3.delete_file(place.bucket, place.key, DeleteOptions(version_id=version_id)))
     call.print(outcome, f"deleted {what}")
     return Status.DONE
 
 
-def _rm_prefix(call: Call, place: Place, *, yes: bool, dry_run: bool) -> Status:
+def _rm_prefix(call: Call, place: Place) -> Status:
     plan: SyncPlan | None = None
-    if dry_run or not yes:
+    if call.dry_run or not call.yes:
         plan = call.run(lambda s3: s3.delete_prefix(place.bucket, place.key, dry_run=True))
-    if plan is not None and (dry_run or plan.empty):
+    if plan is not None and (call.dry_run or plan.empty):
         lines = "".join(f"\n  - {clean(action.key, line=True)}" for action in plan.actions)
         call.print(plan, f"would delete {counted(len(plan.actions), 'object')} below {place}{lines}")
         return Status.DONE
     if plan is not None:
-        call.confirm(f"Delete {counted(len(plan.actions), 'object')} below {place}?", yes=yes)
+        call.confirm(f"Delete {counted(len(plan.actions), 'object')} below {place}?")
     call.changes, call.resume_hint = True, "Run it again: it goes on with what is left."
     with call.progress() as line:
         report: SyncReport = call.run(
@@ -358,14 +357,7 @@ no_clobber = flag("--no-clobber", help="Refuse to replace an object.")
 @no_clobber
 @dry_run
 def cp(
-    call: Call,
-    *,
-    source: str,
-    target: str,
-    version_id: str | None,
-    storage_class: str | None,
-    no_clobber: bool,
-    dry_run: bool,
+    call: Call, *, source: str, target: str, version_id: str | None, storage_class: str | None, no_clobber: bool
 ) -> None:
     """Copy an object: within S3, from a file, or to a file.
 
@@ -380,17 +372,17 @@ def cp(
     if is_s3(source) and is_s3(target):
         one, other = _both(source, target)
         options = CopyOptions(source_version_id=version_id, storage_class=storage_class, if_none_match=condition)
-        if _announce(call, "copy", one, other, dry_run=dry_run):
+        if _announce(call, "copy", one, other):
             return
         info = call.run(lambda s3: s3.copy_file(*one, *other, options))
         call.print(info, f"copied {one} to {other}")
     elif is_s3(source):
         one = parse_object(source)
         path = Path(target)
-        fetch(call, one, path / Path(one.key).name if path.is_dir() else path, version_id, dry_run=dry_run)
+        fetch(call, one, path / Path(one.key).name if path.is_dir() else path, version_id)
     elif is_s3(target):
         upload = UploadOptions(storage_class=storage_class, if_none_match=condition)
-        store(call, source, parse_target(target, Path(source).name), upload, dry_run=dry_run)
+        store(call, source, parse_target(target, Path(source).name), upload)
     else:
         raise UsageFailed("neither SOURCE nor TARGET is in S3", "write s3://BUCKET/KEY for one of them")
 
@@ -400,7 +392,7 @@ def cp(
 @storage_class
 @no_clobber
 @dry_run
-def mv(call: Call, *, source: str, target: str, storage_class: str | None, no_clobber: bool, dry_run: bool) -> None:
+def mv(call: Call, *, source: str, target: str, storage_class: str | None, no_clobber: bool) -> None:
     """Move an object within S3.
 
     The source is deleted after the copy was verified, and only if it has not changed since.
@@ -412,7 +404,7 @@ def mv(call: Call, *, source: str, target: str, storage_class: str | None, no_cl
 
     one, other = _both(source, target)
     options = CopyOptions(storage_class=storage_class, if_none_match="*" if no_clobber else None)
-    if _announce(call, "move", one, other, dry_run=dry_run):
+    if _announce(call, "move", one, other):
         return
 
     async def work(s3: S3Manager) -> FileInfo:
@@ -427,9 +419,9 @@ def _both(source: str, target: str) -> tuple[Place, Place]:
     return one, parse_target(target, one.key.rpartition("/")[2])
 
 
-def _announce(call: Call, verb: str, one: Place, other: Place, *, dry_run: bool) -> bool:
+def _announce(call: Call, verb: str, one: Place, other: Place) -> bool:
     """In a dry run, tell what would be done, after a look at the source; else prepare for the change."""
-    if dry_run:
+    if call.dry_run:
         info = call.run(lambda s3: s3.head_file(*one))
         call.print({"dry_run": True, "source": info, "target": str(other)}, f"would {verb} {one} to {other}")
         return True

@@ -200,7 +200,6 @@ def sync(
     *,
     source: str,
     target: str,
-    dry_run: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     delete_extra: bool,
@@ -213,7 +212,7 @@ def sync(
         apm-s3 sync ./dashboards s3://apm-files/dashboards --delete-extra --dry-run
     """
     # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
-    call.resume_hint = call.resume_hint if dry_run else "Run it again: only what is still missing is copied."
+    call.resume_hint = call.resume_hint if call.dry_run else "Run it again: only what is still missing is copied."
     access = Access(call.settings.endpoint_url, call.settings.region, call.settings.profile)
     options = {
         "include": include or None,
@@ -222,7 +221,7 @@ def sync(
         "concurrency": concurrency,
     }
     with call.progress() as line:
-        result = asyncio.run(run_sync(source, target, access, line, dry_run=dry_run, **options))
+        result = asyncio.run(run_sync(source, target, access, line, dry_run=call.dry_run, **options))
     call.print(as_json(result), as_text(result))
     return Status.DONE if getattr(result, "ok", True) else Status.FAILED
 
@@ -254,7 +253,6 @@ def migrate(
     source: str,
     target: str,
     journal: Path | None,
-    dry_run: bool,
     verify_only: bool,
     if_exists: str,
     compare: str,
@@ -277,7 +275,7 @@ def migrate(
         apm-s3 migrate s3://old/team s3://new/team --journal move.journal
     """
     # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
-    call.resume_hint = call.resume_hint if dry_run or verify_only else how_to_resume(journal)
+    call.resume_hint = call.resume_hint if call.dry_run or verify_only else how_to_resume(journal)
     options = MigrationOptions(
         if_exists=cast("IfExists", if_exists),
         compare=cast("Compare", compare),
@@ -295,7 +293,7 @@ def migrate(
     there = Access(target_endpoint_url or one.endpoint_url, target_region or one.region, target_profile or one.profile)
     # The source may be a directory: then nothing of the common settings is used where those of the target are given.
     here = Access(one.endpoint_url, one.region, one.profile) if is_s3(source) else there
-    wanted = Wanted(source, target, here, there, options, journal, dry_run, verify_only)
+    wanted = Wanted(source, target, here, there, options, journal, call.dry_run, verify_only)
     with call.progress() as line:
         result = asyncio.run(run_migration(wanted, line))
     call.print(as_json(result), as_text(result))
