@@ -15,8 +15,8 @@ from apm_s3._s3.endpoint import Verbs
 from apm_s3._s3.objects.sources import RandomSource, stored_with
 from apm_s3._s3.objects.streams import Download
 from apm_s3._s3.objects.uploads import MultipartUpload
+from apm_s3._wire.http1 import http_time
 from apm_s3._wire.parts import Part
-from apm_s3._wire.times import http_time
 from apm_s3.batch import OnProgress, OperationResult, Operations
 from apm_s3.errors import NotConfigured, NotFound, RequestRejected, S3Error, UnsupportedByServer
 from apm_s3.models import FileInfo

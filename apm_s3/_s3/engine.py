@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from apm_s3._s3.caching import Policies
     from apm_s3._s3.pool import S3ConnectionPool
     from apm_s3._s3.runner import Runner
-    from apm_s3._s3.transports.base import ObjectTransport
-    from apm_s3._s3.transports.boto.control import ControlPlane
+    from apm_s3._s3.transports.base import ControlPlane, ObjectTransport
     from apm_s3.options import CopyOptions, DeleteOptions, UploadOptions
     from apm_s3.settings import S3Settings
 

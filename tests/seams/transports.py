@@ -5,16 +5,24 @@ from __future__ import annotations
 import pytest
 
 from apm_s3._redaction import redacted
-from apm_s3._s3.transports.base import ObjectTransport, ParsedPage
+from apm_s3._s3.transports.base import Endpoint, ObjectTransport, ParsedPage
 from apm_s3._s3.transports.boto import errors as botocore_errors
 from apm_s3._s3.transports.boto.client import Resigner
-from apm_s3._s3.transports.boto.control import Endpoint
 from apm_s3._s3.transports.boto.errors import Redaction, redact_logs
-from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.credentials import Clock, CredentialProvider
+from apm_s3._s3.transports.clients import Clients, Clock, CredentialProvider
 from apm_s3._s3.transports.expectations import check_read, check_status
-from apm_s3._s3.transports.plain import PlainTarget, plain_credentials, plain_endpoint, plain_route, plain_target
-from apm_s3._s3.transports.routes import Origin, Route, is_custom, learn_route, route_of
+from apm_s3._s3.transports.routes import (
+    Origin,
+    PlainTarget,
+    Route,
+    is_custom,
+    learn_route,
+    plain_credentials,
+    plain_endpoint,
+    plain_route,
+    plain_target,
+    route_of,
+)
 from apm_s3._s3.transports.signed import connections as _connections
 from apm_s3._s3.transports.signed.checksum_probe import EVERYTHING
 from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken, Stalls

@@ -23,7 +23,7 @@ from apm_s3.events import expecting
 if TYPE_CHECKING:
     from apm_s3._cache import Cache
     from apm_s3._s3.runner import Runner
-    from apm_s3._s3.transports.boto.control import ControlPlane, Endpoint
+    from apm_s3._s3.transports.base import ControlPlane, Endpoint
 
 
 class BucketKeywords(TypedDict, total=False):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 from apm_s3._beneath import Below
-from apm_s3._wire.times import http_time
+from apm_s3._wire.http1 import http_time
 from apm_s3.errors import InvalidOption, ObjectChanged, TransportError
 from apm_s3.models import FileInfo
 from apm_s3.models._objects import Stream

@@ -10,14 +10,19 @@ them: https://docs.aiohttp.org/en/stable/client_middleware_cookbook.html.
 aiohttp also follows redirects to any host, with the session token and the SSE-C key in the headers, and returns that
 host's bytes as the object. Here botocore sees the redirect instead, and signs for the region that S3 names.
 
-They prove who they are: by a web identity token, an SSO token, a token of the container or the instance. aiohttp sends
-most of that along to any host that a redirect names, and botocore takes that host's response for credentials.
+Requests for credentials carry a proof: a web identity token, an SSO token, a token of the container or the instance.
+aiohttp sends most of that along to any host that a redirect names, and botocore takes that host's response for
+credentials.
+
+Each document is checked by its root: behind a captive portal, or a proxy that answers by itself, a bucket would
+otherwise have no tags, no policy and no public access block.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import math
 import os
 import re
@@ -27,7 +32,7 @@ from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from hashlib import sha256
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import SplitResult, urlsplit
 from weakref import WeakSet
 
@@ -51,20 +56,22 @@ from botocore.exceptions import ClientError
 from botocore.httpsession import ProxyConfiguration
 from botocore.utils import get_environ_proxies
 
+from apm_s3._hints import Advice
 from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.boto.errors import redact_logs
-from apm_s3._s3.transports.boto.responses import check_document
 from apm_s3._s3.transports.expectations import MAX_DOCUMENT, MAX_ERROR
 from apm_s3._s3.transports.routes import is_custom, refuse_exposed_token
 from apm_s3._s3.transports.signed.connection import ConnectionBroken
 from apm_s3._typing import override
+from apm_s3._wire import xml
 from apm_s3._wire.checksums import OFF_LOOP
 from apm_s3._wire.http1 import MAX_HEAD, MalformedResponse, parse_head
 from apm_s3._wire.sigv4 import SERVICE, UNSIGNED_PAYLOAD, Signer
+from apm_s3.errors import IntegrityError, UnsupportedByServer
 from apm_s3.settings import check_proxies
 
 if TYPE_CHECKING:
-    from apm_s3._s3.transports.credentials import Clock, CredentialProvider
+    from apm_s3._s3.transports.clients import Clock, CredentialProvider
     from apm_s3.models import Credentials
     from apm_s3.settings import S3Settings
 
@@ -566,3 +573,73 @@ def session_of_profile(profile: str) -> AioSession:
     session = get_session()
     session.set_config_variable("profile", profile)
     return session
+
+
+_ROOTS = {
+    "GetBucketCors": "CORSConfiguration",
+    "GetBucketEncryption": "ServerSideEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "LifecycleConfiguration",
+    "GetBucketLocation": "LocationConstraint",
+    "GetBucketLogging": "BucketLoggingStatus",
+    "GetBucketNotificationConfiguration": "NotificationConfiguration",
+    "GetBucketOwnershipControls": "OwnershipControls",
+    "GetBucketReplication": "ReplicationConfiguration",
+    "GetBucketTagging": "Tagging",
+    "GetBucketVersioning": "VersioningConfiguration",
+    "GetObjectLockConfiguration": "ObjectLockConfiguration",
+    "GetPublicAccessBlock": "PublicAccessBlockConfiguration",
+    "ListBuckets": "ListAllMyBucketsResult",
+}
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html: root elements.
+
+Servers have other names for some of them: "CreateBucketConfiguration" for a location, "GetBucketVersioningResponse".
+"""
+
+_LISTING, _NO_SETTINGS = "ListBucketResult", ("GetBucketLocation", "ListBuckets")
+"""What a server sends that does not know the setting, and so takes the request for ListObjects."""
+
+_OTHERS = {api: {*_ROOTS.values(), "html", "HTML"} - {root} for api, root in _ROOTS.items()}
+"""Roots that tell of another document, by API."""
+
+_PAGES = (b"<html", b"<!doctype html")
+_HINT = Advice.CHECK_ENDPOINT_OR_PROXY()
+
+
+def check_document(response_dict: Mapping[str, Any] | None, event_name: str, **_: Any) -> None:
+    """Refuse a successful response with another document: a handler of `response-received`.
+
+    Raises:
+        UnsupportedByServer: the server has taken the request for a listing, because it does not know the setting.
+        IntegrityError: it is not the document of S3, so it is not known what was done.
+    """
+    if response_dict is None or response_dict["status_code"] >= 300:
+        return
+    body = response_dict.get("body")
+    if not isinstance(body, bytes):
+        return
+    api = event_name.rpartition(".")[2]
+    if body.lstrip()[:15].lower().startswith(_PAGES):
+        raise IntegrityError("the response is not a document of S3: it is a web page", hint=_HINT)
+    try:
+        if api in _ROOTS:
+            root = xml.document(body)
+            name = root.tag[xml.skip_of(root) :]
+            if name == _LISTING and api not in _NO_SETTINGS:
+                raise UnsupportedByServer("the server does not know this setting: it answered with a list of objects")
+            if name in _OTHERS[api]:
+                _refuse(f"its root is '{name}' instead of '{_ROOTS[api]}'")
+        elif api == "GetBucketPolicy":
+            _check_policy(body)
+    except xml.ErrorInstead as exc:
+        raise IntegrityError("the response is an error with the status of a success", hint=_HINT) from exc
+    except (xml.MalformedDocument, ValueError) as exc:
+        raise IntegrityError(f"the response is not a document of S3: {exc}", hint=_HINT) from exc
+
+
+def _check_policy(body: bytes) -> None:
+    if not isinstance(json.loads(body), dict):
+        _refuse("it is not a JSON object")
+
+
+def _refuse(why: str) -> NoReturn:
+    raise xml.MalformedDocument(why)

@@ -14,7 +14,7 @@ from apm_s3._hints import Advice
 from apm_s3._redaction import redacted
 from apm_s3._s3.transports.signed.connection import ConnectionBroken
 from apm_s3._s3_responses import s3_error
-from apm_s3._wire.times import retry_after, unix_time
+from apm_s3._wire.http1 import retry_after, unix_time
 from apm_s3.errors import (
     ApmS3Error,
     ConnectFailed,
@@ -61,6 +61,24 @@ def redact_logs() -> None:
             logger.addFilter(_REDACTION)
 
 
+_REFUSED = (
+    "ApiVersionNotFoundError", "AwsChunkedWrapperError", "BaseEndpointResolverError", "CapacityNotAvailableError",
+    "ConfigNotFound", "ConfigParseError", "DataNotFoundError", "EndpointProviderError",
+    "InvalidChecksumConfigError", "InvalidConfigError", "InvalidDNSNameError", "InvalidDefaultsMode",
+    "InvalidEndpointConfigurationError", "InvalidEndpointDiscoveryConfigurationError", "InvalidExpressionError",
+    "InvalidHostLabelError", "InvalidIMDSEndpointError", "InvalidIMDSEndpointModeError",
+    "InvalidProxiesConfigError", "InvalidRetryConfigurationError", "InvalidS3AddressingStyleError",
+    "InvalidS3UsEast1RegionalEndpointConfigError", "InvalidSTSRegionalEndpointsConfigError",
+    "MD5UnavailableError", "MissingDependencyException", "MissingParametersError", "OperationNotPageableError",
+    "PaginationError", "ParamValidationError", "ProfileNotFound", "ServiceNotInRegionError", "StubResponseError",
+    "UnknownClientMethodError", "UnknownRegionError", "UnknownServiceStyle", "UnknownSignatureVersionError",
+    "UnseekableStreamError", "UnsupportedOutpostResourceError", "UnsupportedS3AccesspointConfigurationError",
+    "UnsupportedS3ArnError", "UnsupportedS3ConfigurationError", "UnsupportedS3ControlArnError",
+    "UnsupportedS3ControlConfigurationError", "UnsupportedServiceProtocolsError",
+    "UnsupportedSignatureVersionError", "ValidationError", "WaiterConfigError", "WaiterError",
+)  # fmt: skip
+"""Arguments and configuration that botocore refuses before it sends anything."""
+
 TABLE: dict[str, type[ApmS3Error]] = {
     # no response
     "ConnectionError": ConnectFailed,
@@ -89,55 +107,7 @@ TABLE: dict[str, type[ApmS3Error]] = {
     "TokenRetrievalError": InvalidCredentials,
     "UnknownCredentialError": InvalidCredentials,
     "UnknownTokenProviderError": InvalidCredentials,
-    # arguments and configuration that botocore refuses before sending anything
-    "ApiVersionNotFoundError": InvalidOption,
-    "AwsChunkedWrapperError": InvalidOption,
-    "BaseEndpointResolverError": InvalidOption,
-    "CapacityNotAvailableError": InvalidOption,
-    "ConfigNotFound": InvalidOption,
-    "ConfigParseError": InvalidOption,
-    "DataNotFoundError": InvalidOption,
-    "EndpointProviderError": InvalidOption,
-    "InvalidChecksumConfigError": InvalidOption,
-    "InvalidConfigError": InvalidOption,
-    "InvalidDNSNameError": InvalidOption,
-    "InvalidDefaultsMode": InvalidOption,
-    "InvalidEndpointConfigurationError": InvalidOption,
-    "InvalidEndpointDiscoveryConfigurationError": InvalidOption,
-    "InvalidExpressionError": InvalidOption,
-    "InvalidHostLabelError": InvalidOption,
-    "InvalidIMDSEndpointError": InvalidOption,
-    "InvalidIMDSEndpointModeError": InvalidOption,
-    "InvalidProxiesConfigError": InvalidOption,
-    "InvalidRetryConfigurationError": InvalidOption,
-    "InvalidS3AddressingStyleError": InvalidOption,
-    "InvalidS3UsEast1RegionalEndpointConfigError": InvalidOption,
-    "InvalidSTSRegionalEndpointsConfigError": InvalidOption,
-    "MD5UnavailableError": InvalidOption,
-    "MissingDependencyException": InvalidOption,
-    "MissingParametersError": InvalidOption,
-    "OperationNotPageableError": InvalidOption,
-    "PaginationError": InvalidOption,
-    "ParamValidationError": InvalidOption,
-    "ProfileNotFound": InvalidOption,
-    "ServiceNotInRegionError": InvalidOption,
-    "StubResponseError": InvalidOption,
-    "UnknownClientMethodError": InvalidOption,
-    "UnknownRegionError": InvalidOption,
-    "UnknownServiceStyle": InvalidOption,
-    "UnknownSignatureVersionError": InvalidOption,
-    "UnseekableStreamError": InvalidOption,
-    "UnsupportedOutpostResourceError": InvalidOption,
-    "UnsupportedS3AccesspointConfigurationError": InvalidOption,
-    "UnsupportedS3ArnError": InvalidOption,
-    "UnsupportedS3ConfigurationError": InvalidOption,
-    "UnsupportedS3ControlArnError": InvalidOption,
-    "UnsupportedS3ControlConfigurationError": InvalidOption,
-    "UnsupportedServiceProtocolsError": InvalidOption,
-    "UnsupportedSignatureVersionError": InvalidOption,
-    "ValidationError": InvalidOption,
-    "WaiterConfigError": InvalidOption,
-    "WaiterError": InvalidOption,
+    **dict.fromkeys(_REFUSED, InvalidOption),
     # aiohttp's exceptions, which aiobotocore does not translate while a body is read or sent
     "ClientPayloadError": ConnectionLost,
     "ClientConnectionError": ConnectionLost,

@@ -25,6 +25,11 @@ class Stalls:
     """Cancels tasks that wait for the server and have made no progress for `timeout` seconds.
 
     A stall is detected up to a quarter of the timeout later. A task waits for one thing at a time.
+
+    A stall and a cancellation of the caller can meet in the same turn of the loop, and both are a `CancelledError`.
+    `_sweep` notes how many cancellations were pending (`Task.cancelling`) before it adds its own. `leave` takes that
+    one back, and calls the end of the wait a stall only if no other cancellation came meanwhile: the caller's wins, as
+    in `asyncio.timeout`.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -297,6 +302,23 @@ class Response:
             raise UsageError("two tasks read the same body", hint="read in one task, and pass the data to the other")
         waiter = self._waiter = self._connection.loop.create_future()
         return waiter
+
+
+# Why a response is never taken for another one
+#
+# A connection serves one request after the other, so whatever arrives after a response could be read as the next one.
+# Four rules prevent that; each of them only ever closes a connection that could have been used:
+#
+# 1. `_response` is set by `begin` and cleared by `_end`. Bytes that arrive while it is None belong to nothing: abort.
+# 2. A response that does not say where it ends, or whose end is followed by bytes in the same buffer, clears `_keep`.
+# 3. Bytes after the end may also be in the kernel, unseen by the event loop, at the moment of reuse, so
+#    `Connections.reuse` asks the socket itself. Bytes that come even later are the head of the next response as far as
+#    anybody can tell. If they are not HTTP, that request fails as broken, and the retry gets another connection.
+# 4. A request that was not sent completely (`_sent` is False) never releases its connection, because the server would
+#    read the start of the next request as the rest of this body. See `write_body`.
+#
+# A caller who stops reading (cancellation, an error, an abandoned stream) cannot know how much is still on its way. So
+# `Response.close` aborts the connection instead of draining it; only `_end`, at the last byte, releases it.
 
 
 class Connection(asyncio.BufferedProtocol):

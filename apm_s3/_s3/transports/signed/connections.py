@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from aiohappyeyeballs import AddrInfoType, start_connection
 
 from apm_s3._hints import Advice
-from apm_s3._s3.transports.plain import names_no_proxy
+from apm_s3._s3.transports.routes import names_no_proxy
 from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken
 from apm_s3._wire.http1 import request_head
 from apm_s3.errors import InvalidOption

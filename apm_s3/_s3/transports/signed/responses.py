@@ -12,7 +12,7 @@ from apm_s3._s3.transports.expectations import check_read, check_status, check_u
 from apm_s3._s3.transports.signed.connection import ConnectionBroken, Response
 from apm_s3._s3_responses import s3_error
 from apm_s3._wire import checksums
-from apm_s3._wire.times import http_time, retry_after, unix_time
+from apm_s3._wire.http1 import http_time, retry_after, unix_time
 from apm_s3._wire.xml import parse_error
 from apm_s3.errors import (
     ApmS3Error,

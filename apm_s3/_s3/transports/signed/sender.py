@@ -16,8 +16,7 @@ from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.boto.errors import botocore_errors
 from apm_s3._s3.transports.boto.errors import translate as translate_botocore
 from apm_s3._s3.transports.expectations import MAX_DOCUMENT, SUCCESS, check_status
-from apm_s3._s3.transports.plain import plain_route
-from apm_s3._s3.transports.routes import Route, learn_route, refuse_exposed_token
+from apm_s3._s3.transports.routes import Route, learn_route, plain_route, refuse_exposed_token
 from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken, Response, Stalls
 from apm_s3._s3.transports.signed.connections import CannotConnect, Connections, Lane
 from apm_s3._s3.transports.signed.payloads import PIECE, Payload, closing
@@ -54,6 +53,15 @@ _SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
 
 class Sender:
     """Routes, credentials, clock and connections of the signed path.
+
+    A route is a fact about a bucket, never about a call, so all requests for a bucket take the same way. Each request
+    looks it up again, because a redirect to another region replaces it (`recover`) while others are in flight. These
+    keep the route that they began with: at worst S3 redirects them as well, and they learn the same region. A route
+    that cannot be determined is not remembered: aiobotocore then reports the problem, and the next request tries again.
+
+    So the route can change between the preparation of a payload and its request. Bytes that were prepared for
+    aiobotocore are hashed late (`_signed`); pieces that were prepared for signing have an encoding that aiobotocore
+    cannot send, so `BotoSender` refuses them as not connected: nothing was sent, and the attempt is repeated.
 
     Attributes:
         routes: the known routes by bucket; None if aiobotocore must handle the bucket.
@@ -184,7 +192,7 @@ class Sender:
                 route.region,
                 call.method,
                 path,
-                parse_qsl(call.query),
+                parse_qsl(call.query, keep_blank_values=True),
                 {"host": route.host, **call.headers},
                 expires_in,
                 self._clock.now(),
@@ -321,6 +329,11 @@ _TURNS = 8
 
 async def _send(connection: Connection, response: Response, head: bytes, body: AsyncGenerator[Any, None]) -> None:
     """Send a request with a body in pieces, until it is sent, refused, or the connection is closed.
+
+    The body has a task of its own, because three parties can end this at any await: the source (an error, or no piece
+    for hours), the server (it refuses an upload long before its end, and may stop reading), and the caller (cancelled,
+    or stalled). Whoever is first, the task is stopped and awaited before this returns, so nobody else ever sees a
+    half-sent request on a connection: it is aborted here, or by `_exchange`, unless everything was sent.
 
     Raises:
         ConnectionBroken: a response that is not an error came before everything was sent.
