@@ -584,10 +584,11 @@ class Member:
         """Return the nodes, read on demand, because a bundle has too many files to keep them all."""
         return None if self.result.start is None else self.read(Source(self.raw, self.name))
 
-    @property
-    def is_readable(self) -> bool:
-        """Return whether it is known to which files it refers: it is a mapping, or empty."""
-        return self.is_good if self.root is None else self.root.kind == MAPPING
+    def tells(self, field: str) -> bool:
+        """Return whether it is known which files `field` names: no refused field seems to be a misspelling of it."""
+        refused = (issue.path.rpartition(".")[2] for issue in self.result.issues if issue.rule == "unknown-field")
+        is_readable = self.is_good if self.root is None else self.root.kind == MAPPING
+        return is_readable and not any(nearest(name, [field]) for name in refused)
 
     @property
     def is_good(self) -> bool:

@@ -101,3 +101,10 @@ def test_a_template_is_not_called_unused_when_the_main_file_cannot_be_read() -> 
     assert found({"alertmanager.yml": "templates: [", "a.tmpl": GOOD}) == {
         ("alertmanager.yml", "error", "yaml-syntax", 2)
     }
+
+
+def test_a_template_is_not_called_unused_when_the_field_that_names_it_is_misspelt() -> None:
+    files = {"alertmanager.yml": CONFIG.replace("templates:", "template:") % "'*.tmpl'", "a.tmpl": GOOD}
+
+    assert "unknown-field" in {rule for _, _, rule, _ in found(files)}
+    assert "unused-file" not in {rule for _, _, rule, _ in found(files)}

@@ -72,7 +72,7 @@ def _check_patterns(main: Member, members: list[Member]) -> None:
             member.kind = "templates"
             _parse(member)
     for member in members:
-        if member.kind == "templates" and not member.used and main.is_readable:
+        if member.kind == "templates" and not member.used and main.tells("templates"):
             message = f"no entry of templates in {main.name} matches this file, so Alertmanager will not load it"
             member.context.add(Issue(Severity.WARNING, "", 1, 1, "unused-file", message))
 

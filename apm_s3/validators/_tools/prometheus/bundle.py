@@ -243,7 +243,7 @@ def _check_main(main: Member, members: list[Member]) -> None:
         notice_absent_files(config, members)
     check_target_files(main, files, members)
     for kind, field, configs in (("rules", "rule_files", [main]), ("targets", "file_sd_configs", [main, *files])):
-        if all(config.is_readable for config in configs):
+        if all(config.tells(field) for config in configs):
             _report_unused(kind, field, main, members)
 
 
