@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tests.cli.kit import Shell
 from tests.faults.memory_s3 import error_response
 from tests.faults.server import Exchange, FaultyS3
+from tests.servers import Server
 
 
 @pytest.fixture
@@ -157,12 +160,28 @@ def test_what_the_policy_denies_is_said_before_anything_is_changed(
 
     assert ran.status == status
     assert "note: the endpoint is plain HTTP, so the policy does not deny it" in ran.stderr
-    assert "ignores the conditions of policies, such as moto, will then refuse all uploads" in ran.stderr
 
 
-def test_a_refused_upload_names_the_permission_and_the_policy(moto_shell: Shell) -> None:
+def test_a_server_that_ignores_conditions_gets_no_policy_that_refuses_every_push(moto_shell: Shell) -> None:
     bucket = moto_shell.environ["APM_S3_BUCKET"]
-    moto_shell.ok("bucket", "ensure", bucket, "--purpose", "configs", "-e", "staging")
+    (moto_shell.directory / "prometheus").mkdir()
+    (moto_shell.directory / "prometheus" / "prometheus.yml").write_text("global: {}\n")
+    ensure = ["bucket", "ensure", bucket, "--purpose", "configs", "-e", "staging"]
+
+    refused = moto_shell(*ensure)
+    assert (refused.status, "uploads with Policy (403)" in refused.stderr) == (1, True)
+    assert "add --skip-unsupported" in refused.stderr
+    moto_shell.ok(*ensure, "--skip-unsupported")
+    moto_shell.ok("config", "push", "prometheus", "-e", "staging", "-m", "Why")
+
+
+def test_a_refused_upload_names_the_permission_and_the_policy(moto_shell: Shell, moto: Server) -> None:
+    bucket = moto_shell.environ["APM_S3_BUCKET"]
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    with closing(boto3.client("s3", endpoint_url=moto.endpoint_url, region_name="us-east-1",
+                              aws_access_key_id=moto.credentials.key_id,
+                              aws_secret_access_key=moto.credentials.secret)) as client:  # fmt: skip
+        client.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
     (moto_shell.directory / "prometheus").mkdir()
     (moto_shell.directory / "prometheus" / "prometheus.yml").write_text("global: {}\n")
 

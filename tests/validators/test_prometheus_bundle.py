@@ -103,7 +103,9 @@ def test_nothing_is_said_about_unused_files_when_a_file_that_could_name_them_can
 
 def test_nothing_is_said_about_unused_files_when_the_field_that_names_them_is_misspelt():
     files = {"rules/a.yml": RULES, "rules/b.yml": RULES, "targets.json": b'[{"targets": ["a:1"]}]'}
-    misspelt = b"rule_flies: ['rules/*.yml']\nscrape_configs: [{job_name: a, file_sd_confgs: [{files: [targets.json]}]}]"
+    misspelt = (
+        b"rule_flies: ['rules/*.yml']\nscrape_configs: [{job_name: a, file_sd_confgs: [{files: [targets.json]}]}]"
+    )
     other = b"remote_rites: []\nscrape_configs: []"
 
     assert {rule for _, _, rule, _ in found({**files, "prometheus.yml": misspelt})} == {"unknown-field"}

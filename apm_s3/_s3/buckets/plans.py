@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -39,8 +40,12 @@ from apm_s3.options._lifecycle import Lifecycle
 
 Unsupported = Literal["refuse", "warn"]
 
-_TRIED = (Encryption, PublicAccessBlock, Versioning)
-"""Settings with which Ceph's gateway, for example, refuses uploads, or ignores their conditions."""
+_TRIED = (Encryption, PublicAccessBlock, Policy, Versioning)
+"""Settings with which some servers refuse uploads, or ignore their conditions: Ceph's gateway with the second, for
+example. moto ignores the conditions of policies, and so denies everything that they deny under some."""
+
+_OF_UPLOADS = ("aws:SecureTransport", "s3:x-amz-server-side-encryption")
+"""Conditions of policies that the uploads of a store never meet, on a server that evaluates them."""
 
 _WITHDRAW_SECONDS = 30.0
 """Maximum time that a cancelled caller waits for the removal of the bucket."""
@@ -272,7 +277,7 @@ class BucketPlans:
         new = [setting for setting in wanted if repr(setting) not in self._tried]
         if new:
             try:
-                await self._try(operation, ref.region, new)
+                await self._try(operation, ref, new)
             except S3Error as error:
                 # A store asks for conditional writes again, before its first write.
                 LOGGER.warning("%s: it is not known which settings this server's uploads bear: %s", operation, error)
@@ -280,8 +285,8 @@ class BucketPlans:
         changes = tuple(change for change in plan.changes if change.kind not in lost)
         return replace(plan, changes=changes, unsupported=(*plan.unsupported, *lost.values()))
 
-    async def _try(self, operation: str, region: str | None, settings: Iterable[BucketSetting]) -> None:
-        probe = BucketRef(f"apm-s3-probe-{secrets.token_hex(8)}", region, seen=True)
+    async def _try(self, operation: str, ref: BucketRef, settings: Iterable[BucketSetting]) -> None:
+        probe = BucketRef(f"apm-s3-probe-{secrets.token_hex(8)}", ref.region, seen=True)
         await shielded(
             self._send_creation(operation, probe, BucketOptions()),
             on_cancel=lambda _: self._withdraw(operation, probe),
@@ -289,9 +294,12 @@ class BucketPlans:
         )
         try:
             for setting in settings:
+                tried = _about_uploads(setting, ref.name, probe.name) if isinstance(setting, Policy) else setting
+                if tried is None:
+                    continue
                 try:
                     with expecting(UnsupportedByServer):
-                        await self._settings.write(operation, probe, setting)
+                        await self._settings.write(operation, probe, tried)
                 except UnsupportedByServer:
                     continue  # as the bucket itself will show
                 self._tried[repr(setting)] = lost = await self._lost_with(operation, probe, setting)
@@ -308,7 +316,7 @@ class BucketPlans:
                 operation, "put_object", probe, done_already=lambda error: isinstance(error, PreconditionFailed), **put
             )
         except (AccessDenied, RequestRejected) as error:
-            return f"uploads with {type(setting).__name__} ({error.s3_code})"
+            return f"uploads with {type(setting).__name__} ({error.s3_code or error.status})"
         try:
             with expecting(PreconditionFailed):
                 await self._requests.send(operation, "put_object", probe, **put)
@@ -390,6 +398,23 @@ def _stages(changes: Iterable[SettingChange]) -> tuple[list[SettingChange], list
 def _plan_of_new(ref: BucketRef, options: BucketOptions) -> BucketPlan:
     changes = tuple(SettingChange(None, setting) for setting in options.settings())
     return BucketPlan(ref.name, create=True, changes=changes)
+
+
+def _about_uploads(policy: Policy, bucket: str, probe: str) -> Policy | None:
+    """Return what `policy` denies to uploads by the way they are sent, for the bucket `probe`; None if nothing.
+
+    The rest is not tried: it might deny the removal of that bucket, or deny to this caller what others may do.
+    """
+    text = re.sub(rf'(?<=:){re.escape(bucket)}(?=[/"])', probe, policy.text)
+    statements = [
+        {**each, "Action": "s3:PutObject"}
+        for each in Policy(text).document["Statement"]
+        if each.get("Effect") == "Deny"
+        and each.get("Principal") == "*"
+        and each.get("Action") in ("s3:PutObject", "s3:*")
+        and all(key.startswith(_OF_UPLOADS) for keys in each.get("Condition", {"": {"": ""}}).values() for key in keys)
+    ]
+    return Policy.of(statements) if statements else None
 
 
 def _lacking(

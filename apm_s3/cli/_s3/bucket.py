@@ -434,10 +434,7 @@ class _Wanted:
             self._call.note("note: the endpoint is plain HTTP, so the policy does not deny it: that would lock you out")
         else:
             self._call.note("note: the policy denies plain HTTP: only https:// endpoints will reach this bucket")
-        self._call.note(
-            "note: the policy denies uploads that name another encryption. A server that ignores the conditions of "
-            "policies, such as moto, will then refuse all uploads: use --versioning there, without --purpose"
-        )
+        self._call.note("note: the policy denies uploads that name another encryption")
 
 
 def _choice(skip: bool) -> Literal["refuse", "warn"]:

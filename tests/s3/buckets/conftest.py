@@ -39,7 +39,9 @@ class FaultyControl:
         return response
 
     async def endpoint(self, region: str | None = None) -> Endpoint:
-        return self.pretend or await self.clients.endpoint(region)
+        if self.pretend is None:
+            return await self.clients.endpoint(region)
+        return self.pretend._replace(region=region or self.pretend.region)
 
 
 def make_buckets(clients: Clients, control: Any = None) -> S3Manager:
@@ -79,3 +81,10 @@ def weed_buckets(weed_clients: Clients) -> S3Manager:
 @pytest.fixture
 def control(moto_clients: Clients) -> FaultyControl:
     return FaultyControl(moto_clients)
+
+
+@pytest.fixture
+def trusted_buckets(control: FaultyControl) -> S3Manager:
+    """On moto, taken for AWS, where no setting is tried first."""
+    control.pretend = Endpoint("http://127.0.0.1", "us-east-1", is_aws=True)
+    return make_buckets(control.clients, control)

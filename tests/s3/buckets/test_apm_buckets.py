@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from apm_s3 import apm_bucket_name, apm_bucket_options
-from apm_s3.errors import AccessDenied, BucketAlreadyOwned, InvalidBucketName, InvalidKey, InvalidOption
+from apm_s3.errors import (
+    AccessDenied,
+    BucketAlreadyOwned,
+    InvalidBucketName,
+    InvalidKey,
+    InvalidOption,
+    UnsupportedByServer,
+)
 from apm_s3.options import (
     BucketOptions,
     Encryption,
@@ -185,12 +192,12 @@ def test_the_bucket_name_has_environment_and_purpose() -> None:
         apm_bucket_name("production", "Configs")
 
 
-async def test_an_apm_bucket_is_created_with_all_its_settings(moto_buckets: S3Manager, bucket_name: str) -> None:
-    plan = await moto_buckets.create_apm_bucket(
+async def test_an_apm_bucket_is_created_with_all_its_settings(trusted_buckets: S3Manager, bucket_name: str) -> None:
+    plan = await trusted_buckets.create_apm_bucket(
         bucket_name, "production", "all", "configs", tags={"team": "sre"}, require_https=True
     )
 
-    settings = (await moto_buckets.get_bucket(bucket_name)).settings
+    settings = (await trusted_buckets.get_bucket(bucket_name)).settings
     assert plan.warnings == ()
     assert settings == apm_bucket_options(bucket_name, "production", "all", "configs", tags={"team": "sre"})
     assert settings.versioning == Versioning()
@@ -207,20 +214,20 @@ async def test_an_apm_bucket_is_created_with_all_its_settings(moto_buckets: S3Ma
     }
 
 
-async def test_an_apm_bucket_with_a_key_is_encrypted_with_it(moto_buckets: S3Manager, bucket_name: str) -> None:
-    await moto_buckets.create_apm_bucket(bucket_name, "staging", "loki", "logs", kms_key_id=KEY_ARN)
+async def test_an_apm_bucket_with_a_key_is_encrypted_with_it(trusted_buckets: S3Manager, bucket_name: str) -> None:
+    await trusted_buckets.create_apm_bucket(bucket_name, "staging", "loki", "logs", kms_key_id=KEY_ARN)
 
-    assert (await moto_buckets.get_bucket(bucket_name)).settings.encryption == Encryption(
+    assert (await trusted_buckets.get_bucket(bucket_name)).settings.encryption == Encryption(
         algorithm="aws:kms", kms_key_id=KEY_ARN, bucket_key=True
     )
 
 
 async def test_over_plain_http_the_https_statement_is_omitted_and_reported(
-    moto_buckets: S3Manager, bucket_name: str
+    trusted_buckets: S3Manager, bucket_name: str
 ) -> None:
-    plan = await moto_buckets.create_apm_bucket(bucket_name, "staging", "loki", "configs")
+    plan = await trusted_buckets.create_apm_bucket(bucket_name, "staging", "loki", "configs")
 
-    policy = (await moto_buckets.get_bucket(bucket_name)).settings.policy
+    policy = (await trusted_buckets.get_bucket(bucket_name)).settings.policy
     assert policy is not None
     assert "SecureTransport" not in policy.text
     assert any("plain HTTP" in warning for warning in plan.warnings)
@@ -246,6 +253,7 @@ async def test_mfa_delete_omits_the_lifecycle_and_reports_it(control: FaultyCont
             codes.append((params["MFA"], params["VersioningConfiguration"]["MFADelete"]))
 
     control.before = note
+    control.pretend = Endpoint("http://127.0.0.1", "us-east-1", is_aws=True)
     plan = await make_buckets(control.clients, control).create_apm_bucket(
         bucket_name, "production", "all", "configs", mfa="arn:aws:iam::1:mfa/root 123456"
     )
@@ -255,26 +263,26 @@ async def test_mfa_delete_omits_the_lifecycle_and_reports_it(control: FaultyCont
     assert any("lifecycle" in warning for warning in plan.warnings)
 
 
-async def test_a_given_policy_replaces_that_of_the_environment(moto_buckets: S3Manager, bucket_name: str) -> None:
+async def test_a_given_policy_replaces_that_of_the_environment(trusted_buckets: S3Manager, bucket_name: str) -> None:
     own = apm_policy(bucket_name, "staging", require_https=False)
 
-    plan = await moto_buckets.create_apm_bucket(bucket_name, "production", "all", "configs", policy=own)
+    plan = await trusted_buckets.create_apm_bucket(bucket_name, "production", "all", "configs", policy=own)
 
-    assert (await moto_buckets.get_bucket(bucket_name)).settings.policy == own
+    assert (await trusted_buckets.get_bucket(bucket_name)).settings.policy == own
     assert plan.warnings == ()
 
 
 async def test_create_leaves_an_existing_bucket_alone_and_ensure_updates_it(
-    moto_buckets: S3Manager, bucket_name: str
+    trusted_buckets: S3Manager, bucket_name: str
 ) -> None:
-    await moto_buckets.create_bucket(bucket_name)
+    await trusted_buckets.create_bucket(bucket_name)
     with pytest.raises(BucketAlreadyOwned):
-        await moto_buckets.create_apm_bucket(bucket_name, "staging", "all", "configs")
-    assert (await moto_buckets.get_bucket(bucket_name)).settings == BucketOptions()
+        await trusted_buckets.create_apm_bucket(bucket_name, "staging", "all", "configs")
+    assert (await trusted_buckets.get_bucket(bucket_name)).settings == BucketOptions()
 
     options = apm_bucket_options(bucket_name, "staging", "all", "configs")
-    await moto_buckets.ensure_bucket(bucket_name, options)
-    assert (await moto_buckets.ensure_bucket(bucket_name, options)).empty
+    await trusted_buckets.ensure_bucket(bucket_name, options)
+    assert (await trusted_buckets.ensure_bucket(bucket_name, options)).empty
 
 
 @pytest.mark.parametrize(
@@ -319,6 +327,33 @@ async def test_on_seaweedfs_the_policy_allows_uploads_and_protects_versions(
 
     assert "PublicAccessBlock" in plan.unsupported
     assert "Lifecycle transitions" in plan.unsupported
+    assert not [each for each in plan.unsupported if "Policy" in each]
+    assert [each.name for each in await weed_buckets.list_buckets() if each.name.startswith("apm-s3-probe-")] == []
+
+
+async def test_a_policy_with_which_the_server_refuses_every_upload_is_not_kept(
+    moto_buckets: S3Manager, moto_clients: Clients, bucket_name: str
+) -> None:
+    options = bucket_name, "production", "all", "configs"
+
+    with pytest.raises(UnsupportedByServer, match=r"uploads with Policy \(403\)"):
+        await moto_buckets.create_apm_bucket(*options)
+    assert bucket_name not in [each.name for each in await moto_buckets.list_buckets()]
+
+    plan = await moto_buckets.create_apm_bucket(*options, unsupported="warn")
+    assert plan.unsupported == ("uploads with Policy (403)",)
+    assert (await moto_buckets.get_bucket(bucket_name)).settings.policy is None
+    await moto_clients.call("put_object", Bucket=bucket_name, Key="configs/a", Body=b"x")
+
+
+async def test_what_a_policy_denies_for_other_reasons_is_not_tried(moto_buckets: S3Manager, bucket_name: str) -> None:
+    arn = f"arn:aws:s3:::{bucket_name}"
+    others = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"{arn}/*"}
+    only_ci = Policy.of([{**others, "Condition": {"StringNotLike": {"aws:PrincipalArn": "arn:aws:iam::1:role/ci"}}}])
+
+    await moto_buckets.create_apm_bucket(bucket_name, "staging", "all", "configs", policy=only_ci)
+
+    assert (await moto_buckets.get_bucket(bucket_name)).settings.policy == only_ci
 
 
 async def test_on_seaweedfs_a_bucket_with_a_key_accepts_only_its_default_encryption(

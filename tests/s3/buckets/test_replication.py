@@ -55,16 +55,16 @@ async def test_without_a_role_nothing_changes_and_the_needed_role_is_described(
 
 
 async def test_the_target_is_created_with_the_protections_of_the_source(
-    moto_buckets: S3Manager, bucket_name: str
+    trusted_buckets: S3Manager, bucket_name: str
 ) -> None:
     target = f"{bucket_name}-b"
-    await moto_buckets.create_bucket(bucket_name, apm_bucket_options(bucket_name, "production", "all", "configs"))
+    await trusted_buckets.create_bucket(bucket_name, apm_bucket_options(bucket_name, "production", "all", "configs"))
 
-    setup = await moto_buckets.setup_replication(
+    setup = await trusted_buckets.setup_replication(
         bucket_name, target, role=ROLE, create_target=True, target_region="eu-west-1"
     )
 
-    copy = await moto_buckets.get_bucket(target)
+    copy = await trusted_buckets.get_bucket(target)
     assert setup.created_target
     assert copy.region == "eu-west-1"
     assert copy.settings == apm_bucket_options(target, "production", "all", "configs")
