@@ -117,8 +117,6 @@ class _Tally:
             self.durations[index] = self.durations.get(index, 0) + count
 
     def figures(self) -> OperationMetrics:
-        # REMOVE
-
         failures = self.errors.total()
         return OperationMetrics(
             total=self.successes + failures + self.cancelled,
@@ -135,8 +133,6 @@ class _Tally:
         )
 
     def _latency(self, count: int) -> Latency:
-        # REMOVE
-
         if not count:
             return Latency()
         ranked = sorted(self.durations.items())
@@ -187,8 +183,6 @@ class S3Metrics:
 
     def snapshot(self) -> MetricsSnapshot:
         """Return the metrics since the start, or since `reset`."""
-        # REMOVE
-
         tallies = list(self._tallies.items())  # a copy: an exporter may ask in another thread
         overall = _Tally()
         for _, tally in tallies:

@@ -21,7 +21,7 @@ from apm_s3.configs._deploy import blocked, was_touched
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 from apm_s3.fastapi._authorisation import Action, HttpCall
 from apm_s3.fastapi._bodies import DeployBody, DeployGiven, PlanBody, PlanGiven
-from apm_s3.fastapi._models import EXAMPLES, DiffModel, ReleaseModel, ReportModel
+from apm_s3.fastapi._models import EXAMPLES, DiffModel, ReleaseModel, ReportModel, Shown
 from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery, intact_history
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import MAX_JSON, Endpoint
@@ -34,7 +34,7 @@ _LOOKED_BACK = 1_000
 SourceQuery = Annotated[str, Query(max_length=63, description="The environment to deploy from.", examples=["staging"])]
 
 
-class ToolPlanModel(BaseModel):
+class ToolPlanModel(Shown):
     """What a deploy would do for one tool.
 
     For callers that may not read secrets, `drifted` says whether there was any change since the last deploy: a change
@@ -54,20 +54,11 @@ class ToolPlanModel(BaseModel):
     @classmethod
     def of(cls, plan: ToolPlan, *, secrets: bool) -> ToolPlanModel:
         """Return the document of `plan`, with the hashes in names if the caller may read `secrets`."""
-        return cls(
-            tool=plan.tool,
-            source_revision=plan.source_revision,
-            target_revision=plan.target_revision,
-            changes=plan.changes,
-            drifted=plan.drifted,
-            blocked=list(plan.blocked),
-            files=[name for name in plan.files if secrets or not is_internal(name)],
-            report=ReportModel.showing(plan.report),
-            diff=DiffModel.of(plan.diff),
-        )
+        names = [name for name in plan.files if secrets or not is_internal(name)]
+        return cls.showing(plan, files=names, diff=DiffModel.of(plan.diff))
 
 
-class PlanModel(BaseModel):
+class PlanModel(Shown):
     """A planned deploy. `hash` covers both sides' releases, every file and the target's settings; `id` begins it."""
 
     id: str
@@ -81,15 +72,9 @@ class PlanModel(BaseModel):
     @classmethod
     def of(cls, plan: DeployPlan, digest: str, seen: Collection[str]) -> PlanModel:
         """Return the document of `plan` for a caller that sees the secrets of the tools in `seen`."""
-        return cls(
-            id=plan_id(digest),
-            hash=digest,
-            source=plan.source_environment,
-            target=plan.target_environment,
-            changes=plan.changes,
-            blocked=list(plan.blocked),
-            tools=[ToolPlanModel.of(each, secrets=each.tool in seen) for each in plan.tools],
-        )
+        tools = [ToolPlanModel.of(each, secrets=each.tool in seen) for each in plan.tools]
+        sides = {"source": plan.source_environment, "target": plan.target_environment}
+        return cls.showing(plan, id=plan_id(digest), hash=digest, tools=tools, **sides)
 
 
 def plan_id(digest: str) -> str:
