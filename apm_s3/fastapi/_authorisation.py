@@ -7,14 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self, TypedDict
 
-from fastapi import Depends
-from starlette.requests import Request
-
 from apm_s3._hints import Advice
 from apm_s3._tools import TOOLS
 from apm_s3.configs import ConfigStore, Release
 from apm_s3.errors import ConfigNotFound, UsageError
-from apm_s3.fastapi._lifespan import get_configs
 from apm_s3.fastapi._models import ReleaseModel
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.validators._checking import did_you_mean
@@ -83,14 +79,6 @@ class Principal:
             )
 
         return cls(name, allows)
-
-
-MAX_QUERY = 160 * 1024
-"""Maximum bytes of a query: a message of 10 000 characters has up to twelve for each."""
-
-MAX_PARAMETERS = 50
-
-_KEY = "apm_s3.call"
 
 
 class ChangeArguments(TypedDict):
@@ -201,49 +189,7 @@ class HttpCall:
             await self.require(Permission(Action.SECRETS, source, tool))
 
 
-def make_check(
-    authorize: Callable[..., Any],
-    action: Action,
-    path: str,
-    *,
-    by_tools: bool,
-    timeout: float,
-    refuses_conditions: bool,
-) -> Callable[..., Awaitable[HttpCall]]:
-    """Return the dependency that checks the permission of a route's requests before anything else is done.
-
-    Args:
-        authorize: the application's dependency, which returns a `Principal`.
-        by_tools: whether the tools are those of the query, by default all.
-        timeout: seconds for a write to the store.
-        refuses_conditions: whether the route takes no If-Match and no If-None-Match.
-    """
-    # Where the application is mounted may have parameters too, perhaps with the same names.
-    has_environment, has_tool = "{environment}" in path, "{tool}" in path
-
-    async def check_permission(
-        request: Request, principal: Any = Depends(authorize), configs: ConfigStore = Depends(get_configs)
-    ) -> HttpCall:
-        query = request.scope["query_string"]
-        if query and (len(query) > MAX_QUERY or query.count(b"&") >= MAX_PARAMETERS):
-            text = f"The query has more than {MAX_QUERY} bytes, or more than {MAX_PARAMETERS} parameters."
-            raise ProblemError(422, "request-invalid", text)
-        call = HttpCall(_checked(principal), configs, timeout, request.headers.getlist("if-none-match"))
-        environment = request.path_params["environment"] if has_environment else None
-        tools: list[str | None] = [request.path_params["tool"] if has_tool else None]
-        if by_tools:
-            tools = [*dict.fromkeys(request.query_params.getlist("tool"))] or [None]
-        await call.require(*(Permission(action, environment, tool) for tool in tools))
-        if refuses_conditions and ("if-match" in request.headers or "if-none-match" in request.headers):
-            # RFC 9110, section 13.2.1: a condition that is not evaluated must not be taken for one that holds.
-            raise ProblemError(422, "condition-invalid", "This route takes neither If-Match nor If-None-Match.")
-        request.scope[_KEY] = call
-        return call
-
-    return check_permission
-
-
-def _checked(principal: object) -> Principal:
+def check_principal(principal: object) -> Principal:
     """Return what `authorize` returned.
 
     Raises:
@@ -261,9 +207,3 @@ def _checked(principal: object) -> Principal:
             hint="the name becomes the author of its changes: name whoever sends the request",
         )
     return principal
-
-
-def hidden_names(request: Request) -> list[str]:
-    """Return the names that no problem shows: the store's bucket and prefix."""
-    call = request.scope.get(_KEY)
-    return call.hidden_names if isinstance(call, HttpCall) else []

@@ -7,9 +7,8 @@ import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Any, TypeVar
 
-from fastapi import Depends
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
@@ -38,7 +37,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
 _OPENS, _CLOSES = frozenset("[{"), frozenset("]}")
 
 
-def _reader(model: type[GivenT]) -> Callable[[Request], Awaitable[GivenT]]:
+def reader_of(model: type[GivenT]) -> Callable[[Request], Awaitable[GivenT]]:
     """Return the dependency that reads a document from the body.
 
     FastAPI reads a body of its own before any dependency: callers without a token could make it parse megabytes.
@@ -100,9 +99,8 @@ def _refusal(rule: str, message: str, *steps: int) -> RequestValidationError:
     return RequestValidationError([{"type": rule, "loc": ("body", *steps), "msg": message}])
 
 
-def described(body: Any) -> dict[str, Any]:
-    """Return the OpenAPI description of a body: one of this module's annotated models."""
-    model = get_args(body)[0]
+def described(model: type[Given]) -> dict[str, Any]:
+    """Return the OpenAPI description of a body."""
     return {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}
 
 
@@ -227,16 +225,3 @@ def _seconds(period: timedelta | None) -> int | None:
 
 def _period(seconds: int | None) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=seconds)
-
-
-BackupBody = Annotated[BackupGiven, Depends(_reader(BackupGiven))]
-RestoreBody = Annotated[RestoreGiven, Depends(_reader(RestoreGiven))]
-BundleBody = Annotated[BundleGiven, Depends(_reader(BundleGiven))]
-FilesBody = Annotated[FilesGiven, Depends(_reader(FilesGiven))]
-SettingsBody = Annotated[SettingsModel, Depends(_reader(SettingsModel))]
-FreezeBody = Annotated[FreezeGiven, Depends(_reader(FreezeGiven))]
-NotedBody = Annotated[Noted, Depends(_reader(Noted))]
-RollbackBody = Annotated[RollbackGiven, Depends(_reader(RollbackGiven))]
-MarkBody = Annotated[MarkGiven, Depends(_reader(MarkGiven))]
-PlanBody = Annotated[PlanGiven, Depends(_reader(PlanGiven))]
-DeployBody = Annotated[DeployGiven, Depends(_reader(DeployGiven))]

@@ -20,7 +20,7 @@ from apm_s3.configs._content.overlays import is_internal
 from apm_s3.configs._deploy import blocked, was_touched
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 from apm_s3.fastapi._authorisation import Action, HttpCall
-from apm_s3.fastapi._bodies import DeployBody, DeployGiven, PlanBody, PlanGiven
+from apm_s3.fastapi._bodies import DeployGiven, PlanGiven
 from apm_s3.fastapi._models import EXAMPLES, DiffModel, ReleaseModel, ReportModel, Shown
 from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery, intact_history
 from apm_s3.fastapi._problems import ProblemError
@@ -106,7 +106,7 @@ async def plan_deploy(
     call: HttpCall,
     environment: EnvironmentPath,
     source: SourceQuery,
-    given: PlanBody,
+    given: PlanGiven,
     tool: ToolsQuery = None,
 ) -> PlanModel:
     """Plan a deploy to the environment: its diff, validation, and what blocks it. Nothing is changed."""
@@ -122,7 +122,7 @@ async def deploy(
     environment: EnvironmentPath,
     plan: Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="The plan's id.", examples=["0" * 16])],
     source: SourceQuery,
-    given: DeployBody,
+    given: DeployGiven,
     tool: ToolsQuery = None,
 ) -> DeployedModel:
     """Carry out the plan in one commit of all its tools. Any other plan is refused, also one that is outdated."""
@@ -232,11 +232,11 @@ async def _deployed(call: HttpCall, digest: str, releases: tuple[Release, ...]) 
 ENDPOINTS = (
     Endpoint(
         "POST", f"{_DEPLOYS}/plan", plan_deploy, "Plan a deploy", Action.DEPLOY, by_tools=True,
-        errors=(404, 409, 413), body=PlanBody, limit=MAX_JSON, example=EXAMPLES["plan"],
+        errors=(404, 409, 413), limit=MAX_JSON, example=EXAMPLES["plan"],
     ),
     Endpoint(
         "POST", f"{_DEPLOYS}/{{plan}}", deploy, "Deploy", Action.DEPLOY, by_tools=True,
-        errors=(404, 409, 413, 423), body=DeployBody, limit=MAX_JSON,
+        errors=(404, 409, 413, 423), limit=MAX_JSON,
         example=EXAMPLES["deploy"],
     ),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from apm_s3.configs import ConfigStore, EnvironmentSettings, LogEntry, ToolStatu
 from apm_s3.configs._checks import check_level_here
 from apm_s3.errors import ApmS3Error
 from apm_s3.fastapi._authorisation import Action, HttpCall
-from apm_s3.fastapi._bodies import FreezeBody, NotedBody, SettingsBody, SettingsModel
+from apm_s3.fastapi._bodies import FreezeGiven, Noted, SettingsModel
 from apm_s3.fastapi._models import EXAMPLES, LogEntryModel, OutcomeModel, StatusModel, WriteIdModel
 from apm_s3.fastapi._parameters import (
     PRIVATE,
@@ -69,7 +69,7 @@ async def put_settings(
     response: Response,
     call: HttpCall,
     environment: EnvironmentPath,
-    given: SettingsBody,
+    given: SettingsModel,
     message: MessageQuery = "",
     write_id: WriteIdQuery = None,
     if_match: IfMatchHeader = None,
@@ -103,7 +103,7 @@ def _settings_etag(settings: EnvironmentSettings) -> str:
     return f'"s{hashlib.sha256(text.encode()).hexdigest()}"'
 
 
-async def freeze(call: HttpCall, environment: EnvironmentPath, given: FreezeBody) -> Response:
+async def freeze(call: HttpCall, environment: EnvironmentPath, given: FreezeGiven) -> Response:
     """Block all changes to the environment until it is thawed."""
     await call.configs.freeze(
         environment, given.reason, author=call.author, timeout=call.timeout, write_id=given.write_id
@@ -111,7 +111,7 @@ async def freeze(call: HttpCall, environment: EnvironmentPath, given: FreezeBody
     return Response(status_code=204)
 
 
-async def thaw(call: HttpCall, environment: EnvironmentPath, given: NotedBody) -> Response:
+async def thaw(call: HttpCall, environment: EnvironmentPath, given: Noted) -> Response:
     """Allow changes to the environment again."""
     await call.configs.thaw(environment, **call.change(given.message, given.write_id))
     return Response(status_code=204)
@@ -268,15 +268,15 @@ ENDPOINTS = (
     ),
     Endpoint(
         "PUT", f"{_ENVIRONMENT}/settings", put_settings, "Set the settings", Action.MANAGE,
-        errors=(404, 409, 412, 413, 423, 428), body=SettingsBody, limit=MAX_JSON, example=EXAMPLES["settings"],
+        errors=(404, 409, 412, 413, 423, 428), limit=MAX_JSON, example=EXAMPLES["settings"],
     ),
     Endpoint(
         "POST", f"{_ENVIRONMENT}/freeze", freeze, "Freeze", Action.MANAGE,
-        errors=(404, 409, 413), body=FreezeBody, limit=MAX_JSON, options=_DONE,
+        errors=(404, 409, 413), limit=MAX_JSON, options=_DONE,
     ),
     Endpoint(
         "POST", f"{_ENVIRONMENT}/thaw", thaw, "Thaw", Action.MANAGE,
-        errors=(404, 409, 413), body=NotedBody, limit=MAX_JSON, options=_DONE,
+        errors=(404, 409, 413), limit=MAX_JSON, options=_DONE,
     ),
     Endpoint(
         "DELETE", _ENVIRONMENT, remove_environment, "Remove an environment", Action.MANAGE,

@@ -19,7 +19,7 @@ from apm_s3.configs._content.overlays import is_internal
 from apm_s3.configs._models import masking_inputs
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
 from apm_s3.fastapi._authorisation import Action, HttpCall
-from apm_s3.fastapi._bodies import BundleBody, FilesBody
+from apm_s3.fastapi._bodies import BundleGiven, FilesGiven
 from apm_s3.fastapi._masking import mask_file, mask_files, masked_etag, parsed, refuse_masked
 from apm_s3.fastapi._models import EXAMPLES, ReleaseModel, ReportModel, bundle_etag
 from apm_s3.fastapi._parameters import (
@@ -305,7 +305,7 @@ async def put_bundle(
     call: HttpCall,
     environment: EnvironmentPath,
     tool: ToolPath,
-    given: BundleBody,
+    given: BundleGiven,
     conditions: ConditionsDep,
     create: CreateQuery = False,
 ) -> Response:
@@ -341,7 +341,7 @@ async def validate_bundle(
     call: HttpCall,
     environment: EnvironmentPath,  # noqa: ARG001 - the guard authorises it
     tool: ToolPath,
-    given: FilesBody,
+    given: FilesGiven,
 ) -> ReportModel:
     """Validate a whole bundle without storing it. It answers 200 for invalid bundles too: see `ok`."""
     files = {name: _encoded(name, text) for name, text in given.files.items()}
@@ -432,7 +432,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "PUT", _BUNDLE, put_bundle, "Put a bundle", Action.WRITE,
-        errors=(404, 409, 412, 413, 423, 428), body=BundleBody, limit=MAX_BUNDLE_JSON, example=EXAMPLES["release"],
+        errors=(404, 409, 412, 413, 423, 428), limit=MAX_BUNDLE_JSON, example=EXAMPLES["release"],
         options={
             "response_class": Response,
             "responses": {**_CHANGED, 201: {"description": "The configuration is new.", "model": ReleaseModel}},
@@ -440,7 +440,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST", f"{_BUNDLE}/validate", validate_bundle, "Validate a bundle", Action.READ,
-        errors=(413,), body=FilesBody, limit=MAX_BUNDLE_JSON, example=EXAMPLES["report"],
+        errors=(413,), limit=MAX_BUNDLE_JSON, example=EXAMPLES["report"],
     ),
     Endpoint(
         "DELETE", "/environments/{environment}/tools/{tool}", remove_bundle, "Remove a configuration", Action.WRITE,

@@ -13,7 +13,7 @@ from apm_s3._tools import Tool
 from apm_s3.configs import Backup
 from apm_s3.errors import ConfigNotFound, StoreDamaged
 from apm_s3.fastapi._authorisation import Action, HttpCall, Permission
-from apm_s3.fastapi._bodies import BackupBody, MarkBody, RestoreBody, RollbackBody
+from apm_s3.fastapi._bodies import BackupGiven, MarkGiven, RestoreGiven, RollbackGiven
 from apm_s3.fastapi._models import EXAMPLES, BackupModel, DiffModel, LostReleaseModel, ReleaseModel
 from apm_s3.fastapi._parameters import (
     PRIVATE,
@@ -95,7 +95,7 @@ async def get_diff(
     return DiffModel.of(await call.configs.diff(tool, environment, old, new, to_environment=to_environment))
 
 
-async def roll_back(call: HttpCall, environment: EnvironmentPath, tool: ToolPath, given: RollbackBody) -> ReleaseModel:
+async def roll_back(call: HttpCall, environment: EnvironmentPath, tool: ToolPath, given: RollbackGiven) -> ReleaseModel:
     """Create a new revision with the files of an old one, by default of the one marked good."""
     release = await call.configs.rollback(
         tool,
@@ -108,7 +108,7 @@ async def roll_back(call: HttpCall, environment: EnvironmentPath, tool: ToolPath
     return await call.shown(release)
 
 
-async def mark_good(call: HttpCall, environment: EnvironmentPath, tool: ToolPath, given: MarkBody) -> ReleaseModel:
+async def mark_good(call: HttpCall, environment: EnvironmentPath, tool: ToolPath, given: MarkGiven) -> ReleaseModel:
     """Mark a revision as good, by default the current one: a rollback returns to it."""
     release = await call.configs.mark_good(
         tool,
@@ -143,7 +143,7 @@ async def list_all_backups(call: HttpCall) -> list[BackupModel]:
 
 
 async def back_up(
-    call: HttpCall, environment: EnvironmentPath, given: BackupBody, tool: ToolsQuery = None
+    call: HttpCall, environment: EnvironmentPath, given: BackupGiven, tool: ToolsQuery = None
 ) -> BackupModel:
     """Make a self-contained copy of the current state, of one tool or of all."""
     if tool is not None and len(tool) > 1:
@@ -177,7 +177,7 @@ async def restore_backup(
     call: HttpCall,
     environment: EnvironmentPath,
     backup: BackupPath,
-    given: RestoreBody,
+    given: RestoreGiven,
     tool: ToolsQuery = None,
     into: Annotated[
         str | None, Query(max_length=63, description="By default the backup's environment.", examples=["staging"])
@@ -236,11 +236,11 @@ ENDPOINTS = (
     Endpoint("GET", f"{_TOOL}/diff", get_diff, "Compare", Action.READ, errors=(404,), example=EXAMPLES["diff"]),
     Endpoint(
         "POST", f"{_TOOL}/rollback", roll_back, "Roll back", Action.WRITE,
-        errors=(404, 409, 413, 423), body=RollbackBody, limit=MAX_JSON, example=EXAMPLES["rolled_back"],
+        errors=(404, 409, 413, 423), limit=MAX_JSON, example=EXAMPLES["rolled_back"],
     ),
     Endpoint(
         "POST", f"{_TOOL}/good", mark_good, "Mark a revision good", Action.WRITE,
-        errors=(404, 409, 413, 423), body=MarkBody, limit=MAX_JSON, example=EXAMPLES["release"],
+        errors=(404, 409, 413, 423), limit=MAX_JSON, example=EXAMPLES["release"],
     ),
     Endpoint("GET", "/backups", list_all_backups, "List all backups", Action.READ, example=[EXAMPLES["backup"]]),
     Endpoint(
@@ -249,7 +249,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST", _BACKUPS, back_up, "Back up", Action.WRITE, by_tools=True,
-        errors=(404, 409, 413), body=BackupBody, limit=MAX_JSON, options={"status_code": 201},
+        errors=(404, 409, 413), limit=MAX_JSON, options={"status_code": 201},
         example=EXAMPLES["backup"],
     ),
     Endpoint(
@@ -262,7 +262,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST", f"{_BACKUP}/restore", restore_backup, "Restore a backup", Action.WRITE, by_tools=True,
-        errors=(404, 409, 413, 423), body=RestoreBody, limit=MAX_JSON,
+        errors=(404, 409, 413, 423), limit=MAX_JSON,
         example=[EXAMPLES["restored"]],
     ),
 )  # fmt: skip

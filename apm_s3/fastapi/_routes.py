@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from http import HTTPStatus
@@ -23,10 +23,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from apm_s3.configs import ConfigStore
 from apm_s3.configs._checks import runs_programs
 from apm_s3.errors import ApmS3Error, InvalidOption, RevisionConflict
-from apm_s3.fastapi._authorisation import Action, HttpCall, hidden_names, make_check
-from apm_s3.fastapi._bodies import described
+from apm_s3.fastapi._authorisation import Action, HttpCall, Permission, check_principal
+from apm_s3.fastapi._bodies import Given, described, reader_of
+from apm_s3.fastapi._lifespan import get_configs
 from apm_s3.fastapi._models import ProblemModel
 from apm_s3.fastapi._parameters import KNOWN_HEADER, PRIVATE
 from apm_s3.fastapi._problems import (
@@ -47,10 +49,18 @@ _log = logging.getLogger("apm_s3.fastapi")
 MAX_JSON = 1024**2
 """Maximum bytes of a JSON document that a caller sends."""
 
+MAX_QUERY = 160 * 1024
+"""Maximum bytes of a query: a message of 10 000 characters has up to twelve for each."""
+
+MAX_PARAMETERS = 50
+
 DEADLINE = 60.0
 """Seconds for a request, by default."""
 
 _PACKAGE = "apm_s3"
+
+_CALL = "apm_s3.call"
+"""Where the scope of a request has its `HttpCall`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +68,12 @@ class Endpoint:
     """One route.
 
     Attributes:
+        call: its function. `call` is the authorised request, `given` the JSON document in its body.
         action: the permission that it needs for its environment and tool, before anything else is done; None for
             routes that carry no user's token.
         by_tools: whether the tools are those of the query, by default all.
         errors: the statuses of its own problems; those that every route has are added.
         limit: maximum bytes of the body; 0 if it has none.
-        body: the JSON document that it reads, one of `_bodies`; None if it reads none, or bytes.
         options: more arguments of FastAPI's `add_api_route`.
         example: the JSON document of a success; None if it has another form, or if `options` has it.
     """
@@ -76,7 +86,6 @@ class Endpoint:
     by_tools: bool = False
     errors: tuple[int, ...] = ()
     limit: int = 0
-    body: Any = None
     options: Mapping[str, Any] = field(default_factory=dict)
     example: Any = None
 
@@ -90,44 +99,41 @@ class Endpoint:
         return f"{re.sub(r'[^a-zA-Z0-9]+', '_', group)}_{self.call.__name__}"
 
     @property
+    def body(self) -> type[Given] | None:
+        """Return the model of the JSON document that the function takes as `given`; None if it takes none."""
+        given = inspect.signature(self.call, eval_str=True).parameters.get("given")
+        return None if given is None else given.annotation
+
+    @property
     def is_conditional(self) -> bool:
         """Return whether it is a change with conditions, which may fail."""
         return 412 in self.errors
 
 
-_PROBLEM_TEXTS: Mapping[int, str] = {
-    400: "The body cannot be read, or is only a part.",
-    401: "There is no token, or it is not valid.",
-    403: "The token does not allow this.",
-    404: "The environment, tool, revision, file or backup does not exist.",
-    409: "The state does not allow it: another revision, a plan that is outdated, a deploy that is refused.",
-    412: "The If-Match or If-None-Match condition does not hold: somebody else was faster.",
-    413: "The body is too large.",
-    415: "The body is compressed, or encoded in another way: it is taken byte for byte.",
-    422: "The request or the configuration is not valid; `issues` has paths and lines.",
-    423: "The environment is frozen.",
-    429: "Too much is waiting: repeat it, as Retry-After says.",
-    428: "A change of something that exists needs If-Match.",
-    500: "The stored data is damaged, or the service is set up incorrectly.",
-    501: "The storage does not support this, or the data was written by a newer version.",
-    502: "The storage refused a request of the service.",
-    503: "The storage cannot be reached, or asks to slow down; see Retry-After.",
-    504: "The storage did not answer in time. A write may have happened: see `write_id`.",
+_PROBLEMS: Mapping[int, tuple[str, str | None]] = {
+    400: ("The body cannot be read, or is only a part.", None),
+    401: ("There is no token, or it is not valid.", None),
+    403: ("The token does not allow this.", None),
+    404: ("The environment, tool, revision, file or backup does not exist.", "config-not-found"),
+    409: (
+        "The state does not allow it: another revision, a plan that is outdated, a deploy that is refused.",
+        "plan-outdated",
+    ),
+    412: ("The If-Match or If-None-Match condition does not hold: somebody else was faster.", "condition-failed"),
+    413: ("The body is too large.", None),
+    415: ("The body is compressed, or encoded in another way: it is taken byte for byte.", None),
+    422: ("The request or the configuration is not valid; `issues` has paths and lines.", "config-invalid"),
+    423: ("The environment is frozen.", "environment-frozen"),
+    429: ("Too much is waiting: repeat it, as Retry-After says.", "busy"),
+    428: ("A change of something that exists needs If-Match.", "condition-required"),
+    500: ("The stored data is damaged, or the service is set up incorrectly.", "store-damaged"),
+    501: ("The storage does not support this, or the data was written by a newer version.", "format-too-new"),
+    502: ("The storage refused a request of the service.", "access-denied"),
+    503: ("The storage cannot be reached, or asks to slow down; see Retry-After.", "throttled"),
+    504: ("The storage did not answer in time. A write may have happened: see `write_id`.", "commit-unknown"),
 }
-_EXAMPLES: Mapping[int, str] = {
-    404: "config-not-found",
-    409: "plan-outdated",
-    412: "condition-failed",
-    422: "config-invalid",
-    423: "environment-frozen",
-    429: "busy",
-    428: "condition-required",
-    500: "store-damaged",
-    501: "format-too-new",
-    502: "access-denied",
-    503: "throttled",
-    504: "commit-unknown",
-}
+"""By status, what problems mean, and the name of one of them, by default that of the status."""
+
 _ALWAYS = (500, 501, 502, 503, 504)
 _OF_TOKENS = (401, 403, 422)
 _OF_BODIES = (400, 415)
@@ -161,7 +167,7 @@ def make_router(
     for each in endpoints:
         function = each.call
         if authorize is not None and each.action is not None:
-            function = _authorised(each, each.action, authorize, deadline)
+            function = _authorised(each, each.action, authorize, deadline * 0.9)
         own = dict(each.options)
         if each.body is not None:
             own["openapi_extra"] = {**own.get("openapi_extra", {}), "requestBody": described(each.body)}
@@ -184,28 +190,55 @@ def make_router(
 
 
 def _authorised(
-    endpoint: Endpoint, action: Action, authorize: Callable[..., Any], deadline: float
+    endpoint: Endpoint, action: Action, authorize: Callable[..., Any], timeout: float
 ) -> Callable[..., Any]:
-    """Return the function of a route for FastAPI, which checks the permission first and passes the result as `call`."""
-    check_permission = make_check(
-        authorize,
-        action,
-        endpoint.path,
-        by_tools=endpoint.by_tools,
-        timeout=deadline * 0.9,
-        refuses_conditions=endpoint.method != "GET" and not endpoint.is_conditional,
-    )
+    """Return the function of a route for FastAPI, which checks the permission first, and then reads the body."""
     signature = inspect.signature(endpoint.call, eval_str=True)
-    others = {name: each for name, each in signature.parameters.items() if name != "call"}
-    call = signature.parameters["call"].replace(annotation=Annotated[HttpCall, Depends(check_permission)])
+    parameters = dict(signature.parameters)
+    depends = {"call": Depends(_check_of(endpoint, action, authorize, timeout))}
+    if endpoint.body is not None:
+        depends["given"] = Depends(reader_of(endpoint.body))
+    for name, each in depends.items():
+        parameters[name] = parameters[name].replace(annotation=Annotated[parameters[name].annotation, each])
 
     @wraps(endpoint.call)
     async def authorised(**arguments: Any) -> Any:
         return await endpoint.call(**arguments)
 
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (call, *others.values())]
-    authorised.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    ordered = [parameters.pop("call"), *parameters.values()]
+    named = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in ordered]
+    authorised.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
     return authorised
+
+
+def _check_of(
+    endpoint: Endpoint, action: Action, authorize: Callable[..., Any], timeout: float
+) -> Callable[..., Awaitable[HttpCall]]:
+    """Return the dependency that checks the permission of a route's requests before anything else is done."""
+    # Where the application is mounted may have parameters too, perhaps with the same names.
+    has_environment, has_tool = "{environment}" in endpoint.path, "{tool}" in endpoint.path
+    refuses_conditions = endpoint.method != "GET" and not endpoint.is_conditional
+
+    async def check_permission(
+        request: Request, principal: Any = Depends(authorize), configs: ConfigStore = Depends(get_configs)
+    ) -> HttpCall:
+        query = request.scope["query_string"]
+        if query and (len(query) > MAX_QUERY or query.count(b"&") >= MAX_PARAMETERS):
+            text = f"The query has more than {MAX_QUERY} bytes, or more than {MAX_PARAMETERS} parameters."
+            raise ProblemError(422, "request-invalid", text)
+        call = HttpCall(check_principal(principal), configs, timeout, request.headers.getlist("if-none-match"))
+        environment = request.path_params["environment"] if has_environment else None
+        tools: list[str | None] = [request.path_params["tool"] if has_tool else None]
+        if endpoint.by_tools:
+            tools = [*dict.fromkeys(request.query_params.getlist("tool"))] or [None]
+        await call.require(*(Permission(action, environment, tool) for tool in tools))
+        if refuses_conditions and ("if-match" in request.headers or "if-none-match" in request.headers):
+            # RFC 9110, section 13.2.1: a condition that is not evaluated must not be taken for one that holds.
+            raise ProblemError(422, "condition-invalid", "This route takes neither If-Match nor If-None-Match.")
+        request.scope[_CALL] = call
+        return call
+
+    return check_permission
 
 
 def _problems(endpoint: Endpoint, *, is_guarded: bool) -> dict[int | str, dict[str, Any]]:
@@ -258,10 +291,11 @@ def own_response(description: str, content: dict[str, Any], unchanged: str | Non
 def problem_response(status: int) -> dict[str, Any]:
     """Return the OpenAPI description of a problem."""
     phrase = HTTPStatus(status).phrase
-    kind = problem_type(_EXAMPLES.get(status, phrase.lower().replace(" ", "-")))
-    example = ProblemModel(type=kind, title=phrase, status=status, detail=_PROBLEM_TEXTS[status])
+    text, name = _PROBLEMS[status]
+    kind = problem_type(name or phrase.lower().replace(" ", "-"))
+    example = ProblemModel(type=kind, title=phrase, status=status, detail=text)
     return {
-        "description": _PROBLEM_TEXTS[status],
+        "description": text,
         "model": ProblemModel,
         "content": _ProblemContent({MEDIA_TYPE: {"example": example.model_dump()}}),
     }
@@ -348,7 +382,8 @@ def _problem_of(error: ApmS3Error, request: Request) -> Response:
             412, "revision-conflict", "Somebody else was faster: read it again, and apply the change to that.",
             expected_revision=error.expected_revision, current_revision=error.current_revision, code=error.code.value,
         )  # fmt: skip
-    answer = problem_of_error(error, hidden_names(request))
+    call: HttpCall | None = request.scope.get(_CALL)
+    answer = problem_of_error(error, call.hidden_names if call else ())
     if answer.status_code >= 500:
         # The client is told no more than the kind of error, so this is where operators find it.
         _log.warning("%s %r: %s: %s", request.method, request.url.path, type(error).__name__, error)

@@ -152,8 +152,8 @@ class _Body:
 class Stream(Response):
     """A response of pieces. It always notices a client that goes away, even while there is nothing to send.
 
-    Starlette's `StreamingResponse` notices it only at the next piece if the server speaks ASGI 2.4. Before, anyio cancels
-    again at every await, so that an iterator cannot clean up.
+    Starlette's `StreamingResponse` notices it only at the next piece if the server speaks ASGI 2.4. Before that,
+    anyio cancels again at every await, so that an iterator cannot clean up.
     """
 
     def __init__(self, pieces: AsyncIterator[bytes], *, media_type: str, headers: Mapping[str, str]) -> None:

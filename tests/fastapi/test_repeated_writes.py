@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, get_args
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +18,7 @@ TOOL = f"{PRODUCTION}/tools/prometheus"
 
 
 def takes_write_id(endpoint: Endpoint) -> bool:
-    fields = get_args(endpoint.body)[0].model_fields if endpoint.body is not None else {}
+    fields = endpoint.body.model_fields if endpoint.body is not None else {}
     return "write_id" in {*inspect.signature(endpoint.call).parameters, *fields} and "{write_id}" not in endpoint.path
 
 
@@ -74,7 +74,7 @@ def with_write_id(endpoint: Endpoint, write_id: str, found: dict[str, Any]) -> d
         request["params"] = {**request.get("params", {}), "write_id": write_id}
     else:
         hashed = {"hash": found["hash"]} if "hash" in found else {}
-        fields = get_args(endpoint.body)[0].model_fields
+        fields = endpoint.body.model_fields
         if "write_id" in fields:
             request["json"] = {**request["json"], **hashed, "write_id": write_id}
         else:

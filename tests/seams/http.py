@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apm_s3.fastapi import _authorisation, _environments, _feed, _routers, _supervision
+from apm_s3.fastapi import _environments, _feed, _routers, _routes, _supervision
 from apm_s3.fastapi._bodies import MAX_DEPTH as MAX_JSON_DEPTH
 from apm_s3.fastapi._bodies import MAX_TOKENS as MAX_JSON_TOKENS
 from apm_s3.fastapi._problems import STATUSES, problem_name, problem_of_error, status_of
@@ -16,7 +16,7 @@ API_ROUTES, FEED_ROUTES, HEALTH_ROUTES = _routers.ENDPOINTS, _feed.ENDPOINTS, _r
 
 def limit_queries(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Refuse longer query strings."""
-    monkeypatch.setattr(_authorisation, "MAX_QUERY", size)
+    monkeypatch.setattr(_routes, "MAX_QUERY", size)
 
 
 def limit_bodies_at_once(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
