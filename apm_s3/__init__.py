@@ -9,7 +9,7 @@ Names are imported lazily: `import apm_s3` does not load an S3 client, and `vali
 
 from typing import TYPE_CHECKING
 
-from apm_s3._lazy import lazy_names
+from apm_s3._lazy import homes, lazy_names
 
 if TYPE_CHECKING:
     from apm_s3._manager import S3Manager
@@ -81,47 +81,27 @@ __all__ = [
     "validate_config",
 ]
 
-_HOMES = {
-    "ApmS3Error": "apm_s3.errors",
-    "BucketNotFound": "apm_s3.errors",
-    "BucketOptions": "apm_s3.options",
-    "Bundle": "apm_s3.configs",
-    "CacheSettings": "apm_s3.settings",
-    "CommitUnknown": "apm_s3.errors",
-    "ConfigFile": "apm_s3.configs",
-    "ConfigInvalid": "apm_s3.errors",
-    "ConfigNotFound": "apm_s3.errors",
-    "ConfigStore": "apm_s3.configs",
-    "CopyOptions": "apm_s3.options",
-    "Credentials": "apm_s3.models",
-    "DeleteOptions": "apm_s3.options",
-    "Download": "apm_s3._s3.objects.streams",
-    "FileInfo": "apm_s3.models",
-    "InvalidRequest": "apm_s3.errors",
-    "ObjectNotFound": "apm_s3.errors",
-    "PreconditionFailed": "apm_s3.errors",
-    "ReadOptions": "apm_s3.options",
-    "Release": "apm_s3.configs",
-    "RetrySettings": "apm_s3.settings",
-    "RevisionConflict": "apm_s3.errors",
-    "S3ConnectionPool": "apm_s3._s3.pool",
-    "S3Error": "apm_s3.errors",
-    "S3Manager": "apm_s3._manager",
-    "S3Settings": "apm_s3.settings",
-    "TOOLS": "apm_s3._tools",
-    "Timeouts": "apm_s3.settings",
-    "Tool": "apm_s3._tools",
-    "TransferSettings": "apm_s3.settings",
-    "TransportError": "apm_s3.errors",
-    "UploadOptions": "apm_s3.options",
-    "ValidationReport": "apm_s3.reports",
-    "__version__": "apm_s3._version",
-    "apm_bucket_name": "apm_s3._s3.buckets.apm_buckets",
-    "apm_bucket_options": "apm_s3._s3.buckets.apm_buckets",
-    "retry_s3": "apm_s3._s3.retry",
-    "validate_bundle": "apm_s3.validators",
-    "validate_config": "apm_s3.validators",
-}
+_HOMES = homes(
+    {
+        "apm_s3._manager": "S3Manager",
+        "apm_s3._s3.buckets.apm_buckets": "apm_bucket_name apm_bucket_options",
+        "apm_s3._s3.objects.streams": "Download",
+        "apm_s3._s3.pool": "S3ConnectionPool",
+        "apm_s3._s3.retry": "retry_s3",
+        "apm_s3._tools": "Tool TOOLS",
+        "apm_s3._version": "__version__",
+        "apm_s3.configs": "Bundle ConfigFile ConfigStore Release",
+        "apm_s3.errors": (
+            "ApmS3Error BucketNotFound CommitUnknown ConfigInvalid ConfigNotFound InvalidRequest ObjectNotFound "
+            "PreconditionFailed RevisionConflict S3Error TransportError"
+        ),
+        "apm_s3.models": "Credentials FileInfo",
+        "apm_s3.options": "BucketOptions CopyOptions DeleteOptions ReadOptions UploadOptions",
+        "apm_s3.reports": "ValidationReport",
+        "apm_s3.settings": "CacheSettings RetrySettings S3Settings Timeouts TransferSettings",
+        "apm_s3.validators": "validate_bundle validate_config",
+    }
+)
 
 
 if not TYPE_CHECKING:  # A type checker would accept every misspelt name because of this function.

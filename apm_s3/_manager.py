@@ -25,8 +25,16 @@ from apm_s3._naming import check_bucket, check_key, check_store_bucket
 from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
 from apm_s3._s3.caching import InvalidatingTransport, Policies
 from apm_s3._s3.engine import READ_DEFAULTS, Engine, check_target, composed, within
-from apm_s3._s3.objects.cached import cached_body, cached_info, policies_for, received
-from apm_s3._s3.objects.reading import exists, explained_head, read_tags, tags_read_with
+from apm_s3._s3.objects.reading import (
+    cached_body,
+    cached_info,
+    exists,
+    explained_head,
+    policies_for,
+    read_tags,
+    received,
+    tags_read_with,
+)
 from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.clients import Clients
@@ -47,8 +55,7 @@ if TYPE_CHECKING:
     from apm_s3._plans import PlanDocument
     from apm_s3._s3.batch import Limits, Result
     from apm_s3._s3.buckets.apm_buckets import ApmBucketKeywords
-    from apm_s3._s3.buckets.parts import BucketParts
-    from apm_s3._s3.buckets.plans import Unsupported
+    from apm_s3._s3.buckets.plans import BucketParts, Unsupported
     from apm_s3._s3.buckets.replication import RestoreTier
     from apm_s3._s3.buckets.requests import BucketKeywords
     from apm_s3._s3.endpoint import S3Endpoint
@@ -1056,7 +1063,7 @@ class S3Manager:
     def _parts(self) -> BucketParts:
         engine = self._engine()
         if self._made is None:
-            from apm_s3._s3.buckets.parts import BucketParts
+            from apm_s3._s3.buckets.plans import BucketParts
 
             self._made = BucketParts(engine)
         return self._made

@@ -24,11 +24,13 @@ from apm_s3.options._bucket_settings import (
     OwnershipControls,
     Policy,
     PublicAccessBlock,
+    Replication,
+    ReplicationDestination,
+    ReplicationRule,
     Tags,
     Versioning,
 )
-from apm_s3.options._lifecycle import Lifecycle, LifecycleRule, MinimumSize, NoncurrentTransition, Transition
-from apm_s3.options._replication import Replication, ReplicationDestination, ReplicationRule
+from apm_s3.options._buckets import Lifecycle, LifecycleRule, MinimumSize, NoncurrentTransition, Transition
 
 Document = Mapping[str, Any]
 Fields = Mapping[str, str]

@@ -8,9 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from apm_s3._plans import PlanDocument, canonical_hash, plan_document
-from apm_s3.options._bucket_settings import BucketSetting
+from apm_s3.options._bucket_settings import BucketSetting, Replication
 from apm_s3.options._buckets import BucketOptions
-from apm_s3.options._replication import Replication
 
 _BUCKET_PLAN = "apm-s3/bucket-plan"
 

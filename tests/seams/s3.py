@@ -25,7 +25,7 @@ from apm_s3._s3.pool import StreamSlot
 from apm_s3._s3.retry import RetryBudget, is_transient, pause_after, with_retries
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.base import ControlPlane, ObjectTransport
-from apm_s3.options._lifecycle import CLASS_ORDER
+from apm_s3.options._buckets import CLASS_ORDER
 from apm_s3.testing._memory import MemoryBucket, Verb
 
 

@@ -13,8 +13,7 @@ from apm_s3._naming import HEALTH_PREFIX, PRODUCTION, check_bucket_name, check_e
 from apm_s3._tools import TOOLS
 from apm_s3.errors import InvalidOption
 from apm_s3.options._bucket_settings import Encryption, OwnershipControls, Policy, PublicAccessBlock, Tags, Versioning
-from apm_s3.options._buckets import STORE_TAG, BucketOptions
-from apm_s3.options._lifecycle import Lifecycle, LifecycleRule, Transition
+from apm_s3.options._buckets import STORE_TAG, BucketOptions, Lifecycle, LifecycleRule, Transition
 
 Statement = dict[str, Any]
 

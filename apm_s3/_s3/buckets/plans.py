@@ -15,9 +15,11 @@ from apm_s3._hints import Advice
 from apm_s3._logs import LOGGER
 from apm_s3._naming import check_bucket_name
 from apm_s3._plans import PlanDocument
+from apm_s3._s3.buckets.contents import BucketEmptying
+from apm_s3._s3.buckets.reads import BucketReads, CachedBuckets
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests, outcome_unknown
 from apm_s3._s3.buckets.settings import BucketSettings, check_mfa, without_transitions
-from apm_s3._s3.engine import TRANSITIONS
+from apm_s3._s3.engine import TRANSITIONS, Engine
 from apm_s3._tasks import shielded
 from apm_s3.errors import (
     AccessDenied,
@@ -35,8 +37,7 @@ from apm_s3.errors import (
 from apm_s3.events import expecting
 from apm_s3.models import BucketPlan, SettingChange
 from apm_s3.options._bucket_settings import BucketSetting, Encryption, Policy, PublicAccessBlock, Versioning
-from apm_s3.options._buckets import STORE_TAG, BucketOptions
-from apm_s3.options._lifecycle import Lifecycle
+from apm_s3.options._buckets import STORE_TAG, BucketOptions, Lifecycle
 
 Unsupported = Literal["refuse", "warn"]
 
@@ -428,3 +429,15 @@ def _lacking(
         bucket=ref.name,
         hint=Advice.SKIP_UNSUPPORTED(),
     )
+
+
+class BucketParts:
+    """The parts of an open manager that only bucket methods need."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.requests = BucketRequests(engine.control, engine.runner, engine.cache)
+        self.settings = BucketSettings(self.requests)
+        self.reads = BucketReads(self.requests, self.settings)
+        self.cached = CachedBuckets(self.reads, engine.cache, engine.policies)
+        self.plans = BucketPlans(self.requests, self.settings)
+        self.emptying = BucketEmptying(self.settings, engine)

@@ -9,15 +9,14 @@ from typing import Any, Literal
 
 from apm_s3._hints import Advice
 from apm_s3._s3.buckets import apm_buckets
-from apm_s3._s3.buckets.parts import BucketParts
+from apm_s3._s3.buckets.plans import BucketParts
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
 from apm_s3._s3.engine import Engine, explain_failed_head
 from apm_s3.errors import BucketNotFound, InvalidOption, NotFound, ObjectArchived, S3Error
 from apm_s3.models import ReplicationSetup
 from apm_s3.options import ReadOptions
-from apm_s3.options._bucket_settings import Encryption, Versioning
+from apm_s3.options._bucket_settings import Encryption, Replication, ReplicationDestination, ReplicationRule, Versioning
 from apm_s3.options._buckets import BucketOptions
-from apm_s3.options._replication import Replication, ReplicationDestination, ReplicationRule
 
 _OPERATION = "setup_replication"
 _REPLICATED = ("lifecycle", "versioning", "encryption", "ownership", "public_access_block", "tags", "policy")

@@ -25,7 +25,7 @@ from apm_s3.errors import (
 )
 from apm_s3.events import expecting
 from apm_s3.options._bucket_settings import BucketSetting, Policy, Versioning
-from apm_s3.options._lifecycle import Lifecycle
+from apm_s3.options._buckets import Lifecycle
 
 S = TypeVar("S", bound=BucketSetting)
 
