@@ -380,13 +380,17 @@ class Schema:
     def hooks(self, type_name: str) -> tuple[Hook, ...]:
         """Return the checks of a struct, in order: those of its fields and groups, and the tool's own."""
         groups = [group.check for group in self._groups.get(type_name, ())]
-        fields = [(name, rules) for name, rules in self.rules[type_name].items() if rules.is_checked]
+        fields = self.rules[type_name].items()
+        required = [(name, rules) for name, rules in fields if rules.required]
+        restricted = [(name, rules) for name, rules in fields if rules.restricts_values]
 
         def check_fields(struct: Struct, context: Context) -> None:
-            for name, rules in fields:
-                rules.check(struct, name, context)
+            lacking = [name for name, rules in required if rules.is_lacking(struct, name, context)]
+            for name, rules in restricted:
+                if name in struct.values and name not in lacking:
+                    rules.check_value(struct, name, struct.values[name], context)
 
-        return (*((check_fields,) if fields else ()), *groups, *self._hooks.get(type_name, ()))
+        return (*((check_fields,) if required or restricted else ()), *groups, *self._hooks.get(type_name, ()))
 
     def _make(self, kind: str) -> Codec:
         if kind.startswith("[]"):

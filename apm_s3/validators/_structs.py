@@ -18,6 +18,8 @@ What depends on more than that is a hook in Python.
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -167,11 +169,13 @@ class FieldRules:
         until: the first release that no longer knows it. Such a field is not suggested for a misspelt one.
         instead: what to write in place of a field that is gone.
         required: the message if the field is absent, null or a zero value.
+        required_until: the first release that does not need it.
         default: what the tool uses if the field is absent: then a required field may be absent, but not empty, and
             any other field may be empty.
         values: what the tool accepts; for a list, in each item, which is text.
         what: what the values are, for messages; by default the field's name.
         values_since: values that only later releases accept, in lower case, with the release.
+        pattern: what a text, or each text in a list, must match unless it is empty; `expected` is the message if not.
         above, at_least, at_most: the limits of a number.
         no_nulls: what an item of the list is, for the message if one is null.
     """
@@ -180,11 +184,14 @@ class FieldRules:
     since: str | None = None
     until: str | None = None
     required: str | None = None
+    required_until: str | None = None
     default: str | None = None
     instead: str | None = None
     values: tuple[str, ...] | list[str] | None = None
     what: str | None = None
     values_since: Mapping[str, str] = field(default_factory=dict)
+    pattern: str | None = None
+    expected: str = ""
     above: float | None = None
     at_least: float | None = None
     at_most: float | None = None
@@ -205,33 +212,39 @@ class FieldRules:
         return self.since is not None or self.until is not None
 
     @property
-    def is_checked(self) -> bool:
-        """Return whether there is more to check than the kind and the release."""
+    def restricts_values(self) -> bool:
+        """Return whether there is more to check of a value than its kind."""
         limits = (self.above, self.at_least, self.at_most)
-        return bool(self.required or self.values or self.values_since or self.no_nulls) or limits != (None, None, None)
+        return limits != (None, None, None) or any((self.values, self.values_since, self.no_nulls, self.pattern))
 
-    def check(self, struct: Struct, name: str, context: Context) -> None:
-        """Report what is wrong with the field `name` of `struct`, whose type has been checked."""
-        if self.required and struct.empty(name) and (self.default is None or struct.given(name)):
-            struct.error(context, name, "required-field", self.required)
-        elif name in struct.values:
-            self._check_value(struct, name, struct.values[name], context)
+    def is_lacking(self, struct: Struct, name: str, context: Context) -> bool:
+        """Return whether `struct` lacks the required field `name`, after reporting that."""
+        if not (self.required and struct.empty(name) and (self.default is None or struct.given(name))):
+            return False
+        if self.required_until is not None and not context.is_before(_release(self.required_until) or ()):
+            return False
+        struct.error(context, name, "required-field", self.required)
+        return True
 
-    def _check_value(self, struct: Struct, name: str, value: Any, context: Context) -> None:
-        if self.values is not None or self.values_since:
-            if isinstance(value, list):
-                for index, item in struct.strings(name):
-                    self._check_choice(struct, (name, index), name, item, context)
-            else:
-                self._check_choice(struct, name, name, value, context)
-        if self.above is not None and value is not None and value <= self.above:
-            struct.error(context, name, "out-of-range", f"{name} must be above {self.above}")
-        if self.at_least is not None and value is not None and value < self.at_least:
-            struct.error(context, name, "out-of-range", f"{name} must be at least {self.at_least}")
-        if self.at_most is not None and value is not None and value > self.at_most:
-            struct.error(context, name, "out-of-range", f"{name} must be at most {self.at_most}")
+    def check_value(self, struct: Struct, name: str, value: Any, context: Context) -> None:
+        """Report what is wrong with the value of the field `name`, whose kind has been checked."""
+        places: list[tuple[Where, Any]] = [(name, value)]
+        if isinstance(value, list):
+            places = [(where, item) for _, where, item in struct.listed(name)]
+        for where, item in places:
+            if self.values is not None or self.values_since:
+                self._check_choice(struct, where, name, item, context)
+            if self.pattern is not None and item and not re.fullmatch(self.pattern, item):
+                struct.error(context, where, "format", self.expected)
         if self.no_nulls is not None:
             check_no_nulls(struct, name, self.no_nulls, context)
+        for limit, is_broken, words in (
+            (self.above, operator.le, "above"),
+            (self.at_least, operator.lt, "at least"),
+            (self.at_most, operator.gt, "at most"),
+        ):
+            if limit is not None and value is not None and is_broken(value, limit):
+                struct.error(context, name, "out-of-range", f"{name} must be {words} {limit}")
 
     def _check_choice(self, struct: Struct, where: Where, name: str, value: Any, context: Context) -> None:
         since = _release(self.values_since.get(str(value).lower()))
@@ -281,7 +294,8 @@ class GroupRule:
     """A rule about several fields of a type: one of the lists is set. If none of the fields is set, the first is named.
 
     Attributes:
-        when: the rule applies if each of these fields has one of its values; a field that is absent counts as "".
+        when: the rule applies if each of these fields has one of its values; an absent field counts as "", and "*" is
+            any value but that.
         rule: the rule's name if a field must not be set.
         message: what to say in place of naming the fields; `{name}` stands for the field at fault.
     """
@@ -297,13 +311,14 @@ class GroupRule:
 
     def check(self, struct: Struct, context: Context) -> None:
         """Report a `struct` that breaks the rule."""
-        if not all((struct.get(name) or "") in values for name, values in self.when.items()):
-            return
+        for name, values in self.when.items():
+            value = struct.get(name) or ""
+            if value not in values and not (value and "*" in values):
+                return
         for name in self.all_of:
             if struct.empty(name):
-                struct.error(
-                    context, name, "required-field", (self.message or "{name} is missing").replace("{name}", name)
-                )
+                message = (self.message or "{name} is missing").replace("{name}", name)
+                struct.error(context, name, "required-field", message)
         for name in self.none_of:
             if struct.get(name):
                 struct.error(context, name, self.rule, (self.message or "{name} cannot be set").replace("{name}", name))

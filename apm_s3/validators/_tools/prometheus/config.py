@@ -24,7 +24,6 @@ from apm_s3.validators._tools.prometheus import discovery
 from apm_s3.validators._tools.prometheus.discovery import apply_rules, check_relabel, discovery_hooks, rule_program
 from apm_s3.validators._tools.prometheus_common import (
     ADDRESSES_WITHOUT_PORT,
-    IDENTITY_OF_THE_SYSTEM,
     QUEUE_BOUNDS,
     RESERVED_HEADERS,
     UTF8_NAMES,
@@ -287,8 +286,6 @@ _RESERVED_HEADERS = RESERVED_HEADERS - {"x-prometheus-scrape-timeout-seconds"}
 _UTF8_TRANSLATIONS = ("NoUTF8EscapingWithSuffixes", "NoTranslation")
 _AUTH = ("basic_auth", "authorization", "oauth2", "sigv4", "azuread", "google_iam")
 _AZURE_METHODS = ("managed_identity", "oauth", "sdk", "workload_identity", "certificate")
-_UUID = re.compile(r"(?:urn:uuid:)?\{?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\}?|[0-9a-fA-F]{32}")
-_TENANT = re.compile(r"[0-9a-zA-Z.-]+")
 _QUEUE_DEFAULTS = {"max_shards": 50, "min_shards": 1, "max_samples_per_send": 2000, "capacity": 10000}
 _BACKOFFS = {"min_backoff": 30 * 10**6, "max_backoff": 5 * SECOND}
 
@@ -369,25 +366,11 @@ def check_sigv4(sigv4: Struct, context: Context) -> None:
 
 
 def check_azuread(azure: Struct, context: Context) -> None:
-    """Check that there is one way to authenticate, and the format of ids."""
+    """Check that there is one way to authenticate."""
     used = [name for name in _AZURE_METHODS if azure.has(name)]
     if len(used) != 1 and not azure.failed:
         where = used[1] if used else "azuread"
         azure.error(context, where, "auth-exclusive", f"exactly one of {', '.join(_AZURE_METHODS)} must be set")
-    for name in used:
-        method = azure.struct(name)
-        if method is not None:
-            _check_azure_method(method, name, context)
-
-
-def _check_azure_method(method: Struct, name: str, context: Context) -> None:
-    if name == "managed_identity" and context.is_before(IDENTITY_OF_THE_SYSTEM) and method.empty("client_id"):
-        method.error(context, "client_id", "required-field", "managed_identity needs client_id")
-    client, tenant = method.get("client_id") or "", method.get("tenant_id") or ""
-    if client and not _UUID.fullmatch(client):
-        method.error(context, "client_id", "format", "client_id is not a UUID")
-    if tenant and not _TENANT.fullmatch(tenant):
-        method.error(context, "tenant_id", "format", "tenant_id has characters other than letters, digits, '.' and '-'")
 
 
 def check_alertmanager(target: Struct, context: Context) -> None:
@@ -404,13 +387,6 @@ def check_alertmanager(target: Struct, context: Context) -> None:
 
 def check_otlp(otlp: Struct, context: Context) -> None:
     """Check the rules of OTLPConfig.UnmarshalYAML."""
-    every = bool(otlp.get("promote_all_resource_attributes"))
-    if every and otlp.get("promote_resource_attributes"):
-        message = "promote_resource_attributes cannot be used with promote_all_resource_attributes"
-        otlp.error(context, "promote_resource_attributes", "exclusive-fields", message)
-    if otlp.get("ignore_resource_attributes") and not every:
-        message = "ignore_resource_attributes needs promote_all_resource_attributes"
-        otlp.error(context, "ignore_resource_attributes", "required-field", message)
     for field in ("promote_resource_attributes", "ignore_resource_attributes"):
         stripped = [(otlp, where, attribute.strip()) for otlp, where, attribute in otlp.listed(field)]
         for _, where, _ in (each for each in stripped if not each[2]):

@@ -18,7 +18,6 @@ from apm_s3.validators._query.values import (
 )
 from apm_s3.validators._structs import Struct
 from apm_s3.validators._tools.prometheus_common import (
-    REGION_FROM_THE_INSTANCE,
     SELECTORS_OF_OTHER_ROLES,
     check_http_client,
 )
@@ -438,41 +437,6 @@ def _server_url(*, schemes: tuple[str, ...] | None = None, field: str = "server"
     return check
 
 
-def _check_marathon(sd: Struct, context: Context) -> None:
-    others = ("basic_auth", "bearer_token", "bearer_token_file", "authorization")
-    if not (sd.empty("auth_token") and sd.empty("auth_token_file")):
-        for name in others:
-            if sd.get(name):
-                sd.error(context, name, "auth-exclusive", f"{name} cannot be used with auth_token or auth_token_file")
-
-
-def _check_paths(sd: Struct, context: Context) -> None:
-    for index, path in sd.strings("paths"):
-        if not path.startswith("/"):
-            sd.error(context, ("paths", index), "format", "a Zookeeper path must begin with '/'")
-
-
-_SCALEWAY_FORMATS = {
-    "access_key": (re.compile(r"SCW[A-Z0-9]{17}"), "SCW and 17 capital letters or digits"),
-    "secret_key": (re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), "a UUID"),
-    "project_id": (re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), "a UUID"),
-    "zone": (re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]"), "a zone such as fr-par-1"),
-}
-
-
-def _check_scaleway(sd: Struct, context: Context) -> None:
-    for name, (pattern, expected) in _SCALEWAY_FORMATS.items():
-        value = sd.get(name)
-        if value and not pattern.fullmatch(value):
-            sd.error(context, name, "format", f"{name} must be {expected}")
-
-
-def _check_region(sd: Struct, context: Context) -> None:
-    if sd.empty("region") and context.is_before(REGION_FROM_THE_INSTANCE):
-        kind = sd.type.rpartition(".")[2].removesuffix("SDConfig").lower()
-        sd.error(context, "region", "required-field", f"{kind} service discovery needs region")
-
-
 def _parses(field: str) -> Hook:
     """Return a hook: the field must be a URL."""
 
@@ -496,8 +460,7 @@ def _check_triton(sd: Struct, context: Context) -> None:
 
 
 _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
-    "aws.EC2SDConfig": (_check_filters, _check_region),
-    "aws.LightsailSDConfig": (_check_region,),
+    "aws.EC2SDConfig": (_check_filters,),
     "aws.RDSSDConfig": (_check_filters,),
     "consul.SDConfig": (_check_consul,),
     "dns.SDConfig": (_check_dns,),
@@ -505,18 +468,15 @@ _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
     "file.SDConfig": (_check_files,),
     "http.SDConfig": (_server_url(schemes=("http", "https"), field="url"),),
     "kubernetes.SDConfig": (check_kubernetes,),
-    "marathon.SDConfig": (_check_marathon,),
     "moby.DockerSDConfig": (_parses("host"),),
     "moby.DockerSwarmSDConfig": (_parses("host"),),
     "nomad.SDConfig": (_check_not_blank,),
     "puppetdb.SDConfig": (_server_url(schemes=("http", "https"), field="url"),),
-    "scaleway.SDConfig": (_check_scaleway, _parses("api_url")),
+    "scaleway.SDConfig": (_parses("api_url"),),
     "stackit.SDConfig": (_check_stackit, _parses("endpoint")),
     "triton.SDConfig": (_check_triton,),
     "uyuni.SDConfig": (_parses("server"),),
     "xds.SDConfig": (_server_url(),),
-    "zookeeper.NerveSDConfig": (_check_paths,),
-    "zookeeper.ServersetSDConfig": (_check_paths,),
 }
 
 

@@ -56,10 +56,6 @@ def check_groups(file: Struct, context: Context, check_expression: ExpressionChe
 
 def _check_rule(rule: Struct, context: Context, check_expression: ExpressionCheck) -> None:
     record, alert = rule.get("record"), rule.get("alert")
-    if record and alert:
-        rule.error(context, "alert", "exclusive-fields", "only one of record and alert may be set")
-    elif rule.empty("record") and rule.empty("alert"):
-        rule.error(context, "record", "required-field", "one of record and alert must be set")
     expression = rule.get("expr")
     if expression and isinstance(expression, str):
         check_expression(rule, expression, context)
@@ -74,9 +70,6 @@ def _check_rule(rule: Struct, context: Context, check_expression: ExpressionChec
 
 
 def _check_recording(rule: Struct, record: str, context: Context) -> None:
-    for field in ("annotations", "for", "keep_firing_for"):
-        if rule.get(field):
-            rule.error(context, field, "exclusive-fields", f"a recording rule cannot have {field}")
     if not is_metric_name(record, legacy=context.is_before(UTF8_NAMES)):
         rule.error(context, "record", "name-validity", f"{record[:80]!r} is not a valid metric name")
     elif "{" in record or "}" in record:
