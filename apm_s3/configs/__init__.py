@@ -25,12 +25,15 @@ from apm_s3.configs._models import (
     Origin,
     Release,
     ReleaseRef,
-    ValidationRules,
     changed_files,
 )
 from apm_s3.configs._progress import OnStoreProgress, StoreProgress
 from apm_s3.configs._protocol.idempotency import CommitOutcome
 from apm_s3.configs._store import ConfigStore
+from apm_s3.validators import ValidationOptions
+
+ValidationRules = ValidationOptions
+"""The former name of `ValidationOptions`."""
 
 __all__ = [
     "Backup",
@@ -69,6 +72,7 @@ __all__ = [
     "ToolPlan",
     "ToolStatus",
     "Touched",
+    "ValidationOptions",
     "ValidationRules",
     "changed_files",
 ]

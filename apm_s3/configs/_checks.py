@@ -13,15 +13,15 @@ from apm_s3._logs import LOGGER
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import check_overlay, is_internal, is_reserved, secrets_in
-from apm_s3.configs._models import LENIENT_RULES, Release, SecretWarning, ValidationRules
+from apm_s3.configs._models import Release, SecretWarning
 from apm_s3.errors import ConfigInvalid, InvalidOption
 from apm_s3.reports import Issue, Skipped, ValidationReport
-from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
+from apm_s3.validators import ValidationOptions, infer_kind, validate_bundle_async, validate_config_async
 from apm_s3.validators._checking import PLAIN_SECRET, report_main_file, report_secrets
 from apm_s3.validators._secrets.known import Concealer, Searched, is_strong
 from apm_s3.validators._secrets.texts import decode, find_secrets
 from apm_s3.validators._validation.offload import run_beside, run_large, run_quick
-from apm_s3.validators._validation.validate import Level
+from apm_s3.validators._validation.validate import LENIENT_RULES, Level
 
 _MAX_WARNINGS = 200
 _logged: set[str] = set()
@@ -61,69 +61,48 @@ class Checks:
     forced: str | None = None
 
 
-async def check_bundle(
-    tool: Tool,
-    files: Mapping[str, bytes],
-    *,
-    force: str | None,
-    rules: ValidationRules = LENIENT_RULES,
-    known: Sequence[Release] = (),
-) -> Checks:
-    """Check a whole bundle, and search for plain-text secrets.
-
-    Args:
-        known: as in `keep_checks`.
-
-    Raises:
-        ConfigInvalid: there are errors, and `force` gives no reason to store them anyway.
-    """
-    reports = [await report_bundle(tool, files, rules)]
-    require_valid(reports, force)
-    return await keep_checks(reports, files, known, force=force)
-
-
 async def report_files(
-    tool: Tool, files: Mapping[str, bytes], rules: ValidationRules = LENIENT_RULES, *, whole: bool
+    tool: Tool, files: Mapping[str, bytes], options: ValidationOptions = LENIENT_RULES, *, whole: bool
 ) -> list[ValidationReport]:
     """Validate files: together if they are the whole bundle, otherwise each by itself."""
     if whole:
-        return [await report_bundle(tool, files, rules)]
+        return [await check_bundle(tool, files, options)]
     checked = {name: raw for name, raw in files.items() if not is_internal(name)}
-    reports = [await _report_file(tool, name, raw, rules) for name, raw in checked.items()]
-    return [await _applied(report, {name: checked[name]}, rules) for report, name in zip(reports, checked, strict=True)]
+    reports = [await _report_file(tool, name, raw, options) for name, raw in checked.items()]
+    return [
+        await _applied(report, {name: checked[name]}, options) for report, name in zip(reports, checked, strict=True)
+    ]
 
 
-async def _report_file(tool: Tool, name: str, raw: bytes, rules: ValidationRules) -> ValidationReport:
-    check_level_here(rules.level)
+async def _report_file(tool: Tool, name: str, raw: bytes, options: ValidationOptions) -> ValidationReport:
+    check_level_here(options.level)
     if name == OVERLAY:
         return ValidationReport(tool, "overlay", name, await _overlay_issues(raw))
     # A note or a certificate is not refused, as in a whole bundle.
     if name != MAIN_FILES[tool] and infer_kind(tool, name, raw) is None:
         return ValidationReport(tool, "other", name, (), (Skipped.other_file(name, tool),))
-    return await validate_config_async(
-        tool, raw, name=name, target_version=rules.target_version, level=rules.level, matchers=rules.matchers
-    )
+    return await validate_config_async(tool, raw, options, name=name)
 
 
-async def report_bundle(
-    tool: Tool, files: Mapping[str, bytes], rules: ValidationRules = LENIENT_RULES
+async def check_bundle(
+    tool: Tool, files: Mapping[str, bytes], options: ValidationOptions = LENIENT_RULES
 ) -> ValidationReport:
     """Validate the files that the tool reads and the overlay, and check that the main file exists."""
-    return await _applied(await _report_bundle(tool, files, rules), files, rules)
+    return await _applied(await _validated(tool, files, options), files, options)
 
 
-async def _applied(report: ValidationReport, files: Mapping[str, bytes], rules: ValidationRules) -> ValidationReport:
-    if rules.covers(PLAIN_SECRET):
+async def _applied(
+    report: ValidationReport, files: Mapping[str, bytes], options: ValidationOptions
+) -> ValidationReport:
+    if options.covers(PLAIN_SECRET):
         report = await run_large(partial(report_secrets, report, files), sum(map(len, files.values())))
-    return rules.applied(report)
+    return options.applied(report)
 
 
-async def _report_bundle(tool: Tool, files: Mapping[str, bytes], rules: ValidationRules) -> ValidationReport:
-    check_level_here(rules.level)
+async def _validated(tool: Tool, files: Mapping[str, bytes], options: ValidationOptions) -> ValidationReport:
+    check_level_here(options.level)
     read = {name: raw for name, raw in files.items() if not is_reserved(name)}
-    report = await validate_bundle_async(
-        tool, read, target_version=rules.target_version, level=rules.level, matchers=rules.matchers
-    )
+    report = await validate_bundle_async(tool, read, options)
     if OVERLAY in files:
         report = replace(report, issues=(*report.issues, *await _overlay_issues(files[OVERLAY])))
     if report.issues and any(map(is_internal, files)):

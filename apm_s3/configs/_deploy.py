@@ -17,7 +17,7 @@ from apm_s3._naming import OVERLAY, check_environment, counted
 from apm_s3._plans import PlanDocument, canonical_hash, plan_document
 from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
-from apm_s3.configs._checks import keep_checks, report_bundle
+from apm_s3.configs._checks import check_bundle, keep_checks
 from apm_s3.configs._content.diff import BundleDiff
 from apm_s3.configs._content.files import check_tools
 from apm_s3.configs._content.overlays import (
@@ -35,8 +35,6 @@ from apm_s3.configs._models import (
     Origin,
     Release,
     ReleaseRef,
-    ValidationRules,
-    check_level,
     check_rule_names,
 )
 from apm_s3.configs._protocol import keys
@@ -48,9 +46,10 @@ from apm_s3.configs._protocol.reader import Gone, Reader
 from apm_s3.configs._reads import compare
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption, PlanOutdated, StoreDamaged
 from apm_s3.reports import ValidationReport
+from apm_s3.validators import ValidationOptions
 from apm_s3.validators._checking import did_you_mean
 from apm_s3.validators._validation.offload import run_quick
-from apm_s3.validators._validation.validate import Level
+from apm_s3.validators._validation.validate import Level, check_level
 
 KIND = "apm-s3/deploy-plan"
 
@@ -465,7 +464,7 @@ async def _plan_tool(
     current: _Current | None,
     reader: Reader,
     variables: Mapping[str, str],
-    rules: ValidationRules,
+    options: ValidationOptions,
 ) -> tuple[ToolPlan, frozenset[str]]:
     """Return the plan for one tool, and the variables that the target's overlay declares."""
     target, overlay = (None, {}) if current is None else current
@@ -483,7 +482,7 @@ async def _plan_tool(
     # What overlays made tells where secrets are.
     needed = {name for name in entries if name in different or (different and is_internal(name))}
     old = await _contents(reader, target, needed)
-    report = failed or await _report(release.tool, result, overlaid, rules)
+    report = failed or await _report(release.tool, result, overlaid, options)
     drifted = target is not None and target.drifted
     plan = ToolPlan(
         tool=release.tool,
@@ -502,14 +501,14 @@ async def _plan_tool(
 
 
 async def _report(
-    tool: Tool, result: Mapping[str, bytes], overlaid: Overlaid, rules: ValidationRules
+    tool: Tool, result: Mapping[str, bytes], overlaid: Overlaid, options: ValidationOptions
 ) -> ValidationReport:
     """Validate the result, and add unintended effects of the overlay."""
-    report = await report_bundle(tool, result, rules)
+    report = await check_bundle(tool, result, options)
     notes = list(overlaid.notes)
     if tool not in _EXPAND:
         notes += [issue for _, issue in undeclared(overlaid.files, overlaid.declared)]
-    return rules.applied(replace(report, issues=(*report.issues, *notes)))
+    return options.applied(replace(report, issues=(*report.issues, *notes)))
 
 
 async def _contents(reader: Reader, release: Release | None, names: AbstractSet[str]) -> Mapping[str, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -19,10 +19,9 @@ from apm_s3.configs._content.files import check_tool
 from apm_s3.configs._content.overlays import inputs_of, is_internal, is_reserved
 from apm_s3.configs._content.serialise import Content
 from apm_s3.errors import ConfigNotFound, InvalidOption
-from apm_s3.reports import Severity, ValidationReport, is_rule_among
-from apm_s3.validators import parse_document
+from apm_s3.validators import ValidationOptions, parse_document
 from apm_s3.validators._checking import MatcherMode, parse_version
-from apm_s3.validators._validation.validate import Level
+from apm_s3.validators._validation.validate import Level, check_level, check_names
 
 Extra = Mapping[str, Any]
 """Unknown fields of a document, from a newer version of this library. They are written back."""
@@ -33,17 +32,11 @@ def nothing() -> Mapping[str, Any]:
     return MappingProxyType({})
 
 
-EVERY = "*"
-"""All rules, in `warnings_as_errors`."""
-
 LEAST_KEPT = timedelta(hours=24)
 """Nothing younger is ever deleted; this is much longer than any write."""
 
 KEEP_LOG = timedelta(days=365)
 """How long log entries are kept by default."""
-
-_MAX_NAMES = 50
-"""Maximum number of rules or environments in a setting, to keep current.json small."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +46,7 @@ class EnvironmentSettings:
     Attributes:
         target_versions: the release to validate against, by tool (`{"prometheus": "2.53"}`).
         level: "external" also runs promtool or amtool, if installed.
-        matchers: Alertmanager's matcher mode. See `validate_config`.
+        matchers: Alertmanager's matcher mode; `classic` and `utf8-strict` are those of its feature flags.
         warnings_as_errors: rules whose warnings count as errors, such as "plain-text-secret"; "*" means all.
         require_author, require_message: whether every change needs an author, or a message.
         deploy_from: the environments that may be deployed to this one; None means any.
@@ -83,13 +76,9 @@ class EnvironmentSettings:
             InvalidRequest: a tool, version, level, mode or name is not valid, or a retention is too short.
         """
         _check_versions(self.target_versions)
-        check_level(self.level)
-        if self.matchers not in get_args(MatcherMode):
-            hint = f"choose from {', '.join(get_args(MatcherMode))}"
-            raise InvalidOption(f"unknown matcher mode: {self.matchers!r:.80}", hint=hint)
-        _check_names(self.warnings_as_errors, "warnings_as_errors")
+        ValidationOptions(level=self.level, matchers=self.matchers, warnings_as_errors=self.warnings_as_errors).check()
         if self.deploy_from is not None:
-            _check_names(self.deploy_from, "deploy_from")
+            check_names(self.deploy_from, "deploy_from")
             for environment in self.deploy_from:
                 check_environment(environment)
         for name in ("require_author", "require_message"):
@@ -121,7 +110,7 @@ class EnvironmentSettings:
 
     def rules(
         self, tool: str, *, level: Level | None = None, warnings_as_errors: Collection[str] = ()
-    ) -> ValidationRules:
+    ) -> ValidationOptions:
         """Return how a configuration of `tool` is validated, by a call that may be stricter.
 
         Raises:
@@ -133,8 +122,12 @@ class EnvironmentSettings:
             raise InvalidOption(
                 f"level={level!r} is less strict than the environment's {self.level!r}", hint="leave it out"
             )
-        strict = frozenset((*self.warnings_as_errors, *warnings_as_errors))
-        return ValidationRules(self.target_versions.get(tool), level or self.level, strict, self.matchers)
+        return ValidationOptions(
+            target_version=self.target_versions.get(tool),
+            level=level or self.level,
+            matchers=self.matchers,
+            warnings_as_errors=tuple(sorted({*self.warnings_as_errors, *warnings_as_errors})),
+        )
 
     def refuses_source(self, environment: str) -> str | None:
         """Return why `environment` may not be deployed to this one; None if it may."""
@@ -147,37 +140,6 @@ NO_SETTINGS = EnvironmentSettings()
 """The default settings."""
 
 
-@dataclass(frozen=True, slots=True)
-class ValidationRules:
-    """How one configuration is validated; the fields are those of `EnvironmentSettings`."""
-
-    target_version: str | None = None
-    level: Level = "full"
-    warnings_as_errors: frozenset[str] = frozenset()
-    matchers: MatcherMode = "fallback"
-
-    def covers(self, rule: str) -> bool:
-        """Return whether a warning of `rule` counts as an error."""
-        return EVERY in self.warnings_as_errors or is_rule_among(rule, self.warnings_as_errors)
-
-    def applied(self, report: ValidationReport) -> ValidationReport:
-        """Turn the warnings of `report` that count as errors into errors."""
-        if not self.warnings_as_errors:
-            return report
-        return replace(
-            report,
-            issues=tuple(
-                replace(issue, severity=Severity.ERROR)
-                if issue.severity is Severity.WARNING and self.covers(issue.rule)
-                else issue
-                for issue in report.issues
-            ),
-        )
-
-
-LENIENT_RULES = ValidationRules()
-"""The rules of an environment without settings."""
-
 SettingsChange = EnvironmentSettings | Callable[[EnvironmentSettings], EnvironmentSettings]
 """New settings, or a function that returns them from the current ones."""
 
@@ -188,18 +150,6 @@ def changed_settings(old: EnvironmentSettings, new: EnvironmentSettings) -> list
     return [name for name in names if getattr(old, name) != getattr(new, name)]
 
 
-def check_level(level: Any) -> Level | None:
-    """Check a validation level, or None.
-
-    Raises:
-        InvalidOption: it is not a valid level.
-    """
-    if level is not None and level not in get_args(Level):
-        raise InvalidOption(f"unknown level: {level!r:.80}", hint=f"choose from {', '.join(get_args(Level))}")
-    known: Level | None = level
-    return known
-
-
 def check_rule_names(names: Collection[str]) -> tuple[str, ...]:
     """Return the names of rules that a caller gave.
 
@@ -207,7 +157,7 @@ def check_rule_names(names: Collection[str]) -> tuple[str, ...]:
         InvalidOption: they are not a collection of names, or too many.
     """
     given = tuple(names) if not isinstance(names, str) and isinstance(names, Collection) else names
-    _check_names(given, "warnings_as_errors")
+    check_names(given, "warnings_as_errors")
     return tuple(given)
 
 
@@ -219,13 +169,6 @@ def _check_versions(versions: Any) -> None:
         if not isinstance(version, str):
             raise InvalidOption(f"the version of {tool} is not text", hint="write it as '2.53'")
         parse_version(version)
-
-
-def _check_names(names: Any, what: str) -> None:
-    if not isinstance(names, tuple) or not all(isinstance(name, str) and 0 < len(name) <= 100 for name in names):
-        raise InvalidOption(f"{what} is not a tuple of names", hint="use one such as ('plain-text-secret',)")
-    if len(names) > _MAX_NAMES:
-        raise InvalidOption(f"{what} has more than {_MAX_NAMES} names", hint="use fewer")
 
 
 LogAction = Literal[

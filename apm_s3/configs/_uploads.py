@@ -23,7 +23,6 @@ from apm_s3.configs._checks import (
     check_bundle,
     keep_checks,
     only_unreadable,
-    report_bundle,
     report_files,
     require_valid,
 )
@@ -40,7 +39,6 @@ from apm_s3.configs._content.files import (
 )
 from apm_s3.configs._content.overlays import RESERVED, is_internal
 from apm_s3.configs._models import (
-    LENIENT_RULES,
     ConfigFile,
     EnvironmentSettings,
     FileEntry,
@@ -72,7 +70,7 @@ from apm_s3.models import FileInfo
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._checking import report_secrets
 from apm_s3.validators._validation.offload import run_large
-from apm_s3.validators._validation.validate import Level
+from apm_s3.validators._validation.validate import LENIENT_RULES, Level
 
 
 class CurrentRevision(int):
@@ -280,7 +278,7 @@ class Upload:
         if kept and base is not None:
             await check_many_names(given, kept)
             bundle = {**await self.reader.files(base, kept), **given}
-            reports = [await report_bundle(tool, bundle, rules)]
+            reports = [await check_bundle(tool, bundle, rules)]
             require_valid(reports, force)
         checks = await keep_checks(reports, bundle, () if base is None else (base,), force=force)
         warnings = (*self.notes, *checks.warnings)
@@ -365,7 +363,7 @@ class Writer:
         if not given:
             raise InvalidOption("there is nothing to validate", hint="pass source or files")
         reports = await report_files(tool, given, whole=what.files is not None)
-        report = reports[0] if reports else await report_bundle(tool, given)
+        report = reports[0] if reports else await check_bundle(tool, given)
         return await run_large(partial(report_secrets, report, given), sum(map(len, given.values())))
 
     async def current(self, tool: Tool, environment: str, names: Collection[str] | None) -> CurrentRevision:
@@ -446,10 +444,11 @@ class Writer:
 
         async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
             [(old, files)] = found
-            rules = begun.current.settings.rules(tool)
             checks = Checks()
             if files:
-                checks = await check_bundle(tool, files, force=force, rules=rules, known=(old,))
+                report = await check_bundle(tool, files, begun.current.settings.rules(tool))
+                require_valid([report], force)
+                checks = await keep_checks([report], files, (old,), force=force)
             origin = Origin("rollback", environment, old.revision)
             return [request.draft(bases[tool], old.files, origin, checks.warnings, checks.forced, files)]
 

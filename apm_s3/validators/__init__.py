@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from apm_s3._tools import MAIN_FILES, TOOLS
 from apm_s3.validators._reading.documents import parse_document
-from apm_s3.validators._validation.validate import infer_kind, validate_bundle, validate_config
+from apm_s3.validators._validation.validate import ValidationOptions, infer_kind, validate_bundle, validate_config
 
 if TYPE_CHECKING:
     from apm_s3.validators._query.api import (
@@ -46,6 +46,7 @@ __all__ = [
     "Expr",
     "Matcher",
     "Node",
+    "ValidationOptions",
     "infer_kind",
     "labels_of",
     "matchers_of",

@@ -127,12 +127,12 @@ def without_validation() -> Iterator[None]:
     with ExitStack() as stack:
         for module, name, instead in (
             (_uploads, "report_files", no_reports),
-            (_uploads, "report_bundle", report),
+            (_uploads, "check_bundle", report),
             (_uploads, "keep_checks", pass_all),
-            (_writer, "check_bundle", pass_all),
             (_carry_out, "keep_checks", pass_all),
-            (_planning, "report_bundle", report),
-            (_restore, "check_bundle", pass_all),
+            (_planning, "check_bundle", report),
+            (_restore, "check_bundle", report),
+            (_restore, "keep_checks", pass_all),
             (_reader, "decode_current", decode_current_once),
             (_reader, "decode_release", decode_release_once),
         ):

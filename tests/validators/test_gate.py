@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from apm_s3.reports import Severity
-from apm_s3.validators import validate_bundle
+from apm_s3.validators import ValidationOptions, validate_bundle
 from apm_s3.validators._secrets.texts import mask_text, traced
 from apm_s3.validators._validation import offload
 from apm_s3.validators._validation.offload import (
@@ -20,7 +20,7 @@ from apm_s3.validators._validation.offload import (
     gate,
     run_beside,
 )
-from apm_s3.validators._validation.validate import MAX_KEPT, Terms, check_files
+from apm_s3.validators._validation.validate import MAX_KEPT, check_files
 
 
 class Works:
@@ -167,7 +167,7 @@ def test_a_bundle_of_mistakes_keeps_few_of_them_and_no_wrong_verdict() -> None:
     wrong = b"".join(b"unknown%d: 1\n" % number for number in range(100))
     files = {f"rules/{number}.yml": b"groups: []\n" + wrong for number in range(150)}
 
-    found = check_files("prometheus", files, Terms())
+    found = check_files("prometheus", files, ValidationOptions())
 
     assert sum(len(each.issues) for each in found.values()) <= MAX_KEPT + len(files)
     assert all(any(issue.severity is Severity.ERROR for issue in each.issues) for each in found.values())

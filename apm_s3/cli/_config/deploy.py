@@ -291,7 +291,7 @@ async def _both(
     store: ConfigStore, tool: Tool, environment: str, to: int | None
 ) -> tuple[Release, Release, ValidationReport]:
     """Return the current release, the one to which a rollback would return, and the validation of its files."""
-    from apm_s3.configs._checks import report_bundle  # noqa: PLC0415 - it brings the validators
+    from apm_s3.configs._checks import check_bundle  # noqa: PLC0415 - it brings the validators
 
     wanted = to
     if wanted is None:
@@ -303,7 +303,7 @@ async def _both(
     target = await store.download_bundle(tool, environment, revision=wanted)
     rules = (await store.settings(environment)).rules(tool)
     files = {name: file.raw for name, file in target.files.items()}
-    return current, target.release, await report_bundle(tool, files, rules)
+    return current, target.release, await check_bundle(tool, files, rules)
 
 
 def _changes(what: str, current: Release, target: Release) -> Text:

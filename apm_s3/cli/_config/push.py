@@ -48,8 +48,8 @@ if TYPE_CHECKING:
         Release,
         ToolPlan,
     )
-    from apm_s3.configs._models import ValidationRules
     from apm_s3.reports import ValidationReport
+    from apm_s3.validators import ValidationOptions
 
 
 _SIGN_OF = {"added": "+", "changed": "~", "removed": "-"}
@@ -200,7 +200,7 @@ async def check_new(store: ConfigStore, environment: str | None, *, create: bool
 def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: str | None, *, create: bool) -> Status:
     from apm_s3.cli._config.formats import Format, render  # noqa: PLC0415 - as the next
     from apm_s3.cli._config.validate import Search, findings_of  # noqa: PLC0415 - it brings the validators
-    from apm_s3.configs._checks import report_bundle  # noqa: PLC0415 - as above
+    from apm_s3.configs._checks import check_bundle  # noqa: PLC0415 - as above
     from apm_s3.reports import Severity  # noqa: PLC0415 - as above
 
     async def work(store: ConfigStore) -> BundleDiff:
@@ -208,7 +208,7 @@ def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: 
         rules = await _rules(store, tool, environment)
         diff = await diff_with(store, tool, environment, directory)
         bundles = Search((directory,), tool=tool).subjects(bytes)
-        checked.extend([(each, await report_bundle(tool, each.files, rules)) for each in bundles])
+        checked.extend([(each, await check_bundle(tool, each.files, rules)) for each in bundles])
         return diff
 
     checked: list[tuple[Subject, ValidationReport]] = []
@@ -352,8 +352,8 @@ def _files_in(directory: Path) -> Mapping[str, bytes]:
     return read_files(directory).files if directory.is_dir() and any(directory.iterdir()) else {}
 
 
-async def _rules(store: ConfigStore, tool: Tool, environment: str) -> ValidationRules:
-    from apm_s3.configs._models import LENIENT_RULES  # noqa: PLC0415 - it brings the validators
+async def _rules(store: ConfigStore, tool: Tool, environment: str) -> ValidationOptions:
+    from apm_s3.validators._validation.validate import LENIENT_RULES  # noqa: PLC0415 - it brings the validators
 
     try:
         return (await store.settings(environment)).rules(tool)

@@ -18,7 +18,7 @@ from apm_s3._plans import PlanDocument, plan_document
 from apm_s3._tasks import run_all, shielded
 from apm_s3._tools import Tool
 from apm_s3.configs._backups.backups import Backup, Backups, Verified
-from apm_s3.configs._checks import Checks, check_bundle
+from apm_s3.configs._checks import Checks, check_bundle, keep_checks
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
 from apm_s3.configs._content.files import check_tools
 from apm_s3.configs._models import NO_SETTINGS, EnvironmentSettings, Origin, Release
@@ -345,9 +345,9 @@ class Restorer:
         checks = {}
         for tool in verified.backup.tools:
             if tool in verified.files:
-                checks[str(tool)] = await check_bundle(
-                    tool, verified.files[tool], force=reason, rules=settings.rules(tool)
-                )
+                files = verified.files[tool]
+                report = await check_bundle(tool, files, settings.rules(tool))
+                checks[str(tool)] = await keep_checks([report], files, (), force=reason)
         return checks
 
     async def _publish(

@@ -18,12 +18,12 @@ from apm_s3._hints import Advice
 from apm_s3._naming import check_environment
 from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS, Tool
-from apm_s3.configs._checks import report_bundle
+from apm_s3.configs._checks import check_bundle
 from apm_s3.configs._content.files import read_directory
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._content.serialise import check_names
 from apm_s3.configs._imports.git import Commit, GitObjects, GitRepository, TreeEntry
-from apm_s3.configs._models import LENIENT_RULES, Release, ValidationRules
+from apm_s3.configs._models import Release
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader
@@ -31,6 +31,8 @@ from apm_s3.configs._reads import Views
 from apm_s3.configs._uploads import Given, ToolRequest, UploadTerms, Writer
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, InvalidKey, InvalidOption, ObjectTooLarge, RevisionConflict
 from apm_s3.reports import ValidationReport
+from apm_s3.validators import ValidationOptions
+from apm_s3.validators._validation.validate import LENIENT_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -576,9 +578,9 @@ class Importer:
         if not newest.files:
             return None
         files = await found.contents(newest)
-        return await report_bundle(newest.tool, files, await self._rules(newest.environment, newest.tool))
+        return await check_bundle(newest.tool, files, await self._rules(newest.environment, newest.tool))
 
-    async def _rules(self, environment: str, tool: Tool) -> ValidationRules:
+    async def _rules(self, environment: str, tool: Tool) -> ValidationOptions:
         try:
             snapshot = await self.reader.require(environment)
         except ConfigNotFound:

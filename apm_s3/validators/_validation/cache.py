@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from apm_s3.validators._checking import FileResult
+from apm_s3.validators._validation.validate import MAX_KEPT, ValidationOptions
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -59,13 +60,27 @@ class ResultCache(Generic[K, V]):
                 self._weight -= self._weigh(oldest)
 
 
-def keys_of(tool: str, files: Mapping[str, bytes], target_version: str | None, matchers: str) -> dict[str, Key]:
-    """Return the cache key of each file, by name."""
-    return {
-        name: (tool, target_version, matchers, name, hashlib.sha256(raw).hexdigest()) for name, raw in files.items()
-    }
+def keys_of(tool: str, files: Mapping[str, bytes], options: ValidationOptions) -> dict[str, Key]:
+    """Return the cache key of each file, by name.
+
+    There are none if promtool and amtool run too: the result depends on which of them are installed.
+    """
+    if options.level != "full":
+        return {}
+    release, mode = options.target_version, options.matchers
+    return {name: (tool, release, mode, name, hashlib.sha256(raw).hexdigest()) for name, raw in files.items()}
 
 
 def weight_of(result: FileResult) -> int:
     """Return the weight of a result for `ResultCache`."""
     return 1 + len(result.issues) + len(result.mentions)
+
+
+results: ResultCache[Key, FileResult] = ResultCache(weight_of)
+"""The results of this process."""
+
+
+def keep(keys: Mapping[str, Key], fresh: Mapping[str, FileResult]) -> None:
+    """Cache results, by name; none if there are no keys, or if the results may have been shortened."""
+    if keys and sum(len(each.issues) for each in fresh.values()) < MAX_KEPT:
+        results.keep(keys, fresh)

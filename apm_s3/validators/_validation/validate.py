@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, Protocol, cast, get_args
+from typing import Any, Literal, Protocol, TypedDict, Unpack, cast, get_args
 
 from apm_s3._tools import TOOLS, Tool
 from apm_s3.errors import InvalidOption
-from apm_s3.reports import Issue, Severity, Skipped, ValidationReport
+from apm_s3.reports import Issue, Severity, Skipped, ValidationReport, is_rule_among
 from apm_s3.validators._checking import (
     MAX_ISSUES,
     ConfigSource,
@@ -22,7 +22,6 @@ from apm_s3.validators._checking import (
     MatcherMode,
     Member,
     Source,
-    Version,
     parse_version,
 )
 from apm_s3.validators._reading.documents import format_of, unreadable_issue
@@ -36,34 +35,104 @@ MAX_KEPT = 10_000
 _MODES = get_args(MatcherMode)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The options of a validation. See `validate_config`."""
+EVERY = "*"
+"""All rules, in `warnings_as_errors`."""
+
+_MAX_NAMES = 50
+"""Maximum number of rules or environments in a setting, to keep current.json small."""
+
+
+class ValidationKeywords(TypedDict, total=False):
+    """The fields of `ValidationOptions` as keyword arguments."""
+
+    target_version: str | None
+    level: Level
+    matchers: MatcherMode
+    warnings_as_errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationOptions:
+    """How one configuration is validated. Functions take these fields as keyword arguments, or one such object.
+
+    Attributes:
+        target_version: the release of the tool to check against (`2.53`), by default the newest known one.
+        level: "external" also runs promtool or amtool, if installed.
+        matchers: Alertmanager's matcher mode; `classic` and `utf8-strict` are those of its feature flags.
+        warnings_as_errors: rules whose warnings count as errors, such as "plain-text-secret"; "*" means all.
+    """
 
     target_version: str | None = None
     level: Level = "full"
     matchers: MatcherMode = "fallback"
-
-    @property
-    def target(self) -> Version | None:
-        """Return the target release, None for the newest known one."""
-        return parse_version(self.target_version)
-
-    def context(self) -> Context:
-        """Return a context for the check of one document."""
-        return Context(self.target, self.matchers)
+    warnings_as_errors: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse unknown options.
 
         Raises:
-            InvalidOption: unknown level or mode, or not a version.
+            InvalidOption: unknown level or mode, not a version, or not names of rules.
         """
-        if self.level not in _LEVELS:
-            raise InvalidOption(f"unknown level: {self.level!r}", hint=f"choose from {', '.join(_LEVELS)}")
+        check_level(self.level)
         if self.matchers not in _MODES:
-            raise InvalidOption(f"unknown matcher mode: {self.matchers!r}", hint=f"choose from {', '.join(_MODES)}")
+            raise InvalidOption(f"unknown matcher mode: {self.matchers!r:.80}", hint=f"choose from {', '.join(_MODES)}")
+        check_names(self.warnings_as_errors, "warnings_as_errors")
         parse_version(self.target_version)
+
+    def covers(self, rule: str) -> bool:
+        """Return whether a warning of `rule` counts as an error."""
+        return EVERY in self.warnings_as_errors or is_rule_among(rule, self.warnings_as_errors)
+
+    def applied(self, report: ValidationReport) -> ValidationReport:
+        """Turn the warnings of `report` that count as errors into errors."""
+        if not self.warnings_as_errors:
+            return report
+        return replace(
+            report,
+            issues=tuple(
+                replace(issue, severity=Severity.ERROR)
+                if issue.severity is Severity.WARNING and self.covers(issue.rule)
+                else issue
+                for issue in report.issues
+            ),
+        )
+
+
+LENIENT_RULES = ValidationOptions()
+"""The options of an environment without settings."""
+
+
+def options_of(options: ValidationOptions | None, keywords: ValidationKeywords) -> ValidationOptions:
+    """Return `options`, with the fields that `keywords` replace.
+
+    Raises:
+        TypeError: unknown keyword.
+    """
+    return replace(options or LENIENT_RULES, **keywords) if keywords else options or LENIENT_RULES
+
+
+def check_level(level: Any) -> Level | None:
+    """Check a validation level, or None.
+
+    Raises:
+        InvalidOption: it is not a valid level.
+    """
+    if level is not None and level not in _LEVELS:
+        raise InvalidOption(f"unknown level: {level!r:.80}", hint=f"choose from {', '.join(_LEVELS)}")
+    known: Level | None = level
+    return known
+
+
+def check_names(names: Any, what: str) -> None:
+    """Check a tuple of names, of rules or environments.
+
+    Raises:
+        InvalidOption: it is not a tuple of names, or has too many.
+    """
+    if not isinstance(names, tuple) or not all(isinstance(name, str) and 0 < len(name) <= 100 for name in names):
+        raise InvalidOption(f"{what} is not a tuple of names", hint="use one such as ('plain-text-secret',)")
+    if len(names) > _MAX_NAMES:
+        raise InvalidOption(f"{what} has more than {_MAX_NAMES} names", hint="use fewer")
 
 
 class ToolValidator(Protocol):
@@ -86,35 +155,36 @@ class ToolValidator(Protocol):
 def validate_config(
     tool: Tool,
     source: ConfigSource,
+    options: ValidationOptions | None = None,
     *,
     name: str | None = None,
     kind: str | None = None,
-    target_version: str | None = None,
-    level: Level = "full",
-    matchers: MatcherMode = "fallback",
+    **keywords: Unpack[ValidationKeywords],
 ) -> ValidationReport:
     """Check one configuration of `tool` as the tool's own loader would, and report all problems together.
 
     `source` is text, bytes, the Path of a file, or a mapping. By default, `kind` is inferred from `name` and content:
     prometheus `config`, `rules`, `targets`, `tests`, `web`; alertmanager `config`, `templates`, `web`;
     loki `config`, `rules`; jaeger `config`, `sampling`, `ui`; grafana `ini`, `provisioning`, `dashboard`.
-    `target_version` (`2.53`) selects the release to check against, by default the newest known one.
-    `level="external"` also runs promtool or amtool, if installed. `matchers` selects Alertmanager's matcher mode:
-    `classic` and `utf8-strict` are those of its feature flags. If the text cannot be read, the report has an error;
-    no exception is raised.
+    `keywords` are the fields of `options`, and replace those of the object. If the text cannot be read, the report has
+    an error; no exception is raised.
 
     Raises:
         InvalidOption: the tool, kind, level, mode or version is not valid.
         TypeError: `source` has another type.
         OSError: `source` is a Path that cannot be read.
     """
-    terms = Terms(target_version, level, matchers)
-    module = check_options(tool, kind, terms)
-    context = terms.context()
+    wanted = options_of(options, keywords)
+    module = check_options(tool, kind, wanted)
+    context = _context(wanted)
     read = Source(source, name)
     chosen = kind or module.infer_kind(read) or module.KINDS[0]
-    _check(tool, chosen, read, context, level)
-    return context.report(tool, chosen, read.name)
+    _check(tool, chosen, read, context, wanted.level)
+    return wanted.applied(context.report(tool, chosen, read.name))
+
+
+def _context(options: ValidationOptions) -> Context:
+    return Context(parse_version(options.target_version), options.matchers)
 
 
 def infer_kind(tool: str, name: str, raw: bytes) -> str | None:
@@ -129,25 +199,30 @@ def infer_kind(tool: str, name: str, raw: bytes) -> str | None:
 def validate_bundle(
     tool: Tool,
     files: Mapping[str, bytes],
-    *,
-    target_version: str | None = None,
-    level: Level = "full",
-    matchers: MatcherMode = "fallback",
+    options: ValidationOptions | None = None,
+    **keywords: Unpack[ValidationKeywords],
 ) -> ValidationReport:
     """Check all files of a tool's bundle: each by itself, then the references between them.
 
     Every issue has the name of its file. Files that do not belong to the tool (certificates, notes) are listed as
-    skipped.
+    skipped. Results of single files are cached in this process, so that only changed files, and the references between
+    all files, are checked again.
 
     Raises:
         InvalidOption: the tool, level, mode or version is not valid.
     """
-    terms = Terms(target_version, level, matchers)
-    check_options(tool, None, terms)
-    return check_together(tool, files, check_files(tool, files, terms), terms)
+    from apm_s3.validators._validation import cache  # noqa: PLC0415 - only bundles need hashes
+
+    wanted = options_of(options, keywords)
+    check_options(tool, None, wanted)
+    keys = cache.keys_of(tool, files, wanted)
+    results = cache.results.find(keys)
+    fresh = check_files(tool, {name: raw for name, raw in files.items() if name not in results}, wanted)
+    cache.keep(keys, fresh)
+    return check_together(tool, files, results | fresh, wanted)
 
 
-def check_files(tool: str, files: Mapping[str, bytes], terms: Terms) -> dict[str, FileResult]:
+def check_files(tool: str, files: Mapping[str, bytes], options: ValidationOptions) -> dict[str, FileResult]:
     """Check each file by itself, and return the results by name.
 
     After `MAX_KEPT` issues, a file keeps only the first of each severity, so that small files with nothing but mistakes
@@ -155,7 +230,7 @@ def check_files(tool: str, files: Mapping[str, bytes], terms: Terms) -> dict[str
     """
     results, count = {}, 0
     for name, raw in files.items():
-        result = _check_file(tool_module(tool), tool, name, raw, terms)
+        result = _check_file(tool_module(tool), tool, name, raw, options)
         count += len(result.issues)
         results[name] = result if count <= MAX_KEPT else replace(result, issues=_first(result.issues, 1))
     return results
@@ -172,21 +247,21 @@ def _first(issues: Iterable[Issue], count: int) -> tuple[Issue, ...]:
     return tuple(kept)
 
 
-def _check_file(module: ToolValidator, tool: str, name: str, raw: bytes, terms: Terms) -> FileResult:
-    source, context = Source(raw, name), terms.context()
+def _check_file(module: ToolValidator, tool: str, name: str, raw: bytes, options: ValidationOptions) -> FileResult:
+    source, context = Source(raw, name), _context(options)
     kind = module.infer_kind(source)
     if kind is None:
         return FileResult(None)
-    _check(tool, kind, source, context, terms.level)
+    _check(tool, kind, source, context, options.level)
     start = None if source.root is None else (source.root.line, source.root.column)
     return FileResult(kind, start, context.issues, context.mentions, context.skipped)
 
 
 def check_together(
-    tool: str, files: Mapping[str, bytes], results: Mapping[str, FileResult], terms: Terms
+    tool: str, files: Mapping[str, bytes], results: Mapping[str, FileResult], options: ValidationOptions
 ) -> ValidationReport:
     """Check the references between the files of a bundle, and add the results of their own checks."""
-    module, target = tool_module(tool), terms.target
+    module, target = tool_module(tool), parse_version(options.target_version)
     skipped, members = dict[Skipped, None](), []
     for name, raw in files.items():
         result = results[name]
@@ -199,7 +274,7 @@ def check_together(
     for member in members:
         _conceal(member)
     issues = _first((issue for member in members for issue in member.issues()), MAX_ISSUES)
-    return ValidationReport(tool, "bundle", None, issues, tuple(skipped))
+    return options.applied(ValidationReport(tool, "bundle", None, issues, tuple(skipped)))
 
 
 def _conceal(member: Member) -> None:
@@ -230,10 +305,10 @@ def _read(module: ToolValidator, kind: str | None, source: Source) -> Node | Non
     return source.root
 
 
-def check_options(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
+def check_options(tool: str, kind: str | None, options: ValidationOptions) -> ToolValidator:
     """Return the tool's package, if all options are valid."""
     module = tool_module(tool)
-    terms.check()
+    options.check()
     if kind is not None and kind not in module.KINDS:
         raise InvalidOption(f"unknown kind for {tool}: {kind!r}", hint=f"choose from {', '.join(module.KINDS)}")
     return module
