@@ -56,6 +56,9 @@ class AdaptiveLimit:
 
         It is none if the request was sent before the last cut. Halving begins at `in_flight`, if that is less.
         """
+        # A burst of 503s is one message: all of these requests were sent at the old rate. Halving for each of them
+        # would leave one of 64 after six responses, and a full round of successes adds only one. A request that was
+        # sent before the last cut says nothing about the rate since, however late its response comes.
         if sent_at < self._slowed_at:
             return False
         self._slowed_at = time.monotonic()

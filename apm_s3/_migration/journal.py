@@ -520,6 +520,10 @@ class Journal:
         Raises:
             JournalRefused: the file can no longer be read or written.
         """
+        # Swapped before the thread is asked, in one step of the event loop: an outcome that a worker notes meanwhile
+        # goes into the next transaction, neither into both nor into none. The thread works in the order of the calls,
+        # so that whoever counts sees every outcome noted before. If the process dies before the write, the journal says
+        # that the object has not moved: the next run finds it at the target, where it counts as identical.
         outcomes, self._outcomes = self._outcomes, []
 
         def worked() -> T:

@@ -304,6 +304,9 @@ class Listing:
             place = self._place(widest)
             if place is None:
                 break
+            # The range goes on being listed while the server is asked. So everything is looked at again afterwards: a
+            # folder may have shown that there is no order, and the listing may have passed the place, whose keys would
+            # then be listed twice.
             found = await self._page_behind(place)
             if not self._may_cut():
                 return False

@@ -109,6 +109,8 @@ class Schedule:
         group = self._groups.get(group_of(key))
         if group is None:
             return False
+        # Begins at what is running, not at the limit: a group that never used its limit would have to be halved several
+        # times before it sends less. At the lowest limit, the group cannot slow down further: then the pool must.
         lowest = group.limit.value <= 1
         return not (group.limit.slowed(sent_at, group.running or 1) and lowest)
 

@@ -300,6 +300,8 @@ class Run:
                 for task in done:
                     task.result()
         finally:
+            # The workers have stopped before anybody reads the journal again: a row that is still moving would be
+            # handed out a second time. The schedule goes with them: it counts rows as running that were given up.
             await stop_all([*others, *workers])
             self._schedule = Schedule(self._concurrency)
 

@@ -203,6 +203,9 @@ class Feed:
         """Return the next piece of work; None at the end."""
         if self._iterator is not None:
             return self._pull(self._iterator)
+        # Workers do not step the async iterator themselves: two of them in one async generator would be an error, and
+        # its context may depend on the task. So `read` offers, and wakes one worker for each piece. Another worker that
+        # comes by at that moment may take the piece first: the woken one then waits again.
         while not self._ready:
             if self.ended:
                 return None
@@ -400,14 +403,21 @@ class Batch:
             self.results.wake()
 
     def _expire(self) -> None:
+        # The flag first: a worker that is cancelled has to know that it was the time limit, and not the caller. It then
+        # reports its own operation, because only it knows which one was in progress, and may have been carried out.
         self.overdue = True
         for task in self._tasks:
             task.cancel()
 
     async def _work(self) -> None:
+        # A few workers that take turns, not a task for each operation: an iterator of a million operations would become
+        # a million tasks before the first one ends. Nobody assigns work, so that a slow operation holds up only its own
+        # worker. A worker never learns that the batch is over from a flag: `take` returns None, once for each of them.
         # A single coroutine on purpose: each additional one adds cost to every step of every operation.
         feed, perform = self._feed, self._perform if self._operation_timeout is None else self._perform_in_time
         while True:
+            # Asked before the work is taken: what has been taken is started. Asked again after each wake, because a
+            # worker that was not waiting may have filled the place meanwhile.
             while self._can_receive is not None and not self._can_receive():
                 await self.free_slots.wait()
             work = await feed.take()

@@ -93,6 +93,8 @@ class S3ConnectionPool:
         try:
             await waiter
         except BaseException:
+            # Served and cancelled in the same step of the event loop: the slot is ours, though we never woke up, and
+            # nobody else knows of it. Lost, it would shrink the pool for good.
             if waiter.done() and not waiter.cancelled():
                 self.release()
             else:
