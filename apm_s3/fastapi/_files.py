@@ -44,7 +44,7 @@ from apm_s3.fastapi._parameters import (
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import Endpoint, own_response
 from apm_s3.fastapi._supervision import Stream
-from apm_s3.validators._validation.offload import run_quick
+from apm_s3.validators._validation.offload import Busy, run_quick
 
 _MEDIA_TYPES = {"yml": "application/yaml", "yaml": "application/yaml", "json": "application/json"}
 
@@ -170,9 +170,13 @@ async def put_file(
     )
     created = old is None and release.revision != expected
     made = ConfigFile(name, body, release.revision, tool, environment)
-    # It is committed, so the response must not be a refusal, even if the caller may not read the content.
-    etags = await _etags_for(call, made, release)
-    return _answer(await call.shown(release), created=created, etag=etags[0] if etags else None)
+    # It is committed, so the response must not be a refusal, even if the caller may not read the content, or if
+    # masking it would have to wait.
+    try:
+        etag = next(iter(await _etags_for(call, made, release)), None)
+    except Busy:
+        etag = None
+    return _answer(await call.shown(release), created=created, etag=etag)
 
 
 async def upload(call: HttpCall, tool: Tool, environment: str, *content: bytes, **options: Any) -> Release:

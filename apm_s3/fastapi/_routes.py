@@ -364,7 +364,7 @@ async def _refused_or_answered(
     except HTTPException as exc:
         return problem_of_http(exc.status_code, exc.detail, exc.headers)
     except Busy:
-        return problem(429, "busy", "Too many validations are waiting. Try again later.", headers=LATER)
+        return problem(429, "busy", "Too much work is waiting. Try again later.", headers=LATER)
     except MemoryError:
         return problem(503, "out-of-memory", "There is not enough memory for this. Try again later.", headers=LATER)
     except ClientDisconnect:

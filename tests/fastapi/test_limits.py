@@ -11,10 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from apm_s3.configs import ConfigStore
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS
-from tests.fastapi.applications import bearer
+from tests.fastapi.applications import bearer, client_of
 from tests.fastapi.routes import GUARDED, request_for
 from tests.seams.http import MAX_JSON_DEPTH, MAX_JSON_TOKENS, limit_bodies_at_once, limit_queries
 from tests.seams.validators import (
@@ -243,6 +244,17 @@ async def test_a_validation_that_waits_for_too_long_is_refused_before_its_deadli
     taken = await client.request(method, url, **arguments)
 
     assert (refused.status_code, refused.headers["retry-after"], taken.status_code) == (429, "5", 200)
+
+
+async def test_a_put_that_is_committed_is_told_so_though_its_file_waits_to_be_masked(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for_a_processor(monkeypatch, 0)
+
+    async with client_of(app, "masked-token") as client, processors_taken(only_quick=True):
+        made = await client.put(f"{TOOL}/files/notes.txt", content="password: x\n", headers={"If-None-Match": "*"})
+
+    assert (made.status_code, "etag" in made.headers) == (201, False), made.text
 
 
 async def test_a_validation_behind_one_that_waits_for_long_is_refused_at_once(

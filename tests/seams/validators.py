@@ -61,11 +61,11 @@ def refuse_behind_whoever_waits(monkeypatch: pytest.MonkeyPatch, seconds: float)
 
 
 @asynccontextmanager
-async def processors_taken() -> AsyncIterator[Callable[[], int]]:
-    """Work on all processors inside the block; yields how much other work waits for one."""
+async def processors_taken(*, only_quick: bool = False) -> AsyncIterator[Callable[[], int]]:
+    """Work on all processors inside the block, or only those of quick work; yields how much other work waits for one."""
     both = _offload._both()
     async with AsyncExitStack() as stack:
-        for gate in both:
+        for gate in both[only_quick:]:
             for _ in range(_offload._processors()):
                 await stack.enter_async_context(gate.slot(0))
         yield lambda: sum(len(gate._waiting) for gate in both)
