@@ -259,8 +259,8 @@ class S3Manager:
                 directory bucket, Outposts, an Object Lambda or a multi-Region access point. See docs/forms-of-s3.md.
         """
         # Imported here because stores need the validators, which programs that only transfer objects do not.
-        from apm_s3.configs._protocol.cached_reads import StoreCache
         from apm_s3.configs._protocol.objects import S3Objects
+        from apm_s3.configs._protocol.reader import StoreCache
         from apm_s3.configs._store import ConfigStore
 
         wanted = (bucket, prefix, failover, require_conditional_writes, expected_bucket_owner)
@@ -281,7 +281,6 @@ class S3Manager:
                 deadline=self.settings.timeouts.deadline,
                 cache=StoreCache(
                     self._cache,
-                    bucket,
                     prefix,
                     staleness=limits.current_staleness,
                     stale_if_error=limits.stale_if_error,

@@ -38,11 +38,10 @@ from apm_s3.configs._models import (
     check_rule_names,
 )
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.changes import WriteCall, check_base
 from apm_s3.configs._protocol.encoding import encode_settings, read_entry
 from apm_s3.configs._protocol.publish import Draft, Publisher
-from apm_s3.configs._protocol.reader import Gone, Reader
+from apm_s3.configs._protocol.reader import Gone, Reader, Snapshot
 from apm_s3.configs._reads import compare
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption, PlanOutdated, StoreDamaged
 from apm_s3.reports import ValidationReport

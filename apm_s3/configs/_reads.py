@@ -23,10 +23,9 @@ from apm_s3.configs._content.overlays import is_internal, is_reserved
 from apm_s3.configs._models import Bundle, ConfigFile, FileEntry, LogEntry, RawEntry, Release, masking_inputs
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.cached_reads import Snapshot, StoreCache
 from apm_s3.configs._protocol.encoding import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader
+from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, Snapshot
 from apm_s3.errors import ApmS3Error, ConfigNotFound, FormatTooNew, StoreDamaged, UsageError
 from apm_s3.validators._checking import did_you_mean
 from apm_s3.validators._validation.offload import run_large
@@ -35,10 +34,9 @@ from apm_s3.validators._validation.offload import run_large
 class Views:
     """Reads of one store; each returns one consistent state."""
 
-    def __init__(self, objects: ObjectStore, reader: Reader, cache: StoreCache | None = None) -> None:
+    def __init__(self, objects: ObjectStore, reader: Reader) -> None:
         self._objects = objects
         self._reader = reader
-        self._cache = cache
         self._archive = Archive(objects, reader)
 
     async def find(self, snapshot: Snapshot, tool: str, revision: int | None, *, good: bool = False) -> Release:
@@ -103,8 +101,8 @@ class Views:
                 )  # fmt: skip
             file, held = await self._file(release, wanted, entry, snapshot)
             vars(file)["inputs"] = masking_inputs(release, wanted)
-            if self._cache is not None and revision is None:
-                self._cache.keep_file(file, (tool, name), snapshot, known, held)
+            if revision is None:
+                self._reader.keep_file(file, (tool, name), snapshot, known, held)
             return file
 
         return await self._reader.read_consistently(environment, read, first=first)

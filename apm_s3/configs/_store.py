@@ -55,7 +55,6 @@ from apm_s3.configs._models import (
 )
 from apm_s3.configs._progress import OnStoreProgress, Steps
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.cached_reads import StoreCache
 from apm_s3.configs._protocol.changes import PostCommitTasks, request_hash
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.idempotency import CommitOutcome, find_outcome
@@ -64,7 +63,7 @@ from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.objects import ObjectStore, Prefixed
 from apm_s3.configs._protocol.probe import Probe
 from apm_s3.configs._protocol.publish import Publisher
-from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.reader import Reader, StoreCache
 from apm_s3.configs._reads import Views, Watches, compare
 from apm_s3.configs._uploads import CurrentRevision, EnvironmentRequest, Given, ToolRequest, UploadTerms, Writer
 from apm_s3.errors import ApmS3Error, InvalidOption, StoreDamaged
@@ -102,11 +101,10 @@ class ConfigStore:
         self.bucket: str = objects.bucket
         self.prefix: str = check_prefix(prefix)
         self._objects: ObjectStore = Prefixed(objects, prefix) if prefix else objects
-        self._cache = cache
         self._reader = Reader(self._objects, cache)
         # Code that looks for damage or deletes must read the bucket, not the cache.
         seen_now = Reader(self._objects)
-        self._views = Views(self._objects, self._reader, cache)
+        self._views = Views(self._objects, self._reader)
         self._afterwards = PostCommitTasks()
         self._probe = Probe(self._objects, self._afterwards, needed=require_conditional_writes)
         self._committer = Committer(
@@ -166,9 +164,9 @@ class ConfigStore:
             ConfigNotFound: the environment, configuration, revision or file does not exist.
             StoreDamaged: the content differs from what was stored.
         """
-        if self._cache is not None and revision is None and not refresh:
+        if revision is None and not refresh:
             try:
-                file = self._cache.file(tool, environment, name)
+                file = self._reader.file(tool, environment, name)
             except TypeError:  # unhashable arguments are refused below
                 file = None
             if file is not None:

@@ -50,7 +50,6 @@ from apm_s3.configs._models import (
     SettingsChange,
     check_rule_names,
 )
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.changes import (
     Change,
     MarkGood,
@@ -63,7 +62,7 @@ from apm_s3.configs._protocol.changes import (
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.encoding import encode_settings, read_entry
 from apm_s3.configs._protocol.publish import BuildDrafts, ConcurrentWork, Draft, Publisher, find_damaged
-from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._reads import Views
 from apm_s3.errors import ConfigNotFound, InvalidKey, InvalidOption
 from apm_s3.models import FileInfo

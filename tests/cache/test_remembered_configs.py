@@ -21,12 +21,12 @@ from apm_s3.testing import MemoryObjects
 from tests.cancellation import cancelled_everywhere
 from tests.seams.cache import (
     Cache,
+    StoreCache,
     entries_of,
     evict,
     grow_older,
     loads_of,
     make_cache,
-    make_store_cache,
     object_group,
     tasks_of,
 )
@@ -79,7 +79,7 @@ class World:
 async def make_world(settings: CacheSettings) -> World:
     objects = Objects(MemoryObjects())
     cache = objects.cache = make_cache(settings)
-    cached = make_store_cache(cache, staleness=settings.current_staleness, stale_if_error=settings.stale_if_error)
+    cached = StoreCache(cache, staleness=settings.current_staleness, stale_if_error=settings.stale_if_error)
     world = World(objects, cache, ConfigStore(objects, cache=cached), ConfigStore(objects.inner))
     await world.other.upload("prometheus", "production", FIRST)
     return world

@@ -136,7 +136,7 @@ class Cost:
 def _process(objects: Waiting) -> ConfigStore:
     """A store as an `S3Manager` makes it, which remembers what never changes."""
     cache = Cache(max_entries=10_000, max_bytes=64 * 1024 * 1024, ttl=None)
-    return ConfigStore(objects, cache=StoreCache(cache, "memory", ""))
+    return ConfigStore(objects, cache=StoreCache(cache))
 
 
 def measure(target: Target, *, warm: bool, before: Callable[[ConfigStore], Awaitable[Any]] = fill) -> Cost:

@@ -183,7 +183,7 @@ async def test_no_write_is_built_again_on_a_broken_log_that_another_writer_has_l
 async def test_a_document_that_came_damaged_is_not_confirmed_later(memory: Damaging, store: ConfigStore) -> None:
     await fill(store, 1)
     cache = Cache(max_entries=100, max_bytes=1024**2, ttl=None)
-    store = ConfigStore(memory, cache=StoreCache(cache, "memory", ""), require_conditional_writes=False)
+    store = ConfigStore(memory, cache=StoreCache(cache), require_conditional_writes=False)
     memory.damage(CURRENT, memory.objects[CURRENT][1].index(b"the second"), times=2)
     await store.log(ENV)
 

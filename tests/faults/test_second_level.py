@@ -15,7 +15,7 @@ from apm_s3.configs import ConfigStore
 from apm_s3.testing import MemoryObjects
 from tests.configs.simulation.loop import VirtualLoop
 from tests.faults.cancelling import Moment, cancelled_at
-from tests.seams.cache import BACKEND_PATIENCE, LOGGER, Cache, SharedLevel, loads_of, make_store_cache, tasks_of
+from tests.seams.cache import BACKEND_PATIENCE, LOGGER, Cache, SharedLevel, StoreCache, loads_of, tasks_of
 
 CONFIG = "global: {scrape_interval: 15s}\n"
 ENV = "production"
@@ -116,7 +116,7 @@ def _member(objects: MemoryObjects, backend: Any, clock: Callable[[], float]) ->
     """A new process of a fleet."""
     cache = Cache(max_entries=1000, max_bytes=2**20, ttl=None, clock=clock)
     level = SharedLevel(backend, ("fleet", "memory"), cache.spawn, clock)
-    return ConfigStore(objects, cache=make_store_cache(cache, shared=level)), cache
+    return ConfigStore(objects, cache=StoreCache(cache, shared=level)), cache
 
 
 async def _shared(objects: MemoryObjects, read: Callable[[ConfigStore], Awaitable[Any]]) -> dict[str, str]:

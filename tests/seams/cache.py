@@ -27,7 +27,7 @@ from apm_s3._cache import PAUSE as BACKEND_PAUSE
 from apm_s3._manager import make_cache
 from apm_s3._s3.buckets.reads import CachedBuckets
 from apm_s3._s3.caching import BUCKET_LISTS, InvalidatingTransport, Policies, bucket_group, forget_after
-from apm_s3.configs._protocol.cached_reads import StoreCache
+from apm_s3.configs._protocol.reader import StoreCache
 
 LOGGER = _cache.__name__
 """The logger of the second level."""
@@ -38,11 +38,6 @@ MAX_SHARED_VALUE, SHARED_TTL, MAX_SHARED_WRITES = _cache.MAX_VALUE, _cache.TTL, 
 def cache_of(s3: S3Manager) -> Cache:
     """Return the cache of a manager."""
     return s3._cache
-
-
-def make_store_cache(cache: Cache, *, bucket: str = "memory", **options: Any) -> StoreCache:
-    """Return what a store on `bucket` remembers in `cache`: all, or for a time that `options` name."""
-    return StoreCache(cache, bucket, "", **options)
 
 
 def grow_older(cache: Cache, seconds: float) -> None:

@@ -16,7 +16,7 @@ from apm_s3._cache import Key
 from apm_s3.configs._backups import backups, restore
 from apm_s3.configs._care import garbage, status
 from apm_s3.configs._models import entry_hash
-from apm_s3.configs._protocol import cached_reads, changes, commit, encoding, idempotency, keys, live, publish, reader
+from apm_s3.configs._protocol import changes, commit, encoding, idempotency, keys, live, publish, reader
 from apm_s3.configs._protocol.encoding import encode_current, encode_release, stamp, with_part
 from apm_s3.errors import StoreDamaged
 
@@ -241,15 +241,16 @@ def _memory_decides() -> AbstractContextManager[Any]:
 
 
 def _memory_is_not_confirmed() -> AbstractContextManager[Any]:
-    confirmed = cached_reads.StoreCache.current
+    confirmed = reader.Reader._confirmed
 
-    async def as_remembered(self: Any, environment: str, load: Any, *, recent: bool) -> Any:
-        entry = self._cache.peek(Key(self.group(keys.current(environment)), "current"))
+    async def as_remembered(self: Any, environment: str, *, recent: bool) -> Any:
+        key = Key(self._group(keys.current(environment)), "current")
+        entry = None if self._cache is None else self._cache.peek(key)
         if entry is None or recent:
-            return await confirmed(self, environment, load, recent=recent)
+            return await confirmed(self, environment, recent=recent)
         return entry.value.snapshot, entry
 
-    return mock.patch.object(cached_reads.StoreCache, "current", as_remembered)
+    return mock.patch.object(reader.Reader, "_confirmed", as_remembered)
 
 
 def _second_level_is_trusted() -> AbstractContextManager[Any]:

@@ -24,11 +24,10 @@ from apm_s3.configs._content.files import MAX_BUNDLE, MAX_FILE
 from apm_s3.configs._models import FileEntry, Release
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.keys import MAX_DOCUMENT, Fields, decode, encode, format_time, parse_time
 from apm_s3.configs._protocol.live import HASH_METADATA
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
-from apm_s3.configs._protocol.reader import PARALLEL, Reader, sha256, twice
+from apm_s3.configs._protocol.reader import PARALLEL, Reader, Snapshot, sha256, twice
 from apm_s3.errors import (
     ApmS3Error,
     BackupInvalid,
@@ -349,7 +348,7 @@ class Backups:
         self, release: Release, entry: FileEntry, key: str, into: ObjectStore, until: datetime | None
     ) -> None:
         # Read and verified instead of copied within S3: the source may be compressed, damaged, or in another region.
-        content = await self._reader.content(release, entry)
+        content = await self._reader.blob(release.environment, release.tool, entry)
         try:
             await _put(into, key, content, until, "application/octet-stream")
         except PreconditionFailed:

@@ -24,11 +24,10 @@ from apm_s3.configs._content.files import check_tools
 from apm_s3.configs._models import NO_SETTINGS, EnvironmentSettings, Origin, Release
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.changes import WriteCall
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
 from apm_s3.configs._protocol.publish import Draft, Publisher
-from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._reads import Views
 from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption, PlanOutdated
 from apm_s3.validators._validation.offload import run_quick

@@ -36,12 +36,11 @@ from apm_s3.configs._models import (
 from apm_s3.configs._progress import QUIET, Steps
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.encoding import MAX_ENTRIES, RING, LogPart, chain_breaks, read_entry
 from apm_s3.configs._protocol.keys import MAX_DOCUMENT
 from apm_s3.configs._protocol.live import HASH_METADATA
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import OTHER_MD5, PARALLEL, Gone, Reader, sha256, unpack
+from apm_s3.configs._protocol.reader import OTHER_MD5, PARALLEL, Gone, Reader, Snapshot, sha256, unpack
 from apm_s3.errors import FormatTooNew, ObjectNotFound, ObjectTooLarge, StoreDamaged
 from apm_s3.models import FileInfo
 
@@ -588,7 +587,7 @@ class Checker:
 
     async def _blob_problem(self, release: Release, entry: FileEntry) -> str | None:
         try:
-            await self._reader.content(release, entry)
+            await self._reader.blob(release.environment, release.tool, entry)
         except Gone as gone:
             return gone.problem
         return None

@@ -18,12 +18,11 @@ from apm_s3.configs._models import KEEP_LOG, LEAST_KEPT, Current, Damage, Enviro
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.changes import WriteCall, check_thawed, within
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.encoding import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
-from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.errors import InvalidOption
 from apm_s3.models import FileInfo
 

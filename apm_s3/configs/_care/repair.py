@@ -29,14 +29,13 @@ from apm_s3.configs._care.status import Document, damages, proven_keys, trace
 from apm_s3.configs._models import Current, Damage, FileEntry, Note, Origin, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.changes import PostCommitTasks, check_same, check_write_id, request_hash, used, within
 from apm_s3.configs._protocol.commit import CANCEL_GRACE
 from apm_s3.configs._protocol.encoding import decode_current, encode_current, encode_release, stamp
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.objects import ObjectStore, PutOptions, ReadArguments, server_time
 from apm_s3.configs._protocol.publish import plan_blobs
-from apm_s3.configs._protocol.reader import OTHER_MD5, PARALLEL, Gone, Reader, has_md5
+from apm_s3.configs._protocol.reader import OTHER_MD5, PARALLEL, Gone, Reader, Snapshot, has_md5
 from apm_s3.errors import (
     ApmS3Error,
     ConfigNotFound,

@@ -23,10 +23,9 @@ from apm_s3.configs._backups.backups import Backup, Backups
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import Damage, Freeze, Origin, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.live import HASH_METADATA
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader
+from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, Snapshot
 from apm_s3.errors import BackupInvalid, ConfigNotFound, FormatTooNew, InvalidOption, ObjectNotFound, StoreDamaged
 
 

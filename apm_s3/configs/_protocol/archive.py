@@ -8,10 +8,9 @@ from contextlib import aclosing
 from apm_s3._tasks import run_all
 from apm_s3.configs._models import Current, LogRef, RawEntry
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.encoding import LogPart, chain_breaks, decode_part, encode_part
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import NEAR, PARALLEL, Gone, Reader, sha256, twice
+from apm_s3.configs._protocol.reader import NEAR, PARALLEL, Gone, Reader, Snapshot, sha256, twice
 from apm_s3.errors import FormatTooNew, ObjectNotFound, PreconditionFailed, StoreDamaged
 
 

@@ -27,7 +27,6 @@ from apm_s3._tracing import committing
 from apm_s3.configs._models import Current, Note, RawEntry, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.changes import Change, PostCommitTasks, WriteCall, check_same, used
 from apm_s3.configs._protocol.encoding import (
     MUST_STORE,
@@ -40,7 +39,7 @@ from apm_s3.configs._protocol.encoding import (
 )
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.configs._protocol.probe import Probe
-from apm_s3.configs._protocol.reader import OTHER_MD5, Gone, Reader, has_md5
+from apm_s3.configs._protocol.reader import OTHER_MD5, Gone, Reader, Snapshot, has_md5
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,

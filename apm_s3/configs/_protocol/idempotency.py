@@ -16,12 +16,11 @@ from apm_s3._tools import TOOLS
 from apm_s3.configs._models import Current, Note, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.changes import used
 from apm_s3.configs._protocol.commit import SKEW, WINDOW, Committer, WindowClosed
 from apm_s3.configs._protocol.encoding import RING
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.errors import CommitUnknown, ConfigNotFound, InvalidOption, RevisionConflict
 
 

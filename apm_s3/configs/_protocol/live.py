@@ -17,9 +17,8 @@ from apm_s3._tools import MAIN_FILES
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import FileEntry, Release
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
-from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader
+from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, Snapshot
 from apm_s3.errors import ApmS3Error, ObjectNotFound, StoreDamaged
 from apm_s3.models import FileInfo
 
@@ -150,7 +149,7 @@ class Live:
 
     async def _copy(self, folder: str, release: Release, name: str, contents: Mapping[str, bytes]) -> None:
         entry = release.files[name]
-        body = contents[name] if name in contents else await self._reader.content(release, entry)
+        body = contents[name] if name in contents else await self._reader.blob(release.environment, release.tool, entry)
         key, mark = folder + name, {HASH_METADATA: entry.sha256}
         info = await self._objects.put(key, body, hashed=True, content_type=content_type(name), metadata=mark)
         self._remember(key, info.etag, entry.sha256)

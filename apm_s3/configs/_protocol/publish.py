@@ -22,7 +22,6 @@ from apm_s3.configs._content.files import MAX_BUNDLE
 from apm_s3.configs._models import Deployed, FileEntry, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.cached_reads import Snapshot
 from apm_s3.configs._protocol.changes import (
     NewReleases,
     PostCommitTasks,
@@ -37,7 +36,7 @@ from apm_s3.configs._protocol.idempotency import Earlier, EarlierWrite, Overtake
 from apm_s3.configs._protocol.keys import MAX_REVISION, blob_name
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import INLINE, PARALLEL, Gone, Reader, is_md5
+from apm_s3.configs._protocol.reader import INLINE, PARALLEL, Gone, Reader, Snapshot, is_md5
 from apm_s3.errors import (
     ConfigNotFound,
     DeadlineExceeded,

@@ -1,7 +1,19 @@
-"""Reads the reference document, then a release, then blobs, and verifies every hash.
+"""Reads the reference document, then a release, then blobs; verifies every hash, and caches what it has read.
 
 A reader never sees a partial state, because everything that the reference document names was stored before it. If an
 object is missing, it was collected since, so the reader starts again, while the document keeps changing.
+
+The rules of the cache:
+
+- A cached reference document is used only for reads that accept its age (`recent`); every other read confirms it by its
+  ETag, which costs a round trip and no bytes. Writers always confirm: a commit that builds on an old document can only
+  lose, and a check against an old one refuses what is allowed by now.
+- Releases and blobs are immutable, and the reference document names them by SHA-256, so they never become stale. Only
+  evictions, and this process's own deletions, remove them.
+- The cache never decides that something is gone. An object that a cached document names may have been collected since,
+  so absence leads to another look at the bucket (`read_consistently`), and only an unchanged document makes it damage.
+- What the process itself writes is forgotten below, by `InvalidatingTransport`: both sides name an object with
+  `object_group`.
 """
 
 from __future__ import annotations
@@ -13,16 +25,18 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from apm_s3._cache import Entry
+from apm_s3._cache import Cache, CacheRead, Entry, Group, Key, Policy, SharedLevel, object_group
 from apm_s3._hints import Advice
 from apm_s3._tasks import run_all
-from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
+from apm_s3.configs._content.serialise import Content
+from apm_s3.configs._models import ConfigFile, Current, FileEntry, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.cached_reads import Known, Snapshot, StoreCache
 from apm_s3.configs._protocol.encoding import decode_current, decode_release
 from apm_s3.configs._protocol.keys import MAX_DOCUMENT
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
@@ -38,6 +52,88 @@ from apm_s3.errors import (
 )
 from apm_s3.events import expecting
 from apm_s3.models import FileInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The reference document of an environment as it was read.
+
+    Attributes:
+        server_time: the server's clock at the response, Unix seconds.
+        asked_at: the event loop's clock before the request.
+        stale_since: when this was current, if S3 cannot be reached.
+        doubtful: whether its MD5 is not its ETag, which it is on most servers: writers ask before they build on it.
+    """
+
+    environment: str
+    current: Current
+    etag: str
+    server_time: float
+    asked_at: float
+    stale_since: datetime | None = None
+    doubtful: bool = False
+
+
+_KEPT = 24 * 3600.0
+"""Seconds for which a reference document is kept, to be confirmed by its ETag."""
+
+_FOR_EVER = float("inf")
+_DOCUMENT_FACTOR = 6
+"""Approximate size of a decoded document in CPython, as a multiple of its bytes."""
+
+_FILE_BYTES = 400
+"""Approximate size in CPython of an entry of a release's files."""
+
+_CONTENT_BYTES = 600
+"""Approximate size in CPython of a content without its bytes."""
+
+_READ_BYTES = 700
+"""Approximate size in CPython of the fields of a file that was read by its name."""
+
+
+class Known:
+    """A cached reference document, and the cache entries of files that were read through it, by tool and name.
+
+    Attributes:
+        size: bytes of the document.
+    """
+
+    __slots__ = ("files", "size", "snapshot")
+
+    def __init__(self, snapshot: Snapshot, size: int) -> None:
+        self.snapshot = snapshot
+        self.size = size
+        self.files: dict[tuple[str, str | None], tuple[Entry, tuple[str, str, str | None]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCache:
+    """Where the store under `prefix` caches what it reads; without a cache, it reads everything from the bucket.
+
+    Attributes:
+        staleness: maximum age in seconds of a reference document for reads that accept one.
+        stale_if_error: additional seconds while S3 cannot be reached.
+        shared: the second level for immutable data.
+    """
+
+    cache: Cache | None = None
+    prefix: str = ""
+    staleness: float = 0.0
+    stale_if_error: float = 0.0
+    shared: SharedLevel | None = None
+
+
+_new = object.__new__
+
+
+def _release_bytes(release: Release) -> int:
+    texts = len(release.message) + sum(map(len, release.warnings))
+    return 2000 + texts + _FILE_BYTES * len(release.files)
+
+
+_RELEASES: Policy[Release] = Policy(cost=_release_bytes, ttl=_FOR_EVER)
+_CONTENTS: Policy[Content] = Policy(cost=lambda content: _CONTENT_BYTES + len(content.raw), ttl=_FOR_EVER)
+
 
 PARALLEL = 32
 """Maximum requests of one call in flight."""
@@ -76,7 +172,94 @@ class Reader:
     def __init__(self, objects: ObjectStore, cache: StoreCache | None = None) -> None:
         self.etags_tell: bool = True
         self._objects = objects
-        self._cache = cache
+        limits = cache or StoreCache()
+        self._cache, self._shared, self._prefix = limits.cache, limits.shared, limits.prefix
+        self._known: dict[str, Entry] = {}
+        self._currents: Policy[Known] = Policy(
+            cost=lambda known: known.size * _DOCUMENT_FACTOR,
+            ttl=limits.staleness,
+            keep=_KEPT,
+            stale_if_error=limits.stale_if_error,
+            absent=(ObjectNotFound,),
+        )
+
+    # The cache --------------------------------------------------------------------------------------------------------
+
+    def _group(self, key: str) -> Group:
+        return object_group(self._objects.bucket, self._prefix + key)
+
+    async def _fetch(
+        self,
+        key: str,
+        detail: Any,
+        policy: Policy[T],
+        load: Callable[[T | None], Awaitable[T]],
+        *,
+        refresh: bool = False,
+    ) -> CacheRead[T]:
+        if self._cache is None:
+            return CacheRead(await load(None))
+        return await self._cache.fetch(Key(self._group(key), detail), policy, load, refresh=refresh)
+
+    async def _shared_body(self, key: str) -> bytes | None:
+        """Return the second level's bytes of an immutable object, which must be verified by hash."""
+        return None if self._shared is None else await self._shared.get(self._objects.bucket, self._prefix + key)
+
+    def _share(self, key: str, body: bytes) -> None:
+        """Store a verified immutable object in the second level."""
+        if self._shared is not None:
+            self._shared.put(self._objects.bucket, self._prefix + key, body)
+
+    def keep_file(
+        self,
+        file: ConfigFile,
+        wanted: tuple[str, str | None],
+        snapshot: Snapshot,
+        current: Entry | None,
+        content: Entry | None,
+    ) -> None:
+        """Cache that `wanted`, a tool and a name, is `file` while `current` and `content` are held."""
+        if self._cache is None or current is None or content is None or not (current.held and content.held):
+            return
+        known: Known = current.value
+        if known.snapshot.etag != snapshot.etag or snapshot.stale_since is not None:
+            return
+        place = (snapshot.environment, *wanted)
+        files = content.value.files
+        more = 0 if place in files else _READ_BYTES
+        files[place] = dict(vars(file))
+        known.files[wanted] = content, place
+        self._known[snapshot.environment] = current
+        self._cache.grow(content, more)
+
+    def file(self, tool: str, environment: str, name: str | None) -> ConfigFile | None:
+        """Return a file that was read before, if everything it depends on is fresh; None if it must be read.
+
+        This is the hottest path: that of a `download` within `current_staleness`.
+        """
+        current, cache = self._known.get(environment), self._cache
+        if current is None or cache is None:
+            return None
+        if not current.held:
+            del self._known[environment]
+            return None
+        if cache.clock() >= current.fresh_until:
+            return None
+        hit = current.value.files.get((tool, name))
+        if hit is None:
+            return None
+        entry, place = hit
+        if not entry.held:
+            return None
+        cache.hits += 1
+        cache.touch(current)
+        cache.touch(entry)
+        file: ConfigFile = _new(ConfigFile)
+        fields = file.__dict__
+        fields |= entry.value.files[place]  # faster than update()
+        return file
+
+    # The reference document -------------------------------------------------------------------------------------------
 
     async def current(self, environment: str, *, if_none_match: str | None = None) -> Snapshot | None:
         """Read the reference document; None if there is none, or if its ETag is still `if_none_match`."""
@@ -94,19 +277,16 @@ class Reader:
         """
         try:
             with expecting(ObjectNotFound):
-                if self._cache is None or if_none_match is not None:
-                    snapshot, _ = await self._ask(environment, if_none_match)
-                    if self._cache is not None:
-                        # A caller that a watch has told of this state must not read an older one afterwards.
-                        self._cache.forget_current(environment)
-                    return snapshot
-                snapshot, _ = await self._cache.current(
-                    environment, lambda known: self._confirm(environment, known), recent=False
-                )
+                if if_none_match is None:
+                    return (await self._confirmed(environment, recent=False))[0]
+                snapshot, _ = await self._ask(environment, if_none_match)
         except ObjectNotFound as exc:
             now = time.time() if exc.server_time is None else exc.server_time
             asked_at = asyncio.get_running_loop().time()
             return Snapshot(environment, Current(-1, (), self._objects.bucket), "", now, asked_at)
+        if self._cache is not None:
+            # A caller that a watch has told of this state must not read an older one afterwards.
+            self._cache.forget(self._group(keys.current(environment)))
         return snapshot
 
     async def recent(self, environment: str) -> tuple[Snapshot, Entry | None]:
@@ -117,10 +297,21 @@ class Reader:
         """
         if self._cache is not None:
             with suppress(ObjectNotFound):
-                return await self._cache.current(
-                    environment, lambda known: self._confirm(environment, known), recent=True
-                )
+                return await self._confirmed(environment, recent=True)
         return await self.require(environment), None
+
+    async def _confirmed(self, environment: str, *, recent: bool) -> tuple[Snapshot, Entry | None]:
+        """Return the reference document, confirmed now or, with `recent`, as old as the settings accept.
+
+        Raises:
+            ObjectNotFound: it does not exist.
+        """
+        confirm = partial(self._confirm, environment)
+        found = await self._fetch(keys.current(environment), "current", self._currents, confirm, refresh=not recent)
+        snapshot = found.value.snapshot
+        if found.stale_since is not None:
+            snapshot = replace(snapshot, stale_since=found.stale_since)
+        return snapshot, found.entry
 
     async def _confirm(self, environment: str, known: Known | None) -> Known:
         """Return the current reference document; `known` itself if that is still current."""
@@ -251,10 +442,10 @@ class Reader:
         Raises:
             Gone: it is missing, or its bytes differ.
         """
-        return await (self._release(ref) if self._cache is None else self._cache.release(ref, self._release))
+        return (await self._fetch(ref.key, ("release", ref.sha256), _RELEASES, lambda _: self._release(ref))).value
 
     async def _release(self, ref: ReleaseRef) -> Release:
-        shared = None if self._cache is None else await self._cache.shared_body(ref.key)
+        shared = await self._shared_body(ref.key)
         if shared is not None and len(shared) <= MAX_DOCUMENT and await sha256(shared) == ref.sha256:
             with suppress(StoreDamaged):
                 release = await self._decoded(ref.key, shared)
@@ -276,8 +467,7 @@ class Reader:
             raise Gone(f"the release document '{self.where(ref.key)}' is missing") from exc
         except StoreDamaged as exc:
             raise Gone(exc.problem) from exc
-        if self._cache is not None:
-            self._cache.share(ref.key, body)
+        self._share(ref.key, body)
         return release
 
     async def document(self, key: str) -> Release:
@@ -341,16 +531,9 @@ class Reader:
             Gone: one is missing, or its bytes differ.
         """
         wanted = release.files if entries is None else entries
-        contents = await run_all((self.content(release, entry) for entry in wanted.values()), limit=PARALLEL)
+        reads = (self.blob(release.environment, release.tool, entry) for entry in wanted.values())
+        contents = await run_all(reads, limit=PARALLEL)
         return MappingProxyType(dict(zip(wanted, contents, strict=True)))
-
-    async def content(self, release: Release, entry: FileEntry) -> bytes:
-        """Return the plain content of one file.
-
-        Raises:
-            Gone: it is missing, or its bytes differ.
-        """
-        return await self.blob(release.environment, release.tool, entry)
 
     async def blob(self, environment: str, tool: str, entry: FileEntry) -> bytes:
         """Return the plain content of a blob.
@@ -366,19 +549,32 @@ class Reader:
         Raises:
             Gone: it is missing, or its bytes differ.
         """
-        key = keys.blobs(environment, tool) + entry.blob
-        if self._cache is None:
-            return await self._blob(key, entry), None
-        return await self._cache.content(key, entry, lambda: self._blob(key, entry))
+        key, detail = keys.blobs(environment, tool) + entry.blob, ("content", entry.sha256, entry.size)
+        grow = partial(self._grow_soon, asyncio.get_running_loop(), Key(self._group(key), detail))
+
+        async def read(_: Content | None) -> Content:
+            return Content(await self._blob(key, entry), grow)
+
+        found = await self._fetch(key, detail, _CONTENTS, read)
+        return found.value.raw, found.entry
+
+    def _grow_soon(self, loop: asyncio.AbstractEventLoop, key: Key, content: Content, by: int) -> None:
+        # Parsing may happen in another thread, even after the event loop was closed.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._grow, key, content, by)
+
+    def _grow(self, key: Key, content: Content, by: int) -> None:
+        entry = None if self._cache is None else self._cache.peek(key)
+        if self._cache is not None and entry is not None and entry.value is content:
+            self._cache.grow(entry, by)
 
     async def _blob(self, key: str, entry: FileEntry) -> bytes:
-        shared = None if self._cache is None else await self._cache.shared_body(key)
+        shared = await self._shared_body(key)
         near = None if shared is None or len(shared) > entry.size else await unpack(shared, entry)
         if near is not None:
             return near
         plain, body = await self.stored_blob(key, entry)
-        if self._cache is not None:
-            self._cache.share(key, body)
+        self._share(key, body)
         return plain
 
     async def stored_blob(self, key: str, entry: FileEntry) -> tuple[bytes, bytes]:
@@ -429,32 +625,31 @@ class Reader:
             if damage is not None and damage.lost == "documents":
                 ref = damage.older
                 continue
-            release = self._known(ref)
+            release = self._cached_release(ref)
             if release is None:
                 if near is None:
-                    near = await self._fetch(snapshot.environment, tool, last, state, ref)
+                    near = await self._fetch_chain(snapshot.environment, tool, last, state, ref)
                 release = await self._linked(ref, near)
             found.append(release if damage is None else replace(release, damaged=True))
             ref = release.parent
         return found
 
-    def _known(self, ref: ReleaseRef) -> Release | None:
-        return None if self._cache is None else self._cache.known_release(ref)
+    def _cached_release(self, ref: ReleaseRef) -> Release | None:
+        entry = None if self._cache is None else self._cache.peek(Key(self._group(ref.key), ("release", ref.sha256)))
+        return entry.value if entry is not None and isinstance(entry.value, Release) else None
 
     async def _linked(self, ref: ReleaseRef, near: Mapping[str, Release]) -> Release:
         """Return the release at `ref` from those that were already read, if it matches."""
         release = near.get(ref.key)
         if release is None or release.ref != ref:
             return await self.release(ref)
-        if self._cache is None:
+
+        async def read(_: Release | None) -> Release:
             return release
 
-        async def read(_: ReleaseRef) -> Release:
-            return release
+        return (await self._fetch(ref.key, ("release", ref.sha256), _RELEASES, read)).value
 
-        return await self._cache.release(ref, read)
-
-    async def _fetch(
+    async def _fetch_chain(
         self, environment: str, tool: str, last: int, state: ToolState, newest: ReleaseRef
     ) -> dict[str, Release]:
         """Return release documents from revision `last` to `newest`, by key, omitting unreadable ones."""

@@ -56,7 +56,7 @@ class Recollection:
         shared = None
         if self.backend is not None:
             shared = SharedLevel(self.backend, ("simulated", "sim"), self.cache.spawn, self.clock)
-        return StoreCache(self.cache, "sim", "", staleness=self.staleness, shared=shared)
+        return StoreCache(self.cache, staleness=self.staleness, shared=shared)
 
 
 class Forgetting:
