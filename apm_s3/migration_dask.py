@@ -19,7 +19,7 @@ from typing import Any, Unpack
 
 from apm_s3._manager import S3Manager
 from apm_s3._migration.journal import Journal
-from apm_s3._migration.listing import Bounds, Listing, NoCheckpoints
+from apm_s3._migration.listing import Bounds, Checkpoints, Listing
 from apm_s3._migration.models import (
     MigrationKeywords,
     MigrationOptions,
@@ -210,7 +210,7 @@ async def _samples(side: Side) -> list[str]:
     async def again() -> None:
         found.clear()
 
-    await Listing(side.s3, side.place.bucket, side.place.prefix, NoCheckpoints(take, again), ordered=side.ordered).run()
+    await Listing(side.s3, side.place.bucket, side.place.prefix, Checkpoints(take, again), ordered=side.ordered).run()
     return found
 
 

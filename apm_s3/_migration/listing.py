@@ -15,7 +15,6 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from apm_s3._beneath import no_file
 from apm_s3._migration.journal import Journal, Listed, Span
@@ -90,26 +89,45 @@ _MOST_PROBES = 24
 """Most requests for finding one cut."""
 
 
-class Checkpoints(Protocol):
-    """Stores how far a listing has come. Keys are relative to the prefix."""
+PageTaker = Callable[[Sequence[FileInfo]], Awaitable[None]]
+
+
+class Checkpoints:
+    """Stores how far a listing has come. This one stores nothing: its listing always begins from the start.
+
+    Args:
+        take: called with the objects of each page.
+        again: called when a listing that has begun starts again.
+    """
+
+    def __init__(self, take: PageTaker, again: Callable[[], Awaitable[None]]) -> None:
+        self._take = take
+        self._again = again
+        self._ids = 0
 
     async def spans(self) -> list[Span]:
         """Return the remaining ranges; none if the listing has not begun."""
+        return []
 
-    async def add_span(self, after: str | None, upto: str | None) -> int:
-        """Add a range and return its id."""
+    async def add_span(self, after: str | None, upto: str | None) -> int:  # noqa: ARG002 - for those that store it
+        """Add a range, with keys relative to the prefix, and return its id."""
+        self._ids += 1
+        return self._ids
 
-    async def cut_span(self, span_id: int, upto: str, rest_upto: str | None) -> int:
+    async def cut_span(self, span_id: int, upto: str, rest_upto: str | None) -> int:  # noqa: ARG002 - as above
         """End a range at `upto`, begin a new one there, and return its id."""
+        return await self.add_span(upto, rest_upto)
 
     async def shrink_span(self, span_id: int, upto: str) -> None:
         """End a range at `upto`."""
 
     async def start_again(self) -> None:
         """Discard all ranges."""
+        await self._again()
 
-    async def page(self, span_id: int, after: str | None, done: bool, files: Sequence[FileInfo]) -> None:
+    async def page(self, span_id: int, after: str | None, done: bool, files: Sequence[FileInfo]) -> None:  # noqa: ARG002 - as above
         """Store a page of a range, which continues after `after`."""
+        await self._take(files)
 
 
 @dataclass
@@ -343,42 +361,12 @@ class Listing:
         return page.files[0].key[len(self._prefix) :] if page.files else None
 
 
-PageTaker = Callable[[Sequence[FileInfo]], Awaitable[None]]
-
-
-class NoCheckpoints:
-    """Checkpoints of a listing that always begins from the start."""
-
-    def __init__(self, take: PageTaker, again: Callable[[], Awaitable[None]]) -> None:
-        self._take = take
-        self._again = again
-        self._ids = 0
-
-    async def spans(self) -> list[Span]:
-        return []
-
-    async def add_span(self, after: str | None, upto: str | None) -> int:  # noqa: ARG002 - of the protocol
-        self._ids += 1
-        return self._ids
-
-    async def cut_span(self, span_id: int, upto: str, rest_upto: str | None) -> int:  # noqa: ARG002 - of the protocol
-        return await self.add_span(upto, rest_upto)
-
-    async def shrink_span(self, span_id: int, upto: str) -> None: ...
-
-    async def start_again(self) -> None:
-        await self._again()
-
-    async def page(self, span_id: int, after: str | None, done: bool, files: Sequence[FileInfo]) -> None:  # noqa: ARG002 - of the protocol
-        await self._take(files)
-
-
 _PAGE = 1000
 
 Bounds = tuple[str | None, str | None]
 
 
-class Source:
+class Source(Checkpoints):
     """Lists the source into the journal, and continues an interrupted listing.
 
     Args:
@@ -517,7 +505,7 @@ async def list_target(
         await journal.do(lambda store: store.add_target(rows))
 
     start, stop = bounds
-    checkpoints = NoCheckpoints(take, forget)
+    checkpoints = Checkpoints(take, forget)
     await Listing(
         side.s3, side.place.bucket, side.place.prefix, checkpoints, ordered=side.ordered, start=start, stop=stop
     ).run()
@@ -546,7 +534,7 @@ async def keep_common(
 
     async def again() -> None: ...
 
-    await Listing(side.s3, side.place.bucket, side.place.prefix, NoCheckpoints(take, again), ordered=side.ordered).run()
+    await Listing(side.s3, side.place.bucket, side.place.prefix, Checkpoints(take, again), ordered=side.ordered).run()
     return found
 
 

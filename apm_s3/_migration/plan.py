@@ -59,16 +59,6 @@ class Task:
     histories: Histories | None = None
 
     @property
-    def source_name(self) -> str:
-        """The source as shown to people."""
-        return str(self.source)
-
-    @property
-    def target_name(self) -> str:
-        """The target as shown to people."""
-        return str(self.target)
-
-    @property
     def server_side(self) -> bool:
         """Whether S3 does the copying."""
         return isinstance(self.mover, CopyMover)
@@ -254,7 +244,7 @@ async def check_capabilities(task: Task, *, probe: str | None) -> tuple[Capabili
         names = tuple(one.name for one in lost)
         listed = "; ".join(f"{one.name}: {one.detail}" for one in lost)
         raise MigrationRefused(
-            f"{task.target_name} cannot keep everything: {listed}",
+            f"{task.target} cannot keep everything: {listed}",
             capabilities=names,
             operation="migrate",
             hint=Advice.ACCEPT_LOSSES(names=names),
@@ -363,8 +353,8 @@ async def make_plan(task: Task) -> MigrationPlan:
         extra = await journal.do(lambda store: store.count_extra(keeps))
         there = await journal.do(lambda store: store.count_target())
     return MigrationPlan(
-        source=task.source_name,
-        target=task.target_name,
+        source=str(task.source),
+        target=str(task.target),
         objects=totals.objects,
         bytes=totals.bytes,
         new=counts.found[Sameness.NEW],

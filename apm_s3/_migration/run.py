@@ -95,7 +95,7 @@ class Ending:
             return
         # Both sides may have got the same objects since the source was listed.
         if not totals.objects or not await keep_common(journal, task.rules, task.source_side, task.source):
-            source, target, late = task.source_name, task.target_name, totals.objects > 0
+            source, target, late = str(task.source), str(task.target), totals.objects > 0
             raise empty_source(MigrationRefused, "migrate", source, target, late=late)
         while keys := await journal.do(lambda store: store.extra_keys(_AT_ONCE)):
             chosen = [key for key in keys if keeps(key)]
@@ -244,8 +244,8 @@ class Run:
         failures = await self._journal.do(lambda store: store.failures(MOST_SHOWN))
         skipped = await self._journal.do(lambda store: store.skipped(MOST_SHOWN))
         return MigrationReport(
-            source=self._task.source_name,
-            target=self._task.target_name,
+            source=str(self._task.source),
+            target=str(self._task.target),
             objects=totals.objects,
             moved=totals.moved,
             identical=totals.identical,

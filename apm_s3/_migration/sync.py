@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Protocol, TypedDict, Unpack
+from pathlib import Path
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from apm_s3._beneath import Below
 from apm_s3._migration.sides import Endpoint
@@ -60,66 +62,48 @@ Run = Callable[[Operations], AsyncGenerator[OperationResult, None]]
 """Runs operations, and yields a result for each."""
 
 
-class Direction(Protocol):
-    """How to transfer entries from `source` to `target`."""
+From = TypeVar("From", bound=Folder | Prefix)
+To = TypeVar("To", bound=Folder | Prefix)
 
-    @property
-    def endpoint(self) -> Endpoint:
-        """Return how S3 is reached."""
 
-    @property
-    def source(self) -> Folder | Prefix:
-        """Return the source."""
+class Direction(ABC, Generic[From, To]):
+    """How to transfer entries from `source` to `target`; S3 is reached through `endpoint`."""
 
-    @property
-    def target(self) -> Folder | Prefix:
-        """Return the target."""
+    def __init__(self, endpoint: Endpoint, source: From, target: To) -> None:
+        self.endpoint = endpoint
+        self.source: From = source
+        self.target: To = target
 
-    async def operation(self, entry: Entry) -> Operation:
+    @abstractmethod
+    def operation(self, entry: Entry) -> Operation:
         """Return the operation that transfers an entry of the source to the target."""
 
+    @abstractmethod
     async def is_same(self, mine: Entry, theirs: Entry) -> bool:
         """Return whether two entries of the same size have the same content, as far as this can be determined."""
 
     def moved(self, entry: Entry, result: OperationResult) -> None:
         """Record that an entry was transferred."""
 
-    def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:
-        """Delete `keys` of the target, and yield the error of each."""
+    async def _holds(self, path: Below, size: int, etag: str | None) -> bool:
+        return await asyncio.to_thread(has_content, path, size, etag, self.endpoint.part_size)
 
 
-class Upload:
+class Upload(Direction[Folder, Prefix]):
     """A directory to a prefix."""
 
-    def __init__(self, endpoint: Endpoint, source: Folder, target: Prefix) -> None:
-        self.endpoint = endpoint
-        self.source = source
-        self.target = target
-
-    async def operation(self, entry: Entry) -> Operation:
+    def operation(self, entry: Entry) -> Operation:
         return UploadOp(self.target.bucket, self.target.prefix + entry.key, Below(self.source.root, entry.key))
 
     async def is_same(self, mine: Entry, theirs: Entry) -> bool:
         """Compare by the ETag, if it is a hash of the content."""
-        return await asyncio.to_thread(
-            has_content, Below(self.source.root, mine.key), mine.size, theirs.etag, self.endpoint.part_size
-        )
-
-    def moved(self, entry: Entry, result: OperationResult) -> None: ...
-
-    def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:
-        return delete_objects(self.target, keys, run)
+        return await self._holds(Below(self.source.root, mine.key), mine.size, theirs.etag)
 
 
-class Fetch:
+class Fetch(Direction[Prefix, Folder]):
     """A prefix to a directory. Files get the time of their objects, so that the next sync recognizes them."""
 
-    def __init__(self, endpoint: Endpoint, source: Prefix, target: Folder) -> None:
-        self.endpoint = endpoint
-        self.source = source
-        self.target = target
-
-    async def operation(self, entry: Entry) -> Operation:
+    def operation(self, entry: Entry) -> Operation:
         to = Below(self.target.root, entry.key)
         return DownloadOp(self.source.bucket, self.source.prefix + entry.key, to=to)
 
@@ -127,31 +111,18 @@ class Fetch:
         """Compare by the time that the last sync set, or by the ETag, if it is a hash of the content."""
         if is_same_time(mine.modified, theirs.modified):
             return True
-        return await asyncio.to_thread(
-            has_content, Below(self.target.root, theirs.key), theirs.size, mine.etag, self.endpoint.part_size
-        )
+        return await self._holds(Below(self.target.root, theirs.key), theirs.size, mine.etag)
 
     def moved(self, entry: Entry, result: OperationResult) -> None:
         modified = getattr(result.result, "last_modified", None)
         if modified is not None:
             Below(self.target.root, entry.key).touch(modified.timestamp())
 
-    async def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:  # noqa: ARG002 - of the protocol
-        for start in range(0, len(keys), _REMOVED_AT_ONCE):
-            some = keys[start : start + _REMOVED_AT_ONCE]
-            for outcome in await asyncio.to_thread(remove_files, self.target.root, some):
-                yield outcome
 
-
-class Copy:
+class Copy(Direction[Prefix, Prefix]):
     """A prefix to another one, within S3."""
 
-    def __init__(self, endpoint: Endpoint, source: Prefix, target: Prefix) -> None:
-        self.endpoint = endpoint
-        self.source = source
-        self.target = target
-
-    async def operation(self, entry: Entry) -> Operation:
+    def operation(self, entry: Entry) -> Operation:
         source, target = self.source, self.target
         return CopyOp(source.bucket, source.prefix + entry.key, target.bucket, target.prefix + entry.key)
 
@@ -163,10 +134,15 @@ class Copy:
             return False
         return theirs.modified > mine.modified
 
-    def moved(self, entry: Entry, result: OperationResult) -> None: ...
 
-    def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:
-        return delete_objects(self.target, keys, run)
+AnyDirection = Direction[Any, Any]
+
+
+async def delete_files(root: Path, keys: Sequence[str]) -> AsyncGenerator[tuple[str, Exception | None], None]:
+    """Delete `keys` below a directory, and yield the error of each."""
+    for start in range(0, len(keys), _REMOVED_AT_ONCE):
+        for outcome in await asyncio.to_thread(remove_files, root, keys[start : start + _REMOVED_AT_ONCE]):
+            yield outcome
 
 
 async def delete_objects(
@@ -189,7 +165,7 @@ async def delete_objects(
 
 
 async def copy_tree(
-    direction: Direction, *, dry_run: bool, delete_extra: bool = False, **options: Unpack[SyncKeywords]
+    direction: AnyDirection, *, dry_run: bool, delete_extra: bool = False, **options: Unpack[SyncKeywords]
 ) -> SyncPlan | SyncReport:
     """Transfer differences, and delete extra entries if requested, or only return the plan."""
     patterns = Patterns(options.get("include"), options.get("exclude"))
@@ -230,7 +206,7 @@ async def delete_all(
 class _Sync:
     """One sync: differences, then extra entries."""
 
-    def __init__(self, direction: Direction, patterns: Patterns, *, delete_extra: bool, ordered: bool) -> None:
+    def __init__(self, direction: AnyDirection, patterns: Patterns, *, delete_extra: bool, ordered: bool) -> None:
         self._direction = direction
         self._patterns = patterns
         self._delete_extra = delete_extra
@@ -264,7 +240,9 @@ class _Sync:
         kept = len(self._extra) if self._delete_extra and self._failures else 0
         if self._extra and not kept:
             await self._spare_common()
-            async with aclosing(direction.delete([entry.key for entry in self._extra], run)) as outcomes:
+            keys, to = [entry.key for entry in self._extra], direction.target
+            outcomes = delete_files(to.root, keys) if isinstance(to, Folder) else delete_objects(to, keys, run)
+            async with aclosing(outcomes):
                 async for key, error in outcomes:
                     deleted += error is None
                     if error is not None:
@@ -315,7 +293,7 @@ class _Sync:
         async with aclosing(self._changes()) as changes:
             async for action, entry in changes:
                 try:
-                    operation = await self._direction.operation(entry)
+                    operation = self._direction.operation(entry)
                 except OSError as error:
                     self._failures[entry.key] = error
                     continue
@@ -362,7 +340,7 @@ async def _kept(tree: Folder | Prefix, patterns: Patterns) -> AsyncGenerator[Ent
                 yield entry
 
 
-async def _are_ordered(direction: Direction) -> bool:
+async def _are_ordered(direction: AnyDirection) -> bool:
     """Return whether both sides list in key order. S3 guarantees it; for other servers, a full listing must show it."""
     is_aws: bool | None = None
     for tree in (direction.target, direction.source):
@@ -377,7 +355,7 @@ async def _are_ordered(direction: Direction) -> bool:
     return True
 
 
-def choose_direction(endpoint: Endpoint, source: Where, target: Where) -> Direction:
+def choose_direction(endpoint: Endpoint, source: Where, target: Where) -> AnyDirection:
     """Return the direction from one place to the other.
 
     Raises:

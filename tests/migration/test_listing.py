@@ -15,7 +15,7 @@ from apm_s3.migration import MigrationOptions
 from apm_s3.models import FileInfo, ListPage
 from tests.migration.listings import KeyServer
 from tests.migration.stubs import side
-from tests.seams.migration import Journal, Listing, NoCheckpoints, S3Place, Source, Span
+from tests.seams.migration import Checkpoints, Journal, Listing, S3Place, Source, Span
 
 
 class Seen:
@@ -33,7 +33,7 @@ class Seen:
 
 async def listed(server: KeyServer, *, ordered: bool | None, **bounds: str | None) -> list[str]:
     seen = Seen()
-    await Listing(server, "bucket", "", NoCheckpoints(seen.take, seen.again), ordered=ordered, **bounds).run()
+    await Listing(server, "bucket", "", Checkpoints(seen.take, seen.again), ordered=ordered, **bounds).run()
     return sorted(seen.keys)
 
 
@@ -78,7 +78,7 @@ async def test_a_listing_can_be_limited_by_bounds(folder_by_folder: bool) -> Non
 async def test_a_listing_resumes_at_its_checkpoints() -> None:
     keys = [f"{number:03}" for number in range(100)]
 
-    class Halfway(NoCheckpoints):
+    class Halfway(Checkpoints):
         async def spans(self) -> list[Span]:
             return [Span(1, "049", "059"), Span(2, "089", None)]
 
@@ -137,7 +137,7 @@ async def test_an_interrupted_listing_goes_on_after_the_last_key_in_the_journal(
 async def test_a_key_outside_of_the_prefix_is_refused() -> None:
     with pytest.raises(IntegrityError, match="outside of the prefix 'team/'"):
         await Listing(
-            KeyServer(["other"]), "bucket", "team/", NoCheckpoints(Seen().take, Seen().again), ordered=True
+            KeyServer(["other"]), "bucket", "team/", Checkpoints(Seen().take, Seen().again), ordered=True
         ).run()
 
 

@@ -11,7 +11,7 @@ from apm_s3 import S3Manager, TransferSettings
 from apm_s3._migration import moving as _moving
 from apm_s3._migration import run as _run
 from apm_s3._migration.journal import Journal, Listed, Outcome, Row, Span, State, Store
-from apm_s3._migration.listing import Listing, NoCheckpoints, Source, alphabet_of, ends, list_target, middle, width
+from apm_s3._migration.listing import Checkpoints, Listing, Source, alphabet_of, ends, list_target, middle, width
 from apm_s3._migration.models import MigrationKeywords, fingerprint
 from apm_s3._migration.moving import Bandwidth, Memory, Moved, Schedule, reported_digests
 from apm_s3._migration.plan import Task

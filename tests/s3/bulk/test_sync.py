@@ -265,7 +265,7 @@ async def test_a_plan_lists_everything_and_writes_nothing(s3: MemoryManager, fol
         SyncAction("delete", "extra", 2, "the source lacks it"),
     )
     assert (plan.unchanged, plan.bytes, plan.empty) == (1, 1, False)
-    assert f"{folder} -> s3://bucket/\n  update z (1 bytes; the content differs)" in str(plan)
+    assert f"{folder} -> s3://bucket/\n  update z (1 byte; the content differs)" in str(plan)
     assert set(stored(s3)) == {"a", "extra", "z"}
     assert not (await s3.sync("s3://bucket", tmp_path / "none", dry_run=True)).empty
     assert not (tmp_path / "none").exists()
