@@ -12,11 +12,11 @@ Every node has its position in the text: `start` and `end`, in characters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 
 from apm_s3.errors import QueryInvalid
-from apm_s3.validators._checking import parse_version
+from apm_s3.validators._checking import Version, parse_version
 from apm_s3.validators._query import logql, promql
 from apm_s3.validators._query.kit import (
     Duration,
@@ -96,10 +96,7 @@ def parse_promql(text: str, *, target_version: str | None = None) -> Expr:
         QueryInvalid: not valid PromQL; `offset` and `end` give the position.
         InvalidOption: `target_version` is not a valid version.
     """
-    try:
-        return promql.parse(text, parse_version(target_version))
-    except QueryProblem as exc:
-        raise _invalid("PromQL", exc) from None
+    return _parsed("PromQL", promql.parse, text, target_version)
 
 
 def parse_logql(text: str, *, target_version: str | None = None) -> Expr:
@@ -111,12 +108,12 @@ def parse_logql(text: str, *, target_version: str | None = None) -> Expr:
         QueryInvalid: not valid LogQL; `offset` and `end` give the position.
         InvalidOption: `target_version` is not a valid version.
     """
+    return _parsed("LogQL", logql.parse, text, target_version)
+
+
+def _parsed(language: str, parse: Callable[[str, Version | None], Expr], text: str, target_version: str | None) -> Expr:
     try:
-        return logql.parse(text, parse_version(target_version))
+        return parse(text, parse_version(target_version))
     except QueryProblem as exc:
-        raise _invalid("LogQL", exc) from None
-
-
-def _invalid(language: str, problem: QueryProblem) -> QueryInvalid:
-    message = f"invalid {language}: {problem.message}, at character {problem.start + 1}"
-    return QueryInvalid(message, offset=problem.start, end=problem.end, hint=problem.hint)
+        message = f"invalid {language}: {exc.message}, at character {exc.start + 1}"
+        raise QueryInvalid(message, offset=exc.start, end=exc.end, hint=exc.hint) from None

@@ -327,24 +327,9 @@ def _mask_tagged(value: Tagged, steps: tuple[Any, ...], known: KnownSecrets) -> 
     return {name: tag, **found}
 
 
-_KNOWN_TAGS = frozenset(
-    f"!!{name}"
-    for name in (
-        "binary",
-        "bool",
-        "float",
-        "int",
-        "map",
-        "merge",
-        "null",
-        "omap",
-        "pairs",
-        "seq",
-        "set",
-        "str",
-        "timestamp",
-    )
-)
+_KNOWN_TAGS = frozenset(f"!!{name}" for name in (
+    "binary", "bool", "float", "int", "map", "merge", "null", "omap", "pairs", "seq", "set", "str", "timestamp",
+))  # fmt: skip
 
 
 def _mask_mapping(value: Mapping[Any, Any], steps: tuple[Any, ...], known: KnownSecrets) -> dict[Any, Any]:

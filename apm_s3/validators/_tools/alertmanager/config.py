@@ -6,6 +6,7 @@ since 0.25 or earlier.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from apm_s3.validators._checking import BadGlob, Context, check_glob
@@ -22,31 +23,20 @@ _SLACK_TOKENS = ("slack_app_token", "slack_app_token_file")
 _SLACK_APP_URL = "https://slack.com/api/chat.postMessage"
 """https://prometheus.io/docs/alerting/latest/configuration/#file-layout-and-global-settings."""
 
-_FROM_GLOBAL: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
-    "email_configs": ((("smarthost",), ("smtp_smarthost",)), (("from",), ("smtp_from",))),
-    "slack_configs": (
-        (
-            ("api_url", "api_url_file", "app_token", "app_token_file"),
-            ("slack_api_url", "slack_api_url_file", "slack_app_token", "slack_app_token_file"),
-        ),
-    ),
-    "opsgenie_configs": ((("api_key", "api_key_file"), ("opsgenie_api_key", "opsgenie_api_key_file")),),
-    "victorops_configs": ((("api_key", "api_key_file"), ("victorops_api_key", "victorops_api_key_file")),),
-    "wechat_configs": (
-        (("api_secret", "api_secret_file"), ("wechat_api_secret", "wechat_api_secret_file")),
-        (("corp_id",), ("wechat_api_corp_id",)),
-    ),
-    "telegram_configs": ((("bot_token", "bot_token_file"), ("telegram_bot_token", "telegram_bot_token_file")),),
-    "jira_configs": ((("api_url",), ("jira_api_url",)),),
-    "mattermost_configs": (
-        (("webhook_url", "webhook_url_file"), ("mattermost_webhook_url", "mattermost_webhook_url_file")),
-    ),
-    "rocketchat_configs": (
-        (("token", "token_file"), ("rocketchat_token", "rocketchat_token_file")),
-        (("token_id", "token_id_file"), ("rocketchat_token_id", "rocketchat_token_id_file")),
-    ),
+_FROM_GLOBAL: dict[str, tuple[str, list[tuple[str, ...]]]] = {
+    "email_configs": ("smtp", [("smarthost",), ("from",)]),
+    "slack_configs": ("slack", [("api_url", "api_url_file", "app_token", "app_token_file")]),
+    "opsgenie_configs": ("opsgenie", [("api_key", "api_key_file")]),
+    "victorops_configs": ("victorops", [("api_key", "api_key_file")]),
+    "wechat_configs": ("wechat", [("api_secret", "api_secret_file"), ("corp_id",)]),
+    "telegram_configs": ("telegram", [("bot_token", "bot_token_file")]),
+    "jira_configs": ("jira", [("api_url",)]),
+    "mattermost_configs": ("mattermost", [("webhook_url", "webhook_url_file")]),
+    "rocketchat_configs": ("rocketchat", [("token", "token_file"), ("token_id", "token_id_file")]),
 }
-"""Settings that an integration may take from the global section: one of the first, or one of the second."""
+"""Settings of which an integration needs one, or the global section has it, with this prefix."""
+_IN_GLOBAL = {"wechat_corp_id": "wechat_api_corp_id"}
+"""Settings with another name in the global section."""
 
 
 def parse_host_port(text: str) -> str:
@@ -107,20 +97,19 @@ def _check_receivers(config: Struct, context: Context) -> None:
     settings = config.struct("global")
     for _, receiver in config.structs("receivers"):
         check_inline_templates(receiver, context)
-        for field, needs in _FROM_GLOBAL.items():
+        for field, (prefix, needs) in _FROM_GLOBAL.items():
             for _, integration in receiver.structs(field):
-                for own, shared in needs:
-                    _check_from_global(integration, own, settings, shared, context)
+                for own in needs:
+                    _check_from_global(integration, own, settings, prefix, context)
         for _, slack in receiver.structs("slack_configs"):
             _check_update(slack, settings, context)
 
 
 def _check_from_global(
-    integration: Struct, own: tuple[str, ...], settings: Struct | None, shared: tuple[str, ...], context: Context
+    integration: Struct, own: Sequence[str], settings: Struct | None, prefix: str, context: Context
 ) -> None:
-    if all(integration.empty(name) for name in own) and (
-        settings is None or all(settings.empty(name) for name in shared)
-    ):
+    shared = [_IN_GLOBAL.get(f"{prefix}_{name}", f"{prefix}_{name}") for name in own]
+    if all(map(integration.empty, own)) and (settings is None or all(map(settings.empty, shared))):
         message = f"{own[0]} is missing, and the global section has no {shared[0]}"
         integration.error(context, own[0], "required-field", message)
 

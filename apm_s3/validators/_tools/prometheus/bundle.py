@@ -6,6 +6,7 @@ https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from posixpath import dirname
 from typing import Any
 
@@ -23,7 +24,7 @@ from apm_s3.validators._checking import (
     patterns_in,
     take_issues,
 )
-from apm_s3.validators._decoding import INVALID, wrong_type
+from apm_s3.validators._decoding import Schema, load_table, wrong_type
 from apm_s3.validators._reading.documents import unreadable_issue
 from apm_s3.validators._reading.nodes import (
     MAPPING,
@@ -89,64 +90,28 @@ def _listed(decoded: Any) -> list[Any]:
 # -- JSON as Go's encoding/json decodes it: field names in any case, text only from strings, null for anything
 
 
+@cache
+def _json_schema() -> Schema:
+    hooks = {TARGETS: (check_group,)}
+    codecs = dict.fromkeys(("string", "string:common/model.LabelValue"), _text)
+    return Schema(load_table("prometheus"), codecs=codecs, hooks=hooks)
+
+
 def _decode_json(root: Node, path: Path, context: Context) -> Any:
-    if _is_null(root):
-        return None
-    if root.kind != SEQUENCE:
-        return wrong_type(root, path, context, "a list of target groups")
-    return [_group(node, (path, index), context) for index, node in enumerate(root.items)]
-
-
-def _group(node: Node, path: Path, context: Context) -> Any:
-    if _is_null(node):
-        return None
-    if node.kind != MAPPING:
-        return wrong_type(node, path, context, "an object with targets and labels")
-    values: dict[str, Any] = {}
-    named = mapping(node.line, node.column)
-    for name, (key, value) in node.entries.items():
-        field = next((field for field in _FIELDS if name.casefold() == field), None)
-        if field is None:
-            message = f"unknown field {name[:80]!r}; known fields: {', '.join(_FIELDS)}"
-            context.error(key, (path, name), "unknown-field", message, context.hint(name, _FIELDS))
-            continue
-        named.entries[field] = (key, value)
-        decode = _targets if field == "targets" else _labels
-        values[field] = decode(value, (path, name), context)
-    failed = frozenset(name for name, value in values.items() if value is INVALID)
-    kept = {name: value for name, value in values.items() if value is not INVALID}
-    group = Struct(TARGETS, named, path, kept, failed)
-    check_group(group, context)
-    return group
-
-
-def _targets(node: Node, path: Path, context: Context) -> Any:
-    if _is_null(node):
-        return None
-    if node.kind != SEQUENCE:
-        return wrong_type(node, path, context, "a list of targets")
-    return [_text(item, (path, index), context) for index, item in enumerate(node.items)]
-
-
-def _labels(node: Node, path: Path, context: Context) -> Any:
-    if _is_null(node):
-        return None
-    if node.kind != MAPPING:
-        return wrong_type(node, path, context, "an object of labels")
-    entries: dict[str, Entry] = node.entries
-    return {name: _text(value, (path, name), context) for name, (_, value) in entries.items()}
+    for group in root.items if root.kind == SEQUENCE else ():
+        if group.kind == MAPPING:
+            folded = {name.casefold(): entry for name, entry in group.entries.items() if name.casefold() in _FIELDS}
+            group.entries = {name: each for name, each in group.entries.items() if name.casefold() not in _FIELDS}
+            group.entries |= folded
+    return _json_schema().codec(f"[]{TARGETS}")(root, path, context)
 
 
 def _text(node: Node, path: Path, context: Context) -> Any:
-    if _is_null(node):
+    if node.kind == SCALAR and is_null(node):
         return ""
     if node.kind != SCALAR or node.plain:
         return wrong_type(node, path, context, "text in quotes")
     return node.text
-
-
-def _is_null(node: Node) -> bool:
-    return node.kind == SCALAR and node.plain and node.text == "null"
 
 
 def check_target_files(main: Member, files: list[Member], members: list[Member]) -> None:
