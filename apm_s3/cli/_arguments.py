@@ -70,6 +70,17 @@ def argument(name: str, **settings: Any) -> Decorator:
     return click.argument(name, cls=Argument, **settings)
 
 
+def all_of(*decorators: Decorator) -> Decorator:
+    """Add several parameters, in this order."""
+
+    def add(function: Function) -> Function:
+        for each in reversed(decorators):
+            function = each(function)
+        return function
+
+    return add
+
+
 class _ToolType(click.Choice[str]):
     name = "str"
 

@@ -11,13 +11,15 @@ import click
 
 from apm_s3._hints import for_command
 from apm_s3._naming import counted
-from apm_s3.cli._arguments import PATH, argument, dry_run, exit_code, flag, option, pairs, yes
+from apm_s3.cli._arguments import PATH, all_of, argument, dry_run, exit_code, flag, option, pairs, yes
 from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._output import as_document, in_bytes, in_local_time, make_changes, make_table
 from apm_s3.cli._statuses import Status, UsageFailed
 from apm_s3.errors import UnsupportedByServer
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
     from rich.text import Text
 
     from apm_s3._manager import S3Manager
@@ -235,61 +237,35 @@ def _replication_text(setup: ReplicationSetup, source: str, target: str) -> str:
     return f"{created}'{source}' is replicated to '{target}'{warnings}"
 
 
-purpose_option = option("--purpose", help="configs, backups or logs: sets policy, tags, encryption ...")
-for_tool = option("--tool", default="all", help="With --purpose: for which tool.")
-retention_option = option("--retention", type=int, help="With --purpose: days until backups or logs expire.")
-kms_key = option("--kms-key-id", help="Encrypt with this KMS key.")
-tags = option("--tag", multiple=True, help="NAME=VALUE. Repeatable.")
+wanted_options = all_of(
+    option("--purpose", help="configs, backups or logs: sets policy, tags, encryption ..."),
+    option("--tool", default="all", help="With --purpose: for which tool."),
+    option("--retention", type=int, help="With --purpose: days until backups or logs expire."),
+    option("--kms-key-id", help="Encrypt with this KMS key."),
+    option("--tag", multiple=True, help="NAME=VALUE. Repeatable."),
+    flag("--versioning", help="Keep old versions."),
+)
+"""The options that become arguments of `_options`."""
 skip_unsupported = flag("--skip-unsupported", help="Leave out what the server lacks.")
-versioned = flag("--versioning", help="Keep old versions.")
 
 
 @bucket_name
-@purpose_option
-@for_tool
-@retention_option
-@kms_key
-@tags
-@versioned
+@wanted_options
 @skip_unsupported
 @dry_run
-def create(
-    call: Call,
-    *,
-    bucket: str,
-    purpose: str | None,
-    tool: str,
-    retention: int | None,
-    kms_key_id: str | None,
-    tag: tuple[str, ...],
-    versioning: bool,
-    skip_unsupported: bool,
-) -> None:
+def create(call: Call, *, bucket: str, skip_unsupported: bool, **wanted: Any) -> None:
     """Create a bucket, completely or not at all.
 
     Examples:
         apm-s3 bucket create apm-staging-configs --purpose configs -e staging
         apm-s3 bucket create apm-files --versioning
     """
-    call.changes = not call.dry_run
-    wanted = _Wanted(call, bucket, purpose, tool, retention, kms_key_id, tag, versioning)
-
-    async def work(s3: S3Manager) -> BucketPlan:
-        options = await wanted.options(s3)
-        if call.dry_run:
-            return await s3.plan_bucket(bucket, options, expected_bucket_owner=wanted.owner)
-        return await s3.create_bucket(bucket, options, unsupported=_choice(skip_unsupported))
-
-    _print_plan(call, call.run(work), done=not call.dry_run)
+    how: Literal["refuse", "warn"] = "warn" if skip_unsupported else "refuse"
+    _apply(call, bucket, wanted, lambda s3, options: s3.create_bucket(bucket, options, unsupported=how))
 
 
 @bucket_name
-@purpose_option
-@for_tool
-@retention_option
-@kms_key
-@tags
-@versioned
+@wanted_options
 @option(
     "--plan",
     type=click.Path(path_type=Path, exists=True),
@@ -297,148 +273,104 @@ def create(
 )
 @skip_unsupported
 @dry_run
-def ensure(
-    call: Call,
-    *,
-    bucket: str,
-    purpose: str | None,
-    tool: str,
-    retention: int | None,
-    kms_key_id: str | None,
-    tag: tuple[str, ...],
-    versioning: bool,
-    plan: Path | None,
-    skip_unsupported: bool,
-) -> None:
+def ensure(call: Call, *, bucket: str, plan: Path | None, skip_unsupported: bool, **wanted: Any) -> None:
     """Create a bucket, or change what differs in it.
 
     Example:
         apm-s3 bucket ensure apm-staging-configs --purpose configs -e staging
     """
-    call.changes = not call.dry_run
-    wanted = _Wanted(call, bucket, purpose, tool, retention, kms_key_id, tag, versioning)
-    agreed = None if plan is None else _read_plan(plan)
-
-    async def work(s3: S3Manager) -> BucketPlan:
-        options = await wanted.options(s3)
-        if call.dry_run:
-            return await s3.plan_bucket(bucket, options, expected_bucket_owner=wanted.owner)
-        return await s3.ensure_bucket(
-            bucket, options, plan=agreed, unsupported=_choice(skip_unsupported), expected_bucket_owner=wanted.owner
-        )
-
-    _print_plan(call, call.run(work), done=not call.dry_run)
+    how: dict[str, Any] = {
+        "plan": None if plan is None else _read_plan(plan),
+        "unsupported": "warn" if skip_unsupported else "refuse",
+        "expected_bucket_owner": call.settings.bucket_owner,
+    }
+    _apply(call, bucket, wanted, lambda s3, options: s3.ensure_bucket(bucket, options, **how))
 
 
 @bucket_name
-@purpose_option
-@for_tool
-@retention_option
-@kms_key
-@tags
-@versioned
+@wanted_options
 @option("--out", type=PATH, help="Write the plan to this file, for bucket ensure --plan.")
 @exit_code
-def plan(
-    call: Call,
-    *,
-    bucket: str,
-    purpose: str | None,
-    tool: str,
-    retention: int | None,
-    kms_key_id: str | None,
-    tag: tuple[str, ...],
-    versioning: bool,
-    out: Path | None,
-    exit_code: bool,
-) -> Status:
+def plan(call: Call, *, bucket: str, out: Path | None, exit_code: bool, **wanted: Any) -> Status:
     """Show what `bucket ensure` would do.
 
     Example:
         apm-s3 bucket plan apm-configs --purpose configs -e staging --out bucket.plan
     """
-    wanted = _Wanted(call, bucket, purpose, tool, retention, kms_key_id, tag, versioning)
+    found = _apply(call, bucket, wanted, None, out)
+    return Status.DIFFERENT if exit_code and not found.empty else Status.DONE
+
+
+def _apply(
+    call: Call,
+    bucket: str,
+    wanted: Mapping[str, Any],
+    change: Callable[[S3Manager, BucketOptions], Awaitable[BucketPlan]] | None,
+    out: Path | None = None,
+) -> BucketPlan:
+    """Carry out `change` with the options that are wanted, or only plan, and print the plan."""
+    owner = call.settings.bucket_owner
+    call.changes = change is not None and not call.dry_run
 
     async def work(s3: S3Manager) -> BucketPlan:
-        return await s3.plan_bucket(bucket, await wanted.options(s3), expected_bucket_owner=wanted.owner)
+        options = await _options(call, s3, bucket, **wanted)
+        if change is None or call.dry_run:
+            return await s3.plan_bucket(bucket, options, expected_bucket_owner=owner)
+        return await change(s3, options)
 
     found = call.run(work)
     if out is not None:
         out.write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
-    _print_plan(call, found, done=False)
-    return Status.DIFFERENT if exit_code and not found.empty else Status.DONE
+    document = {**as_document(found), "empty": found.empty, "hash": found.hash, "done": call.changes}
+    call.print(document, _plan_text(found, done=call.changes))
+    return found
 
 
-class _Wanted:
-    """The options that the command line asks for."""
+async def _options(
+    call: Call,
+    s3: S3Manager,
+    bucket: str,
+    *,
+    purpose: str | None,
+    tool: str,
+    retention: int | None,
+    kms_key_id: str | None,
+    tag: Sequence[str],
+    versioning: bool,
+) -> BucketOptions:
+    """Return the options for the manager's endpoint, and say beforehand what their policy denies."""
+    from apm_s3.options import BucketOptions, Encryption, Tags, Versioning  # noqa: PLC0415 - not for the help
 
-    def __init__(
-        self,
-        call: Call,
-        bucket: str,
-        purpose: str | None,
-        tool: str,
-        retention: int | None,
-        kms_key_id: str | None,
-        tag: tuple[str, ...],
-        versioning: bool,
-    ) -> None:
-        from apm_s3._s3.transports.routes import is_custom  # noqa: PLC0415 - the help does without it
-
-        self._bucket = bucket
-        self._call = call
-        url = call.settings.endpoint_url
-        self._custom = url is not None and is_custom(url)
-        self._environment = call.environment if purpose is not None else ""
-        self._prefix = call.settings.prefix if purpose is not None else ""
-        self._purpose = purpose
-        self._tool = tool
-        self._retention = retention
-        self._kms_key_id = kms_key_id
-        self._tags = pairs(tag, "--tag")
-        self._versioning = versioning
-        self.owner = call.settings.bucket_owner
-        if purpose is None and retention is not None:
-            raise UsageFailed("--retention needs --purpose", "add --purpose backups or logs")
-
-    async def options(self, s3: S3Manager) -> BucketOptions:
-        """Return the options for the manager's endpoint, and say beforehand what their policy denies."""
-        from apm_s3.options import BucketOptions, Encryption, Tags, Versioning  # noqa: PLC0415 - not for the help
-
-        if self._purpose is not None:
-            options = await s3.apm_options(
-                self._bucket,
-                self._environment,
-                self._tool,
-                self._purpose,
-                kms_key_id=self._kms_key_id,
-                retention=self._retention,
-                tags=self._tags,
-                prefixes=(self._prefix,),
-            )
-            self._tell(options)
-            return options
-        key = self._kms_key_id
+    if purpose is None and retention is not None:
+        raise UsageFailed("--retention needs --purpose", "add --purpose backups or logs")
+    tags = pairs(tag, "--tag")
+    if purpose is None:
+        key = kms_key_id
+        encryption = None if key is None else Encryption(algorithm="aws:kms", kms_key_id=key, bucket_key=True)
         return BucketOptions(
-            versioning=Versioning() if self._versioning else None,
-            encryption=None if key is None else Encryption(algorithm="aws:kms", kms_key_id=key, bucket_key=True),
-            tags=Tags(self._tags) if self._tags else None,
+            versioning=Versioning() if versioning else None,
+            encryption=encryption,
+            tags=Tags(tags) if tags else None,
         )
-
-    def _tell(self, options: BucketOptions) -> None:
-        """Say what the policy denies, unless the server is AWS, where none of it can lock anybody out."""
-        plain = options.policy is not None and "DenyPlainHttp" not in options.policy.text
-        if not (plain or self._custom):
-            return
-        if plain:
-            self._call.note("note: the endpoint is plain HTTP, so the policy does not deny it: that would lock you out")
-        else:
-            self._call.note("note: the policy denies plain HTTP: only https:// endpoints will reach this bucket")
-        self._call.note("note: the policy denies uploads that name another encryption")
+    how: dict[str, Any] = {"kms_key_id": kms_key_id, "retention": retention, "tags": tags}
+    options = await s3.apm_options(bucket, call.environment, tool, purpose, prefixes=(call.settings.prefix,), **how)
+    _warn(call, options)
+    return options
 
 
-def _choice(skip: bool) -> Literal["refuse", "warn"]:
-    return "warn" if skip else "refuse"
+def _warn(call: Call, options: BucketOptions) -> None:
+    """Say what the policy denies, unless the server is AWS, where none of it can lock anybody out."""
+    from apm_s3._s3.transports.routes import is_custom  # noqa: PLC0415 - the help does without it
+
+    url = call.settings.endpoint_url
+    plain = options.policy is not None and "DenyPlainHttp" not in options.policy.text
+    if plain:
+        call.note("note: the endpoint is plain HTTP, so the policy does not deny it: that would lock you out")
+    elif url is not None and is_custom(url):
+        call.note("note: the policy denies plain HTTP: only https:// endpoints will reach this bucket")
+    else:
+        return
+    call.note("note: the policy denies uploads that name another encryption")
 
 
 def _read_plan(path: Path) -> Any:
@@ -449,11 +381,6 @@ def _read_plan(path: Path) -> Any:
     except ValueError as exc:
         raise UsageFailed(f"{path} is not a plan: {exc}", "make one with apm-s3 bucket plan --out") from exc
     return BucketPlan.from_dict(document)
-
-
-def _print_plan(call: Call, plan: BucketPlan, *, done: bool) -> None:
-    document = {**as_document(plan), "empty": plan.empty, "hash": plan.hash, "done": done}
-    call.print(document, _plan_text(plan, done=done))
 
 
 def _plan_text(plan: BucketPlan, *, done: bool) -> Text:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,7 +27,7 @@ from apm_s3.cli._arguments import (
     target_place,
 )
 from apm_s3.cli._call import Call, make_manager, this_command
-from apm_s3.cli._output import ProgressLine, as_document, in_bytes, in_time
+from apm_s3.cli._output import as_document, in_bytes, in_time
 from apm_s3.cli._s3.object import is_s3
 from apm_s3.cli._statuses import Status, clean
 from apm_s3.errors import InvalidRequest
@@ -43,7 +43,7 @@ from apm_s3.migration import migrate as carry_out
 from apm_s3.sync import SyncPlan, SyncReport
 
 if TYPE_CHECKING:
-    from apm_s3._migration.models import Compare, IfExists, Verify
+    pass
 
 
 _SHOWN = 20
@@ -63,69 +63,6 @@ class Access:
     def manager(self) -> S3Manager:
         """Return a manager that is not open yet."""
         return make_manager(self.endpoint_url, self.region, self.profile)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One call of `apm-s3 migrate`."""
-
-    source: str
-    target: str
-    source_access: Access
-    target_access: Access
-    options: MigrationOptions
-    journal: Path | None
-    dry_run: bool
-    verify_only: bool
-
-
-async def run_migration(wanted: Wanted, line: ProgressLine) -> MigrationPlan | MigrationReport:
-    """Plan, verify or migrate."""
-
-    def told(progress: MigrationProgress) -> None:
-        total = progress.listed if progress.listing_complete else None
-        line.show(migration_line(progress), last=progress.phase == "done", done=progress.done, total=total)
-
-    async with _managers(wanted) as managers:
-        if wanted.dry_run:
-            return await plan_migration(wanted.source, wanted.target, wanted.options, **managers)
-        places = wanted.source, wanted.target, wanted.options
-        if wanted.verify_only:
-            if wanted.journal is None:
-                raise InvalidRequest("--verify-only needs the journal of what was migrated", hint="give --journal FILE")
-            return await verify_migration(*places, journal=wanted.journal, on_progress=told, **managers)
-        return await carry_out(*places, journal=wanted.journal, on_progress=told, **managers)
-
-
-@asynccontextmanager
-async def _managers(wanted: Wanted) -> AsyncIterator[dict[str, Any]]:
-    """Open the managers: one for both sides if their access is the same, so that S3 does the copying."""
-    from_s3 = is_s3(wanted.source)
-    if not (from_s3 and is_s3(wanted.target)) or wanted.source_access == wanted.target_access:
-        access = wanted.source_access if from_s3 else wanted.target_access
-        async with access.manager() as s3:
-            yield {"source_s3": s3}
-        return
-    async with wanted.source_access.manager() as one, wanted.target_access.manager() as other:
-        yield {"source_s3": one, "target_s3": other}
-
-
-async def run_sync(
-    source: str, target: str, access: Access, line: ProgressLine, *, dry_run: bool, **options: Any
-) -> SyncPlan | SyncReport:
-    """Plan a sync or carry it out."""
-
-    def told(progress: BatchProgress) -> None:
-        line.show(
-            f"{counted(progress.done, 'object')}, {in_bytes(progress.bytes)}, {counted(progress.failed, 'error')}"
-        )
-
-    async with access.manager() as s3:
-        if dry_run:
-            plan: SyncPlan = await s3.sync(source, target, dry_run=True, **options)
-            return plan
-        report: SyncReport = await s3.sync(source, target, on_progress=told, **options)
-        return report
 
 
 def migration_line(progress: MigrationProgress) -> str:
@@ -160,18 +97,6 @@ def as_text(result: Result) -> str:
     return "\n".join((first, *(clean(line, line=True) for line in lines)))
 
 
-def as_json(result: Result) -> dict[str, Any]:
-    """Return the result for programs: the fields of the report or plan, and `ok`."""
-    return {**as_document(result), "ok": getattr(result, "ok", True)}
-
-
-def how_to_resume(journal: Path | None) -> str:
-    """Say how to resume after an interruption."""
-    if journal is None:
-        return "Nothing remembers how far it came; with --journal FILE it could be resumed."
-    return f"Resume with the same command: {this_command()}"
-
-
 def parse_bytes(text: str | None) -> float | None:
     """Parse a bandwidth such as "5M", "1.5G" or "800k" to bytes a second, with powers of 1024.
 
@@ -196,14 +121,7 @@ def parse_bytes(text: str | None) -> float | None:
 @delete_extra
 @concurrency
 def sync(
-    call: Call,
-    *,
-    source: str,
-    target: str,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    delete_extra: bool,
-    concurrency: int,
+    call: Call, *, source: str, target: str, include: tuple[str, ...], exclude: tuple[str, ...], **options: Any
 ) -> Status:
     """Copy from SOURCE to TARGET what differs.
 
@@ -213,17 +131,24 @@ def sync(
     """
     # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
     call.resume_hint = call.resume_hint if call.dry_run else "Run it again: only what is still missing is copied."
-    access = Access(call.settings.endpoint_url, call.settings.region, call.settings.profile)
-    options = {
-        "include": include or None,
-        "exclude": exclude or None,
-        "delete_extra": delete_extra,
-        "concurrency": concurrency,
-    }
+    options |= {"include": include or None, "exclude": exclude or None}
+    if call.dry_run:
+        return _finish(call, call.run(lambda s3: s3.sync(source, target, dry_run=True, **options)))
+
+    def show(progress: BatchProgress) -> None:
+        line.show(
+            f"{counted(progress.done, 'object')}, {in_bytes(progress.bytes)}, {counted(progress.failed, 'error')}"
+        )
+
     with call.progress() as line:
-        result = asyncio.run(run_sync(source, target, access, line, dry_run=call.dry_run, **options))
-    call.print(as_json(result), as_text(result))
-    return Status.DONE if getattr(result, "ok", True) else Status.FAILED
+        report = call.run(lambda s3: s3.sync(source, target, on_progress=show, **options))
+    return _finish(call, report)
+
+
+def _finish(call: Call, result: Result) -> Status:
+    ok = getattr(result, "ok", True)
+    call.print({**as_document(result), "ok": ok}, as_text(result))
+    return Status.DONE if ok else Status.FAILED
 
 
 @source_place
@@ -254,20 +179,13 @@ def migrate(
     target: str,
     journal: Path | None,
     verify_only: bool,
-    if_exists: str,
-    compare: str,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    delete_extra: bool,
-    versions: bool,
-    verify: str,
-    accept: tuple[str, ...],
     bandwidth: str | None,
-    trust_network: bool,
-    concurrency: int,
     target_endpoint_url: str | None,
     target_region: str | None,
     target_profile: str | None,
+    **options: Any,
 ) -> Status:
     """Copy everything from SOURCE to TARGET, verify it, resume it.
 
@@ -275,26 +193,44 @@ def migrate(
         apm-s3 migrate s3://old/team s3://new/team --journal move.journal
     """
     # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
-    call.resume_hint = call.resume_hint if call.dry_run or verify_only else how_to_resume(journal)
-    options = MigrationOptions(
-        if_exists=cast("IfExists", if_exists),
-        compare=cast("Compare", compare),
-        include=include or None,
-        exclude=exclude or None,
-        delete_extra=delete_extra,
-        versions=versions,
-        verify=cast("Verify", verify),
-        accept=accept or (),
-        bandwidth=parse_bytes(bandwidth),
-        trust_network=trust_network,
-        concurrency=concurrency,
+    if not (call.dry_run or verify_only):
+        call.resume_hint = (
+            "Nothing remembers how far it came; with --journal FILE it could be resumed."
+            if journal is None
+            else f"Resume with the same command: {this_command()}"
+        )
+    rules = MigrationOptions(
+        include=include or None, exclude=exclude or None, bandwidth=parse_bytes(bandwidth), **options
     )
     one = call.settings
     there = Access(target_endpoint_url or one.endpoint_url, target_region or one.region, target_profile or one.profile)
     # The source may be a directory: then nothing of the common settings is used where those of the target are given.
     here = Access(one.endpoint_url, one.region, one.profile) if is_s3(source) else there
-    wanted = Wanted(source, target, here, there, options, journal, call.dry_run, verify_only)
+
+    def show(progress: MigrationProgress) -> None:
+        total = progress.listed if progress.listing_complete else None
+        line.show(migration_line(progress), last=progress.phase == "done", done=progress.done, total=total)
+
+    async def work() -> MigrationPlan | MigrationReport:
+        async with _managers(here, there if is_s3(target) else here) as managers:
+            if call.dry_run:
+                return await plan_migration(source, target, rules, **managers)
+            if not verify_only:
+                return await carry_out(source, target, rules, journal=journal, on_progress=show, **managers)
+            if journal is None:
+                raise InvalidRequest("--verify-only needs the journal of what was migrated", hint="give --journal FILE")
+            return await verify_migration(source, target, rules, journal=journal, on_progress=show, **managers)
+
     with call.progress() as line:
-        result = asyncio.run(run_migration(wanted, line))
-    call.print(as_json(result), as_text(result))
-    return Status.DONE if getattr(result, "ok", True) else Status.FAILED
+        return _finish(call, asyncio.run(work()))
+
+
+@asynccontextmanager
+async def _managers(source: Access, target: Access) -> AsyncIterator[dict[str, Any]]:
+    """Open the managers: one for both sides if their access is the same, so that S3 does the copying."""
+    async with source.manager() as one:
+        if source == target:
+            yield {"source_s3": one}
+            return
+        async with target.manager() as other:
+            yield {"source_s3": one, "target_s3": other}
