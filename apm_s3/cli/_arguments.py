@@ -150,6 +150,10 @@ expect_revision = option(
 exit_code = flag("--exit-code", help="Exit with 6 if there are differences.")
 force = option("--force", metavar="REASON", help="Store errors too, and why.")
 write_id = option("--write-id", help="An id; repeated with it, it commits at most once.")
+of_note = all_of(author, note, dry_run)
+of_change = all_of(author, message, yes, dry_run)
+of_write = all_of(write_id, of_change)
+of_care = all_of(write_id, author, note, yes, dry_run)
 
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:

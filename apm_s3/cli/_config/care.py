@@ -14,13 +14,12 @@ from apm_s3.cli._arguments import (
     create_environment,
     dry_run,
     flag,
-    message,
-    note,
+    of_care,
+    of_note,
+    of_write,
     option,
     pairs,
     tool_option,
-    write_id,
-    yes,
 )
 from apm_s3.cli._call import Call, in_production, this_command
 from apm_s3.cli._config.push import check_new, counts_of, make_diff, show_blocked, signs_of
@@ -48,9 +47,7 @@ backup_key = argument("key", help="The backup, as config backups lists it.")
 @flag("--all", "-a", "everything", help="Every environment.")
 @backup_bucket
 @option("--retain", help="Lock the backup for this time: 30d.")
-@author
-@note
-@dry_run
+@of_note
 def backup(call: Call, *, tool: Tool | None, everything: bool, backup_bucket: str | None, retain: str | None) -> None:
     """Make a self-contained copy of an environment as it is now.
 
@@ -168,11 +165,7 @@ def drill(call: Call, *, key: str, tool: Tool | None, backup_bucket: str | None)
 @tool_option
 @backup_bucket
 @create_environment
-@write_id
-@author
-@message
-@yes
-@dry_run
+@of_write
 def restore(call: Call, *, key: str, tool: Tool | None, backup_bucket: str | None, create: bool) -> Status:
     """Restore a backup to its environment, or to --environment.
 
@@ -250,11 +243,7 @@ def fsck(call: Call) -> Status:
 
 
 @option("--choose", metavar="TOOL=REVISION", multiple=True, help="What to go on from, if a repair asks. Repeatable.")
-@write_id
-@author
-@note
-@yes
-@dry_run
+@of_care
 def repair(call: Call, *, choose: tuple[str, ...]) -> Status:
     """Repair what fsck finds, and update the live copies.
 
@@ -330,11 +319,7 @@ def _checked(report: FsckReport) -> list[RenderableType]:
 @option("--keep-revisions", type=click.IntRange(min=1), help="Keep at least this many of each tool.")
 @option("--older-than", help="Keep what is younger: 30d; at least 24h.")
 @option("--keep-log", help="How long log entries are kept: 365d.")
-@write_id
-@author
-@note
-@yes
-@dry_run
+@of_care
 def gc(call: Call, *, keep_revisions: int | None, older_than: str | None, keep_log: str | None) -> None:
     """Delete old revisions, log entries, and leftovers.
 

@@ -16,20 +16,17 @@ from apm_s3.cli._arguments import (
     PATH,
     TOOL,
     argument,
-    author,
     create_environment,
-    dry_run,
     exit_code,
     expect_revision,
     flag,
     force,
-    message,
+    of_change,
+    of_write,
     option,
     pairs,
     tool_argument,
     tool_name,
-    write_id,
-    yes,
 )
 from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._config.push import show_plan
@@ -117,11 +114,7 @@ def _plan_file(_: click.Context, __: click.Parameter, file: Path) -> Path:
 @variables
 @flag("--allow-drift", help="Overwrite manual changes of the target.")
 @force
-@write_id
-@author
-@message
-@yes
-@dry_run
+@of_write
 def deploy(call: Call, *, file: Path, var: tuple[str, ...], allow_drift: bool, force: str | None) -> Status:
     """Carry out a plan of config plan, all its tools at once.
 
@@ -249,10 +242,7 @@ _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 @option("--to", type=click.IntRange(min=1), help="The revision; by default the one marked good.")
 @expect_revision
 @force
-@author
-@message
-@yes
-@dry_run
+@of_change
 def rollback(call: Call, *, tool: Tool, to: int | None, expect_revision: int | None, force: str | None) -> Status:
     """Return to an old revision, by default the good one.
 
@@ -317,10 +307,7 @@ def _changes(what: str, current: Release, target: Release) -> Text:
 @tool_argument
 @flag("--all", "-a", "everything", help="All tools, and the environment.")
 @expect_revision
-@author
-@message
-@yes
-@dry_run
+@of_change
 def rm(call: Call, *, tool: Tool | None, everything: bool, expect_revision: int | None) -> None:
     """Remove a tool's configuration, or an environment; the history is kept.
 

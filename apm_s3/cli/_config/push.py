@@ -14,18 +14,17 @@ from apm_s3._tools import Tool
 from apm_s3.cli._arguments import (
     PATH,
     argument,
-    author,
     create_environment,
     dry_run,
     exit_code,
     expect_revision,
     flag,
     force,
-    message,
+    of_change,
+    of_write,
     option,
     revision,
     tool_hint,
-    write_id,
     yes,
 )
 from apm_s3.cli._call import Call, in_production, suggest_environment, this_command
@@ -129,11 +128,7 @@ directory_argument = argument("directory", metavar="DIR", type=PATH, help="The d
 @force
 @flag("--skip-unchanged", help="No revision if nothing changed.")
 @create_environment
-@write_id
-@author
-@message
-@yes
-@dry_run
+@of_write
 def push(
     call: Call,
     *,
@@ -370,10 +365,7 @@ _SHOWN = 20
 @option("--ref", default="HEAD", help="With --history: commit, branch or tag.")
 @create_environment
 @force
-@author
-@message
-@yes
-@dry_run
+@of_change
 def import_(
     call: Call, *, source: str, tool: Tool | None, history: bool, ref: str, create: bool, force: str | None
 ) -> Status:

@@ -13,7 +13,7 @@ from apm_s3.cli._arguments import (
     create_environment,
     dry_run,
     message,
-    note,
+    of_note,
     option,
     pairs,
     revision,
@@ -42,9 +42,7 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 @option("--set", "change", multiple=True, help="NAME=VALUE; an empty value removes it. Repeatable.")
 @create_environment
-@author
-@note
-@dry_run
+@of_note
 def settings(call: Call, *, change: tuple[str, ...], create: bool) -> None:
     """Show or change the rules of an environment.
 
@@ -175,9 +173,7 @@ _AGAIN = "Run it again: doing it twice is harmless."
 
 @tool_name
 @revision
-@author
-@note
-@dry_run
+@of_note
 def good(call: Call, *, tool: Tool, revision: int | None) -> None:
     """Mark a revision as good: rollbacks return to it.
 
@@ -219,9 +215,7 @@ def freeze(call: Call) -> None:
     )
 
 
-@author
-@note
-@dry_run
+@of_note
 def thaw(call: Call) -> None:
     """Allow changes to an environment again.
 
