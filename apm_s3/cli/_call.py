@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ import click
 
 from apm_s3._hints import Advice, Hint
 from apm_s3.cli._statuses import OutputFailed, UsageFailed, clean, did_you_mean
-from apm_s3.errors import ApmS3Error
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -128,7 +128,7 @@ class Call:
 
     def run_on_store(self, work: Callable[[ConfigStore], Awaitable[T]]) -> T:
         """Open a manager, and return the result of `work` with the store of the configurations."""
-        from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - it is quick, but the help does without it
+        from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
 
         store_of = self.store_of()
 
@@ -319,8 +319,6 @@ def make_session(profile: str | None) -> Any:
 
 def this_command(*extra: str) -> str:
     """Return the command line as it was typed, with `extra` options, to be repeated."""
-    import shlex  # noqa: PLC0415 - the help does without it
-
     return shlex.join(["apm-s3", *sys.argv[1:], *extra])
 
 
@@ -337,6 +335,8 @@ def _ask(question: str) -> str:
 
 async def suggest_environment(store: ConfigStore, error: Any) -> None:
     """Add the most similar environment to an error about one that does not exist."""
+    from apm_s3.errors import ApmS3Error  # noqa: PLC0415 - see above
+
     if error.environment is None:
         return
     try:

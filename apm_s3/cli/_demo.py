@@ -34,24 +34,9 @@ def sample_bundle(tool: str) -> dict[str, bytes]:
     }
 
 
-def _show_heading(console: Console, number: int, title: str) -> None:
-    """Print the title of a step."""
-    console.print(Text(f"\n{number}. {title}", style="bold"))
-
-
 def _show_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table as all commands print it."""
     console.print(make_table(columns, rows))
-
-
-def _show_patch(console: Console, text: str) -> None:
-    """Print a unified diff, in colour if the terminal supports it."""
-    console.print(Syntax(text.rstrip("\n"), "diff", background_color="default", word_wrap=True))
-
-
-def _show_success(console: Console, text: str) -> None:
-    """A good end."""
-    console.print(Text(f"\n{text}", style="bold green"))
 
 
 def _show_failure(console: Console, text: str) -> None:
@@ -136,13 +121,13 @@ async def _own_bucket(console: Console, s3: S3Manager) -> AsyncIterator[str]:
 
 async def _run_steps(demo: Demo) -> bool:
     for number, (title, step) in enumerate(STEPS, start=1):
-        _show_heading(demo.console, number, title)
+        demo.console.print(Text(f"\n{number}. {title}", style="bold"))
         try:
             await step(demo)
         except (DemoFailed, ApmS3Error) as exc:
             _show_failure(demo.console, str(exc))
             return False
-    _show_success(demo.console, f"All {len(STEPS)} steps succeeded.")
+    demo.console.print(Text(f"\nAll {len(STEPS)} steps succeeded.", style="bold green"))
     return True
 
 
@@ -240,7 +225,8 @@ async def _show_diff(demo: Demo) -> None:
     diff = await demo.store.diff("prometheus", ENVIRONMENT, 1, 2)
     _check([file.name for file in diff.files] == [RULES], "the diff does not show exactly the changed file")
     [file] = diff.files
-    _show_patch(demo.console, file.text)
+    patch = Syntax(file.text.rstrip("\n"), "diff", background_color="default", word_wrap=True)
+    demo.console.print(patch)
     changes = file.changes or ()
     for change in changes:
         demo.console.print(f"\n{change.path}:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -130,7 +131,6 @@ def _rendered(console: Console, each: RenderableType) -> str:
 
 def _page(text: str) -> bool:
     """Show `text` in the pager, as git does it, and return whether there is one."""
-    import shlex  # noqa: PLC0415 - only long results need it
     import subprocess  # noqa: PLC0415 - only long results need it
 
     from apm_s3._processes import find_program, user_environment  # noqa: PLC0415 - only long results need it

@@ -25,7 +25,7 @@ from typing import Any
 import click
 
 from apm_s3._redaction import redacted
-from apm_s3.cli._arguments import argument
+from apm_s3.cli import _arguments as args
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import make_table
 from apm_s3.cli._statuses import UsageFailed, did_you_mean
@@ -280,7 +280,7 @@ def _known(name: str, known: Sequence[str]) -> str:
     return did_you_mean(name, known) or f"known keys: {', '.join(known)}"
 
 
-@argument(
+@args.argument(
     "file", type=click.Path(path_type=Path, exists=True), help="apm-s3.toml, or a pyproject.toml with a [tool.apm-s3]."
 )
 def trust(call: Call, *, file: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from apm_s3._version import __version__
-from apm_s3.cli._arguments import argument, dry_run
+from apm_s3.cli import _arguments as args
 from apm_s3.cli._call import Call, Output
 from apm_s3.cli._output import make_changes, make_console, print_json
 from apm_s3.cli._settings import PROJECT_FILE, VARIABLES, add_trust, refuse_writable
@@ -47,7 +47,7 @@ _EXAMPLES = {
 }
 
 
-@dry_run
+@args.dry_run
 def init(call: Call) -> None:
     """Write apm-s3.toml and a hook for pre-commit.
 
@@ -166,7 +166,7 @@ class Shell(StrEnum):
     fish = "fish"
 
 
-@argument("shell", metavar="SHELL", type=click.Choice(Shell), help="bash, zsh or fish.")
+@args.argument("shell", metavar="SHELL", type=click.Choice(Shell), help="bash, zsh or fish.")
 def completion(_: Call, *, shell: Shell) -> None:
     """Print the completion script of a shell.
 

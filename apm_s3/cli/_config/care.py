@@ -8,23 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from apm_s3._naming import counted
-from apm_s3.cli._arguments import (
-    argument,
-    author,
-    create_environment,
-    dry_run,
-    flag,
-    of_care,
-    of_note,
-    of_write,
-    option,
-    pairs,
-    tool_option,
-)
+from apm_s3.cli import _arguments as args
+from apm_s3.cli._arguments import pairs
 from apm_s3.cli._call import Call, in_production, this_command
 from apm_s3.cli._config.push import check_new, counts_of, make_diff, show_blocked, signs_of
 from apm_s3.cli._config.settings import parse_period
-from apm_s3.cli._output import in_bytes, in_local_time, make_changes, make_table
+from apm_s3.cli._output import as_document, in_bytes, in_local_time, make_changes, make_table
 from apm_s3.cli._statuses import Status, UsageFailed
 
 if TYPE_CHECKING:
@@ -39,15 +28,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-backup_bucket = option("--backup-bucket", help="Where backups are, if not in --bucket.")
-backup_key = argument("key", help="The backup, as config backups lists it.")
+backup_bucket = args.option("--backup-bucket", help="Where backups are, if not in --bucket.")
+backup_key = args.argument("key", help="The backup, as config backups lists it.")
 
 
-@tool_option
-@flag("--all", "-a", "everything", help="Every environment.")
+@args.tool_option
+@args.flag("--all", "-a", "everything", help="Every environment.")
 @backup_bucket
-@option("--retain", help="Lock the backup for this time: 30d.")
-@of_note
+@args.option("--retain", help="Lock the backup for this time: 30d.")
+@args.of_note
 def backup(call: Call, *, tool: Tool | None, everything: bool, backup_bucket: str | None, retain: str | None) -> None:
     """Make a self-contained copy of an environment as it is now.
 
@@ -79,7 +68,7 @@ def backup(call: Call, *, tool: Tool | None, everything: bool, backup_bucket: st
     call.print({"backups": made}, *[f"{each.key}: {_contents(each)}" for each in made])
 
 
-@flag("--all", "-a", "everywhere", help="All environments.")
+@args.flag("--all", "-a", "everywhere", help="All environments.")
 @backup_bucket
 def backups(call: Call, *, everywhere: bool, backup_bucket: str | None) -> None:
     """List the backups, newest first.
@@ -116,7 +105,6 @@ def verify(call: Call, *, key: str, backup_bucket: str | None) -> None:
     Example:
         apm-s3 config verify backups/production/20260102T030405Z-production.018f6f0e
     """
-
     found = _verified(call, key, backup_bucket)
     files = sum(len(held.files) for held in found.tools.values())
     call.print({"ok": True, "backup": found}, f"{key} is intact: {counted(files, 'file')}, {_contents(found)}")
@@ -128,10 +116,10 @@ def _verified(call: Call, key: str, backup_bucket: str | None) -> Backup:
 
 
 @backup_key
-@tool_option
+@args.tool_option
 @backup_bucket
-@author
-@dry_run
+@args.author
+@args.dry_run
 def drill(call: Call, *, key: str, tool: Tool | None, backup_bucket: str | None) -> None:
     """Test that a backup can be restored, without changing anything.
 
@@ -162,10 +150,10 @@ def drill(call: Call, *, key: str, tool: Tool | None, backup_bucket: str | None)
 
 
 @backup_key
-@tool_option
+@args.tool_option
 @backup_bucket
-@create_environment
-@of_write
+@args.create_environment
+@args.of_write
 def restore(call: Call, *, key: str, tool: Tool | None, backup_bucket: str | None, create: bool) -> Status:
     """Restore a backup to its environment, or to --environment.
 
@@ -238,12 +226,14 @@ def fsck(call: Call) -> Status:
     environment = call.environment
     with call.store_progress() as told:
         report = call.run_on_store(lambda store: store.fsck(environment, on_progress=told))
-    call.print({"ok": report.ok, **_document(report)}, *_checked(report))
+    call.print({"ok": report.ok, **as_document(report)}, *_checked(report))
     return Status.DONE if report.ok else Status.FAILED
 
 
-@option("--choose", metavar="TOOL=REVISION", multiple=True, help="What to go on from, if a repair asks. Repeatable.")
-@of_care
+@args.option(
+    "--choose", metavar="TOOL=REVISION", multiple=True, help="What to go on from, if a repair asks. Repeatable."
+)
+@args.of_care
 def repair(call: Call, *, choose: tuple[str, ...]) -> Status:
     """Repair what fsck finds, and update the live copies.
 
@@ -262,8 +252,8 @@ def repair(call: Call, *, choose: tuple[str, ...]) -> Status:
             before, would = call.run_on_store(plan)
         shown = _actions(f"a repair of {environment} would do this", would)
         text = shown if would.actions else f"a repair of {environment} would change nothing"
-        document = {"dry_run": True, "ok": before.ok, **_document(before)}
-        call.print({**document, "actions": would.actions, "after": _document(would.after)}, *_checked(before), text)
+        document = {"dry_run": True, "ok": before.ok, **as_document(before)}
+        call.print({**document, "actions": would.actions, "after": as_document(would.after)}, *_checked(before), text)
         return Status.DONE
     if name := in_production(environment):
         if not call.yes and not call.can_ask:
@@ -276,7 +266,7 @@ def repair(call: Call, *, choose: tuple[str, ...]) -> Status:
             )
         call.confirm(f"Repair {environment}?", name=name)
     done = call.change(environment, "", lambda store, how: store.repair(environment, choose=chosen, **how))
-    document = {"ok": done.after.ok, "actions": done.actions, "after": _document(done.after)}
+    document = {"ok": done.after.ok, "actions": done.actions, "after": as_document(done.after)}
     call.print(document, _actions(f"repaired {environment}", done), *_checked(done.after))
     return Status.DONE if done.after.ok else Status.FAILED
 
@@ -284,21 +274,6 @@ def repair(call: Call, *, choose: tuple[str, ...]) -> Status:
 def _actions(said: str, report: RepairReport) -> Text:
     actions = [("~", action) for action in report.actions]
     return make_changes(f"{said}: {counted(len(actions), 'action')}", actions)
-
-
-def _document(report: FsckReport) -> dict[str, object]:
-    return {
-        "environment": report.environment,
-        "releases": report.releases,
-        "blobs": report.blobs,
-        "copies": report.copies,
-        "entries": report.entries,
-        "findings": report.findings,
-        "lost": report.lost,
-        "newer": report.newer,
-        "leftovers": report.leftovers,
-        "retired": report.retired,
-    }
 
 
 def _checked(report: FsckReport) -> list[RenderableType]:
@@ -316,10 +291,10 @@ def _checked(report: FsckReport) -> list[RenderableType]:
     return [checked, make_table(("severity", "tool", "key", "problem"), rows)]
 
 
-@option("--keep-revisions", type=click.IntRange(min=1), help="Keep at least this many of each tool.")
-@option("--older-than", help="Keep what is younger: 30d; at least 24h.")
-@option("--keep-log", help="How long log entries are kept: 365d.")
-@of_care
+@args.option("--keep-revisions", type=click.IntRange(min=1), help="Keep at least this many of each tool.")
+@args.option("--older-than", help="Keep what is younger: 30d; at least 24h.")
+@args.option("--keep-log", help="How long log entries are kept: 365d.")
+@args.of_care
 def gc(call: Call, *, keep_revisions: int | None, older_than: str | None, keep_log: str | None) -> None:
     """Delete old revisions, log entries, and leftovers.
 

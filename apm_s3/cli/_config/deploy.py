@@ -12,22 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from apm_s3._naming import counted
-from apm_s3.cli._arguments import (
-    PATH,
-    TOOL,
-    argument,
-    create_environment,
-    exit_code,
-    expect_revision,
-    flag,
-    force,
-    of_change,
-    of_write,
-    option,
-    pairs,
-    tool_argument,
-    tool_name,
-)
+from apm_s3.cli import _arguments as args
+from apm_s3.cli._arguments import pairs
 from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._config.push import show_plan
 from apm_s3.cli._output import make_changes
@@ -43,16 +29,16 @@ if TYPE_CHECKING:
     from apm_s3.reports import ValidationReport
 
 
-variables = option("--var", metavar="NAME=VALUE", multiple=True, help="A variable of the overlays. Repeatable.")
+variables = args.option("--var", metavar="NAME=VALUE", multiple=True, help="A variable of the overlays. Repeatable.")
 
 
-@argument("source", help="The environment to deploy from.")
-@argument("target", required=False, help="The environment to deploy to; by default --environment.")
-@option("--tool", type=TOOL, multiple=True, help="Only this tool. Repeatable.")
+@args.argument("source", help="The environment to deploy from.")
+@args.argument("target", required=False, help="The environment to deploy to; by default --environment.")
+@args.option("--tool", type=args.TOOL, multiple=True, help="Only this tool. Repeatable.")
 @variables
-@create_environment
-@option("--out", metavar="FILE", type=PATH, help="Write the plan there, for config deploy.")
-@exit_code
+@args.create_environment
+@args.option("--out", metavar="FILE", type=args.PATH, help="Write the plan there, for config deploy.")
+@args.exit_code
 def plan(
     call: Call,
     *,
@@ -110,11 +96,11 @@ def _plan_file(_: click.Context, __: click.Parameter, file: Path) -> Path:
     raise click.BadParameter(f"there is no file '{file}'; apm-s3 config plan SOURCE TARGET --out FILE writes a plan")
 
 
-@argument("file", metavar="PLAN", type=PATH, callback=_plan_file, help="The file of config plan --out.")
+@args.argument("file", metavar="PLAN", type=args.PATH, callback=_plan_file, help="The file of config plan --out.")
 @variables
-@flag("--allow-drift", help="Overwrite manual changes of the target.")
-@force
-@of_write
+@args.flag("--allow-drift", help="Overwrite manual changes of the target.")
+@args.force
+@args.of_write
 def deploy(call: Call, *, file: Path, var: tuple[str, ...], allow_drift: bool, force: str | None) -> Status:
     """Carry out a plan of config plan, all its tools at once.
 
@@ -238,11 +224,11 @@ def write_text(path: Path, text: str) -> None:
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 
 
-@tool_name
-@option("--to", type=click.IntRange(min=1), help="The revision; by default the one marked good.")
-@expect_revision
-@force
-@of_change
+@args.tool_name
+@args.option("--to", type=click.IntRange(min=1), help="The revision; by default the one marked good.")
+@args.expect_revision
+@args.force
+@args.of_change
 def rollback(call: Call, *, tool: Tool, to: int | None, expect_revision: int | None, force: str | None) -> Status:
     """Return to an old revision, by default the good one.
 
@@ -304,10 +290,10 @@ def _changes(what: str, current: Release, target: Release) -> Text:
     return make_changes(summary, [(_SIGNS[kind], name) for name, kind in changes.items()])
 
 
-@tool_argument
-@flag("--all", "-a", "everything", help="All tools, and the environment.")
-@expect_revision
-@of_change
+@args.tool_argument
+@args.flag("--all", "-a", "everything", help="All tools, and the environment.")
+@args.expect_revision
+@args.of_change
 def rm(call: Call, *, tool: Tool | None, everything: bool, expect_revision: int | None) -> None:
     """Remove a tool's configuration, or an environment; the history is kept.
 
@@ -376,7 +362,7 @@ _OUTCOMES = {
 }
 
 
-@argument("write_id", metavar="WRITE-ID", help="The id in the hint of status 5, or of --write-id.")
+@args.argument("write_id", metavar="WRITE-ID", help="The id in the hint of status 5, or of --write-id.")
 def outcome(call: Call, *, write_id: str) -> Status:
     """Find out what became of a write whose response was lost.
 

@@ -11,22 +11,7 @@ import click
 from apm_s3._hints import Advice, Hint
 from apm_s3._naming import check_environment, counted, split_s3
 from apm_s3._tools import Tool
-from apm_s3.cli._arguments import (
-    PATH,
-    argument,
-    create_environment,
-    dry_run,
-    exit_code,
-    expect_revision,
-    flag,
-    force,
-    of_change,
-    of_write,
-    option,
-    revision,
-    tool_hint,
-    yes,
-)
+from apm_s3.cli import _arguments as args
 from apm_s3.cli._call import Call, in_production, suggest_environment, this_command
 from apm_s3.cli._output import SIGNS, make_changes
 from apm_s3.cli._statuses import Status, UsageFailed, clean
@@ -119,16 +104,16 @@ def show_blocked(reasons: Iterable[str]) -> list[Text]:
 
 T = TypeVar("T")
 
-directory_argument = argument("directory", metavar="DIR", type=PATH, help="The directory of the bundle.")
+directory_argument = args.argument("directory", metavar="DIR", type=args.PATH, help="The directory of the bundle.")
 
 
 @directory_argument
-@tool_hint
-@expect_revision
-@force
-@flag("--skip-unchanged", help="No revision if nothing changed.")
-@create_environment
-@of_write
+@args.tool_hint
+@args.expect_revision
+@args.force
+@args.flag("--skip-unchanged", help="No revision if nothing changed.")
+@args.create_environment
+@args.of_write
 def push(
     call: Call,
     *,
@@ -218,11 +203,11 @@ def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: 
 
 
 @directory_argument
-@tool_hint
-@revision
-@flag("--replace", help="Replace a directory that is not empty; its contents are deleted.")
-@yes
-@dry_run
+@args.tool_hint
+@args.revision
+@args.flag("--replace", help="Replace a directory that is not empty; its contents are deleted.")
+@args.yes
+@args.dry_run
 def pull(call: Call, *, directory: Path, tool: Tool | None, revision: int | None, replace: bool) -> None:
     """Write a tool's configuration to a directory, all files at once.
 
@@ -246,18 +231,18 @@ def pull(call: Call, *, directory: Path, tool: Tool | None, revision: int | None
     call.print(release, f"wrote revision {release.revision} of {chosen} in {environment} to {directory}: {files}")
 
 
-@argument(
+@args.argument(
     "directory",
     metavar="[DIR]",
     required=False,
     type=click.Path(path_type=Path, exists=True),
     help="Compare with this directory.",
 )
-@tool_hint
-@option("--from", "old", type=click.IntRange(min=1), help="A revision; by default the current one.")
-@option("--to", "new", type=click.IntRange(min=1), help="Compare with this revision.")
-@option("--to-environment", help="Compare with the current one there.")
-@exit_code
+@args.tool_hint
+@args.option("--from", "old", type=click.IntRange(min=1), help="A revision; by default the current one.")
+@args.option("--to", "new", type=click.IntRange(min=1), help="Compare with this revision.")
+@args.option("--to-environment", help="Compare with the current one there.")
+@args.exit_code
 def diff(
     call: Call,
     *,
@@ -359,13 +344,13 @@ async def _rules(store: ConfigStore, tool: Tool, environment: str) -> Validation
 _SHOWN = 20
 
 
-@argument("source", help="A directory, a Git checkout, or s3://BUCKET/PREFIX.")
-@tool_hint
-@flag("--history", help="Import each commit of a checkout as a revision.")
-@option("--ref", default="HEAD", help="With --history: commit, branch or tag.")
-@create_environment
-@force
-@of_change
+@args.argument("source", help="A directory, a Git checkout, or s3://BUCKET/PREFIX.")
+@args.tool_hint
+@args.flag("--history", help="Import each commit of a checkout as a revision.")
+@args.option("--ref", default="HEAD", help="With --history: commit, branch or tag.")
+@args.create_environment
+@args.force
+@args.of_change
 def import_(
     call: Call, *, source: str, tool: Tool | None, history: bool, ref: str, create: bool, force: str | None
 ) -> Status:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from apm_s3._naming import counted
-from apm_s3.cli._arguments import argument, exit_code, flag, option, revision, tool_name, tool_option
+from apm_s3.cli import _arguments as args
 from apm_s3.cli._call import Call, Output
 from apm_s3.cli._output import in_age, in_local_time, json_text, make_table
 from apm_s3.cli._s3.object import content_document
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-limit_option = option("--limit", "-n", type=click.IntRange(min=1), help="At most this many.")
-all_environments = flag("--all", "-a", "everywhere", help="All environments.")
+limit_option = args.option("--limit", "-n", type=click.IntRange(min=1), help="At most this many.")
+all_environments = args.flag("--all", "-a", "everywhere", help="All environments.")
 
 
 @all_environments
@@ -70,10 +70,10 @@ def _tell_others(call: Call, others: Sequence[str]) -> None:
         call.note(f"note: the store has {counted(len(others), 'other environment')}; --all shows all")
 
 
-@tool_name
-@argument("name", metavar="[FILE]", required=False, help="By default the tool's main file.")
-@revision
-@flag("--list", "-l", "files", help="List the files instead.")
+@args.tool_name
+@args.argument("name", metavar="[FILE]", required=False, help="By default the tool's main file.")
+@args.revision
+@args.flag("--list", "-l", "files", help="List the files instead.")
 def show(call: Call, *, tool: Tool, name: str | None, revision: int | None, files: bool) -> None:
     """Print a file of a configuration, byte for byte.
 
@@ -94,7 +94,7 @@ def show(call: Call, *, tool: Tool, name: str | None, revision: int | None, file
     call.print_content(file.raw, {**facts, **content_document(file.raw)})
 
 
-@tool_name
+@args.tool_name
 @limit_option
 def history(call: Call, *, tool: Tool, limit: int | None) -> None:
     """List the releases of a tool, newest first.
@@ -137,8 +137,8 @@ def _release_row(release: Release) -> tuple[object, ...]:
 
 
 @limit_option
-@tool_option
-@option("--since", help="After this entry, or from this time: 2026-01-31T12:00.")
+@args.tool_option
+@args.option("--since", help="After this entry, or from this time: 2026-01-31T12:00.")
 def log(call: Call, *, limit: int | None, tool: Tool | None, since: str | None) -> None:
     """Show who changed what in an environment, when and why.
 
@@ -178,7 +178,7 @@ def entry_row(entry: LogEntry) -> tuple[object, ...]:
 
 
 @all_environments
-@exit_code
+@args.exit_code
 def status(call: Call, *, everywhere: bool, exit_code: bool) -> Status:
     """Show revision, age, drift, good mark and backup of each tool.
 
@@ -230,10 +230,10 @@ def _state(found: ToolStatus) -> Text:
     return Text(", ").join(Text(text, style=style) for text, style in parts)
 
 
-@tool_option
-@flag("--log", help="Every entry of the log instead of the releases.")
-@option("--interval", default=10.0, type=click.FloatRange(min=0.1), help="Seconds between two checks.")
-@option("--count", type=click.IntRange(min=1), help="Stop after this many.")
+@args.tool_option
+@args.flag("--log", help="Every entry of the log instead of the releases.")
+@args.option("--interval", default=10.0, type=click.FloatRange(min=0.1), help="Seconds between two checks.")
+@args.option("--count", type=click.IntRange(min=1), help="Stop after this many.")
 def watch(call: Call, *, tool: Tool | None, log: bool, interval: float, count: int | None) -> None:
     """Print each new release as soon as it is there.
 

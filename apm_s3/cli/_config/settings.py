@@ -8,17 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from apm_s3._hints import Advice
-from apm_s3.cli._arguments import (
-    author,
-    create_environment,
-    dry_run,
-    message,
-    of_note,
-    option,
-    pairs,
-    revision,
-    tool_name,
-)
+from apm_s3.cli import _arguments as args
+from apm_s3.cli._arguments import pairs
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, in_age, make_changes, make_table
 from apm_s3.cli._statuses import UsageFailed, did_you_mean
@@ -40,9 +31,9 @@ _NAMES = (
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
-@option("--set", "change", multiple=True, help="NAME=VALUE; an empty value removes it. Repeatable.")
-@create_environment
-@of_note
+@args.option("--set", "change", multiple=True, help="NAME=VALUE; an empty value removes it. Repeatable.")
+@args.create_environment
+@args.of_note
 def settings(call: Call, *, change: tuple[str, ...], create: bool) -> None:
     """Show or change the rules of an environment.
 
@@ -171,9 +162,9 @@ def _difference(environment: str, old: EnvironmentSettings, new: EnvironmentSett
 _AGAIN = "Run it again: doing it twice is harmless."
 
 
-@tool_name
-@revision
-@of_note
+@args.tool_name
+@args.revision
+@args.of_note
 def good(call: Call, *, tool: Tool, revision: int | None) -> None:
     """Mark a revision as good: rollbacks return to it.
 
@@ -191,9 +182,9 @@ def good(call: Call, *, tool: Tool, revision: int | None) -> None:
     call.print(release, f"revision {release.revision} of {tool} in {environment} is marked good")
 
 
-@author
-@message
-@dry_run
+@args.author
+@args.message
+@args.dry_run
 def freeze(call: Call) -> None:
     """Block all changes to an environment.
 
@@ -215,7 +206,7 @@ def freeze(call: Call) -> None:
     )
 
 
-@of_note
+@args.of_note
 def thaw(call: Call) -> None:
     """Allow changes to an environment again.
 

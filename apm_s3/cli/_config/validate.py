@@ -17,7 +17,7 @@ import click
 from apm_s3._directories import EXCLUDED, read_files
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, TOOLS, Tool
-from apm_s3.cli._arguments import PATH, argument, flag, option, tool_hint
+from apm_s3.cli import _arguments as args
 from apm_s3.cli._call import Call, Output, writing
 from apm_s3.cli._config.formats import Findings, Format, Found, render
 from apm_s3.cli._statuses import Status, UsageFailed, in_colour
@@ -363,22 +363,24 @@ def _moved(plain: str, masked: str, column: int | None) -> int | None:
     return len(masked) - len(after) + 1 if masked.endswith(after) else None
 
 
-@argument(
+@args.argument(
     "paths",
     metavar="[PATH]...",
     required=False,
     nargs=-1,
-    type=PATH,
+    type=args.PATH,
     help="Files, bundles, trees {environment}/{tool}/, -; default: here.",
 )
-@tool_hint
-@option("--target-version", metavar="TOOL=VERSION", multiple=True, help="Check for this release. Repeatable.")
-@option("--fail-on", type=click.Choice(Severity, case_sensitive=False), help="Severity for status 3; default: error.")
-@option(
+@args.tool_hint
+@args.option("--target-version", metavar="TOOL=VERSION", multiple=True, help="Check for this release. Repeatable.")
+@args.option(
+    "--fail-on", type=click.Choice(Severity, case_sensitive=False), help="Severity for status 3; default: error."
+)
+@args.option(
     "--format", "form", default="text", type=click.Choice(Format, case_sensitive=False), help="How to print the issues."
 )
-@flag("--whole-bundle", help="Check the rest of files' bundles too.")
-@option("--stdin-name", metavar="NAME", help="The name of standard input.")
+@args.flag("--whole-bundle", help="Check the rest of files' bundles too.")
+@args.option("--stdin-name", metavar="NAME", help="The name of standard input.")
 def validate(
     call: Call,
     *,

@@ -11,7 +11,8 @@ import click
 
 from apm_s3._hints import for_command
 from apm_s3._naming import counted
-from apm_s3.cli._arguments import PATH, all_of, argument, dry_run, exit_code, flag, option, pairs, yes
+from apm_s3.cli import _arguments as args
+from apm_s3.cli._arguments import pairs
 from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._output import as_document, in_bytes, in_local_time, make_changes, make_table
 from apm_s3.cli._statuses import Status, UsageFailed
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
     from apm_s3.options import BucketOptions, BucketSetting
 
 
-bucket_name = argument("bucket", help="The bucket's name.")
+bucket_name = args.argument("bucket", help="The bucket's name.")
 
 
-@argument("prefix", required=False, default="", help="Only names that begin with it.")
-@flag("--details", help="Read all settings of each bucket.")
+@args.argument("prefix", required=False, default="", help="Only names that begin with it.")
+@args.flag("--details", help="Read all settings of each bucket.")
 def ls(call: Call, *, prefix: str, details: bool) -> None:
     """List the buckets of the account.
 
@@ -97,11 +98,11 @@ def describe(setting: BucketSetting | None) -> str:
 
 
 @bucket_name
-@flag("--force", help="Delete all its contents first, old versions too.")
-@flag("--bypass-governance", help="Delete versions despite a GOVERNANCE lock.")
-@option("--mfa", help='"SERIAL CODE" of the MFA device.')
-@yes
-@dry_run
+@args.flag("--force", help="Delete all its contents first, old versions too.")
+@args.flag("--bypass-governance", help="Delete versions despite a GOVERNANCE lock.")
+@args.option("--mfa", help='"SERIAL CODE" of the MFA device.')
+@args.yes
+@args.dry_run
 def rm(call: Call, *, bucket: str, force: bool, bypass_governance: bool, mfa: str | None) -> None:
     """Delete a bucket; with --force, all its contents first.
 
@@ -161,7 +162,7 @@ def _deleted(report: EmptyReport) -> str:
 
 
 @bucket_name
-@option("--store-prefix", "prefix", multiple=True, help="Prefix of a configuration store in it. Repeatable.")
+@args.option("--store-prefix", "prefix", multiple=True, help="Prefix of a configuration store in it. Repeatable.")
 def usage(call: Call, *, bucket: str, prefix: tuple[str, ...]) -> None:
     """Count a bucket's objects and bytes, old versions included.
 
@@ -182,16 +183,16 @@ def usage(call: Call, *, bucket: str, prefix: tuple[str, ...]) -> None:
     call.print(found, make_table(("what", "objects", "size"), rows))
 
 
-@argument("source", help="The bucket whose objects are replicated.")
-@argument("target", help="The bucket that gets them.")
-@option("--role", help="ARN of the role that S3 assumes.")
-@option("--target-region", help="The target's region.")
-@option("--target-account", help="The account that owns the target.")
-@option("--only-prefix", "prefix", multiple=True, help="Replicate only this prefix. Repeatable.")
-@option("--storage-class", help="Of the replicas.")
-@option("--kms-key-id", help="Key in the target's region for the replicas.")
-@flag("--create-target", help="Create the target if it is missing.")
-@dry_run
+@args.argument("source", help="The bucket whose objects are replicated.")
+@args.argument("target", help="The bucket that gets them.")
+@args.option("--role", help="ARN of the role that S3 assumes.")
+@args.option("--target-region", help="The target's region.")
+@args.option("--target-account", help="The account that owns the target.")
+@args.option("--only-prefix", "prefix", multiple=True, help="Replicate only this prefix. Repeatable.")
+@args.option("--storage-class", help="Of the replicas.")
+@args.option("--kms-key-id", help="Key in the target's region for the replicas.")
+@args.flag("--create-target", help="Create the target if it is missing.")
+@args.dry_run
 def replicate(
     call: Call,
     *,
@@ -237,22 +238,22 @@ def _replication_text(setup: ReplicationSetup, source: str, target: str) -> str:
     return f"{created}'{source}' is replicated to '{target}'{warnings}"
 
 
-wanted_options = all_of(
-    option("--purpose", help="configs, backups or logs: sets policy, tags, encryption ..."),
-    option("--tool", default="all", help="With --purpose: for which tool."),
-    option("--retention", type=int, help="With --purpose: days until backups or logs expire."),
-    option("--kms-key-id", help="Encrypt with this KMS key."),
-    option("--tag", multiple=True, help="NAME=VALUE. Repeatable."),
-    flag("--versioning", help="Keep old versions."),
+wanted_options = args.all_of(
+    args.option("--purpose", help="configs, backups or logs: sets policy, tags, encryption ..."),
+    args.option("--tool", default="all", help="With --purpose: for which tool."),
+    args.option("--retention", type=int, help="With --purpose: days until backups or logs expire."),
+    args.option("--kms-key-id", help="Encrypt with this KMS key."),
+    args.option("--tag", multiple=True, help="NAME=VALUE. Repeatable."),
+    args.flag("--versioning", help="Keep old versions."),
 )
 """The options that become arguments of `_options`."""
-skip_unsupported = flag("--skip-unsupported", help="Leave out what the server lacks.")
+skip_unsupported = args.flag("--skip-unsupported", help="Leave out what the server lacks.")
 
 
 @bucket_name
 @wanted_options
 @skip_unsupported
-@dry_run
+@args.dry_run
 def create(call: Call, *, bucket: str, skip_unsupported: bool, **wanted: Any) -> None:
     """Create a bucket, completely or not at all.
 
@@ -266,13 +267,13 @@ def create(call: Call, *, bucket: str, skip_unsupported: bool, **wanted: Any) ->
 
 @bucket_name
 @wanted_options
-@option(
+@args.option(
     "--plan",
     type=click.Path(path_type=Path, exists=True),
     help="Only if this plan (of bucket plan --out) still applies.",
 )
 @skip_unsupported
-@dry_run
+@args.dry_run
 def ensure(call: Call, *, bucket: str, plan: Path | None, skip_unsupported: bool, **wanted: Any) -> None:
     """Create a bucket, or change what differs in it.
 
@@ -289,8 +290,8 @@ def ensure(call: Call, *, bucket: str, plan: Path | None, skip_unsupported: bool
 
 @bucket_name
 @wanted_options
-@option("--out", type=PATH, help="Write the plan to this file, for bucket ensure --plan.")
-@exit_code
+@args.option("--out", type=args.PATH, help="Write the plan to this file, for bucket ensure --plan.")
+@args.exit_code
 def plan(call: Call, *, bucket: str, out: Path | None, exit_code: bool, **wanted: Any) -> Status:
     """Show what `bucket ensure` would do.
 
@@ -400,9 +401,9 @@ def _plan_text(plan: BucketPlan, *, done: bool) -> Text:
     return make_changes(f"{verb}{what}:", changes)
 
 
-@argument("bucket", required=False, help="By default that of the settings.")
-@flag("--read-only", help="Write no test object.")
-@flag("--exit-code", help="Exit with 6 if the bucket is degraded.")
+@args.argument("bucket", required=False, help="By default that of the settings.")
+@args.flag("--read-only", help="Write no test object.")
+@args.flag("--exit-code", help="Exit with 6 if the bucket is degraded.")
 def health(call: Call, *, bucket: str | None, read_only: bool, exit_code: bool) -> Status:
     """Check that a bucket can be used: reach, read, write, settings.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import click
 
 from apm_s3._naming import counted, split_s3
-from apm_s3.cli._arguments import PATH, argument, dry_run, flag, option, pairs, yes
+from apm_s3.cli import _arguments as args
+from apm_s3.cli._arguments import pairs
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, in_bytes, in_local_time, make_table
 from apm_s3.cli._statuses import Status, UsageFailed, clean
@@ -74,19 +75,19 @@ def parse_target(text: str, name: str) -> Place:
     return place._replace(key=place.key + name) if not place.key or place.key.endswith("/") else place
 
 
-s3_object = argument("source", metavar="OBJECT", help="s3://BUCKET/KEY.")
-version_option = option("--version-id", help="An old version.")
+s3_object = args.argument("source", metavar="OBJECT", help="s3://BUCKET/KEY.")
+version_option = args.option("--version-id", help="An old version.")
 
 
-@argument("source", metavar="FILE", help="A file, or - for standard input.")
-@argument("target", metavar="OBJECT", help="s3://BUCKET/KEY; after a / the file's name is added.")
-@option("--content-type", help="By default guessed from the key.")
-@option("--metadata", multiple=True, help="NAME=VALUE. Repeatable.")
-@option("--tag", multiple=True, help="NAME=VALUE. Repeatable.")
-@option("--storage-class", help="Such as STANDARD_IA.")
-@option("--cache-control", help="The object's Cache-Control header.")
-@flag("--no-clobber", help="Refuse to replace an object.")
-@dry_run
+@args.argument("source", metavar="FILE", help="A file, or - for standard input.")
+@args.argument("target", metavar="OBJECT", help="s3://BUCKET/KEY; after a / the file's name is added.")
+@args.option("--content-type", help="By default guessed from the key.")
+@args.option("--metadata", multiple=True, help="NAME=VALUE. Repeatable.")
+@args.option("--tag", multiple=True, help="NAME=VALUE. Repeatable.")
+@args.option("--storage-class", help="Such as STANDARD_IA.")
+@args.option("--cache-control", help="The object's Cache-Control header.")
+@args.flag("--no-clobber", help="Refuse to replace an object.")
+@args.dry_run
 def put(
     call: Call,
     *,
@@ -138,9 +139,9 @@ def store(call: Call, source: str, place: Place, options: UploadOptions) -> None
 
 
 @s3_object
-@argument("target", metavar="[FILE]", required=False, type=PATH, help="By default the key's last part, here.")
+@args.argument("target", metavar="[FILE]", required=False, type=args.PATH, help="By default the key's last part, here.")
 @version_option
-@dry_run
+@args.dry_run
 def get(call: Call, *, source: str, target: Path | None, version_id: str | None) -> None:
     """Download an object to a file.
 
@@ -204,9 +205,9 @@ def content_document(data: bytes) -> dict[str, str]:
         return {"base64": base64.b64encode(data).decode()}
 
 
-@argument("source", metavar="PREFIX", help="s3://BUCKET or s3://BUCKET/PREFIX.")
-@flag("--recursive", "-r", help="Objects in folders, too.")
-@flag("--versions", help="Old versions and delete markers, too.")
+@args.argument("source", metavar="PREFIX", help="s3://BUCKET or s3://BUCKET/PREFIX.")
+@args.flag("--recursive", "-r", help="Objects in folders, too.")
+@args.flag("--versions", help="Old versions and delete markers, too.")
 def ls(call: Call, *, source: str, recursive: bool, versions: bool) -> None:
     """List objects.
 
@@ -251,11 +252,11 @@ def _version_row(version: FileVersion) -> tuple[object, ...]:
     return (version.key, size, in_local_time(version.last_modified), version.version_id, what)
 
 
-@argument("source", metavar="OBJECT", help="s3://BUCKET/KEY, or a prefix with --recursive.")
-@flag("--recursive", "-r", help="Everything below the prefix.")
+@args.argument("source", metavar="OBJECT", help="s3://BUCKET/KEY, or a prefix with --recursive.")
+@args.flag("--recursive", "-r", help="Everything below the prefix.")
 @version_option
-@yes
-@dry_run
+@args.yes
+@args.dry_run
 def rm(call: Call, *, source: str, recursive: bool, version_id: str | None) -> Status:
     """Delete an object, one version of it, or everything below a prefix.
 
@@ -306,8 +307,8 @@ def _rm_prefix(call: Call, place: Place) -> Status:
 
 
 @s3_object
-@option("--expires-in", default=3600, type=click.IntRange(min=1), help="Seconds; at most 7 days.")
-@flag("--upload", help="For a PUT instead of a GET.")
+@args.option("--expires-in", default=3600, type=click.IntRange(min=1), help="Seconds; at most 7 days.")
+@args.flag("--upload", help="For a PUT instead of a GET.")
 def presign(call: Call, *, source: str, expires_in: int, upload: bool) -> None:
     """Print a URL that works without credentials.
 
@@ -342,20 +343,20 @@ class Bytes:
         self._line.show(f"{self._text}: {in_bytes(self._done)}", done=self._done, total=self.total)
 
 
-any_source = argument("source", help="s3://BUCKET/KEY, or a file.")
-any_target = argument("target", help="s3://BUCKET/KEY, or a file; after a / the name is added.")
-object_source = argument("source", help="s3://BUCKET/KEY.")
-object_target = argument("target", help="s3://BUCKET/KEY; after a / the name is added.")
-storage_class = option("--storage-class", help="Of the copy, such as STANDARD_IA.")
-no_clobber = flag("--no-clobber", help="Refuse to replace an object.")
+any_source = args.argument("source", help="s3://BUCKET/KEY, or a file.")
+any_target = args.argument("target", help="s3://BUCKET/KEY, or a file; after a / the name is added.")
+object_source = args.argument("source", help="s3://BUCKET/KEY.")
+object_target = args.argument("target", help="s3://BUCKET/KEY; after a / the name is added.")
+storage_class = args.option("--storage-class", help="Of the copy, such as STANDARD_IA.")
+no_clobber = args.flag("--no-clobber", help="Refuse to replace an object.")
 
 
 @any_source
 @any_target
-@option("--version-id", help="An old version of SOURCE.")
+@args.option("--version-id", help="An old version of SOURCE.")
 @storage_class
 @no_clobber
-@dry_run
+@args.dry_run
 def cp(
     call: Call, *, source: str, target: str, version_id: str | None, storage_class: str | None, no_clobber: bool
 ) -> None:
@@ -391,7 +392,7 @@ def cp(
 @object_target
 @storage_class
 @no_clobber
-@dry_run
+@args.dry_run
 def mv(call: Call, *, source: str, target: str, storage_class: str | None, no_clobber: bool) -> None:
     """Move an object within S3.
 

@@ -14,18 +14,7 @@ import click
 from apm_s3._manager import S3Manager
 from apm_s3._naming import counted
 from apm_s3.batch import BatchProgress
-from apm_s3.cli._arguments import (
-    PATH,
-    concurrency,
-    delete_extra,
-    dry_run,
-    exclude,
-    flag,
-    include,
-    option,
-    source_place,
-    target_place,
-)
+from apm_s3.cli import _arguments as args
 from apm_s3.cli._call import Call, make_manager, this_command
 from apm_s3.cli._output import as_document, in_bytes, in_time
 from apm_s3.cli._s3.object import is_s3
@@ -113,13 +102,13 @@ def parse_bytes(text: str | None) -> float | None:
         raise click.BadParameter(f"'{text}' is no number of bytes such as 800k, 5M or 1.5G") from exc
 
 
-@source_place
-@target_place
-@dry_run
-@include
-@exclude
-@delete_extra
-@concurrency
+@args.source_place
+@args.target_place
+@args.dry_run
+@args.include
+@args.exclude
+@args.delete_extra
+@args.concurrency
 def sync(
     call: Call, *, source: str, target: str, include: tuple[str, ...], exclude: tuple[str, ...], **options: Any
 ) -> Status:
@@ -151,27 +140,27 @@ def _finish(call: Call, result: Result) -> Status:
     return Status.DONE if ok else Status.FAILED
 
 
-@source_place
-@target_place
-@option("--journal", type=PATH, help="Keep track in this file; it resumes.")
-@dry_run
-@flag("--verify-only", help="Only compare TARGET with the journal.")
-@option(
+@args.source_place
+@args.target_place
+@args.option("--journal", type=args.PATH, help="Keep track in this file; it resumes.")
+@args.dry_run
+@args.flag("--verify-only", help="Only compare TARGET with the journal.")
+@args.option(
     "--if-exists", default="skip-identical", show_default=False, help="skip-identical (default), overwrite or fail."
 )
-@option("--compare", default="all", show_default=False, help="all (default), or content.")
-@include
-@exclude
-@delete_extra
-@flag("--versions", help="Bring all versions and delete markers.")
-@option("--verify", default="checksum", show_default=False, help="checksum (default), or read: read both again.")
-@option("--accept", multiple=True, help="What may get lost: metadata, tags. Repeatable.")
-@option("--bandwidth", help="Bytes a second through here: 800k, 5M.")
-@flag("--trust-network", help="Send contents unsigned over plain HTTP: faster.")
-@concurrency
-@option("--target-endpoint-url", help="The server of TARGET, if another.")
-@option("--target-region", help="The region of TARGET, if another.")
-@option("--target-profile", help="The profile for TARGET, if another.")
+@args.option("--compare", default="all", show_default=False, help="all (default), or content.")
+@args.include
+@args.exclude
+@args.delete_extra
+@args.flag("--versions", help="Bring all versions and delete markers.")
+@args.option("--verify", default="checksum", show_default=False, help="checksum (default), or read: read both again.")
+@args.option("--accept", multiple=True, help="What may get lost: metadata, tags. Repeatable.")
+@args.option("--bandwidth", help="Bytes a second through here: 800k, 5M.")
+@args.flag("--trust-network", help="Send contents unsigned over plain HTTP: faster.")
+@args.concurrency
+@args.option("--target-endpoint-url", help="The server of TARGET, if another.")
+@args.option("--target-region", help="The region of TARGET, if another.")
+@args.option("--target-profile", help="The profile for TARGET, if another.")
 def migrate(
     call: Call,
     *,
