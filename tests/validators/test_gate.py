@@ -14,8 +14,10 @@ from apm_s3.validators import ValidationOptions, validate_bundle
 from apm_s3.validators._secrets.texts import mask_text, traced
 from apm_s3.validators._validation import offload
 from apm_s3.validators._validation.offload import (
+    BOUNDED,
     MAX_BYTES_AT_ONCE,
     THREAD_BYTES,
+    Busy,
     Gate,
     gate,
     run_beside,
@@ -32,13 +34,13 @@ class Works:
         self._ends: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def begin(self, name: str, size: int = 1) -> None:
+    async def begin(self, name: str, size: int = 1, *, begun: bool = False) -> None:
         self._ends[name] = asyncio.Event()
-        self.tasks[name] = asyncio.create_task(self._work(name, size))
+        self.tasks[name] = asyncio.create_task(self._work(name, size, begun=begun))
         await asyncio.sleep(0)
 
-    async def _work(self, name: str, size: int) -> None:
-        async with self.gate.slot(size):
+    async def _work(self, name: str, size: int, *, begun: bool) -> None:
+        async with self.gate.slot(size, begun=begun):
             self.running.append(name)
             try:
                 await self._ends[name].wait()
@@ -66,6 +68,26 @@ async def test_as_many_run_as_there_are_processors_in_their_order() -> None:
     await works.end("c")
     assert works.running == ["d"]
     await works.end("d")
+
+
+async def test_work_that_ends_what_has_begun_goes_first_and_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offload, "PATIENCE", 0)
+    works = Works()
+    for name in "abc":
+        await works.begin(name)
+    token = BOUNDED.set(True)
+    await works.begin("refused")
+    await works.begin("last part", begun=True)
+    BOUNDED.reset(token)
+    with pytest.raises(Busy):
+        await works.tasks["refused"]
+
+    await works.end("a")
+    assert works.running == ["b", "last part"]
+    await works.end("b")
+    assert works.running == ["last part", "c"]
+    await works.end("last part")
+    await works.end("c")
 
 
 async def test_large_ones_run_alone_and_are_not_overtaken() -> None:

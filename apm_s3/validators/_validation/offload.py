@@ -93,18 +93,21 @@ class Gate:
             self._admitted_bytes -= size
 
     @asynccontextmanager
-    async def slot(self, size: int) -> AsyncIterator[list[asyncio.Future[Any]]]:
+    async def slot(self, size: int, *, begun: bool = False) -> AsyncIterator[list[asyncio.Future[Any]]]:
         """Wait until a processor is free, and memory for `size` bytes of sources.
 
         Yields a list: they are taken until a thread in it ends, which a cancellation does not stop.
+
+        Args:
+            begun: whether this ends work of which the larger part is done: it goes first, and is not refused.
 
         Raises:
             Busy: it waited for `PATIENCE`, and `BOUNDED` is set.
         """
         if self._waiting or not self._fits(size):
             try:
-                async with asyncio.timeout(PATIENCE if BOUNDED.get() else None):
-                    await self._turn(size)
+                async with asyncio.timeout(PATIENCE if BOUNDED.get() and not begun else None):
+                    await self._turn(size, begun=begun)
             except TimeoutError:
                 raise Busy from None
         else:
@@ -118,11 +121,14 @@ class Gate:
             else:
                 self._give_back(size)
 
-    async def _turn(self, size: int) -> None:
+    async def _turn(self, size: int, *, begun: bool) -> None:
         loop = asyncio.get_running_loop()
         place = size, loop.create_future(), loop.time()
         turn = place[1]
-        self._waiting.append(place)
+        if begun:
+            self._waiting.appendleft(place)
+        else:
+            self._waiting.append(place)
         try:
             await turn
         except asyncio.CancelledError:
@@ -172,12 +178,15 @@ def _both() -> tuple[Gate, Gate]:
     return _gates.setdefault(loop, (Gate(_processors()), Gate(_processors()))) if found is None else found
 
 
-async def run_beside(work: Callable[[], T], size: int) -> T:
+async def run_beside(work: Callable[[], T], size: int, *, begun: bool = False) -> T:
     """Run `work` and return its result, as soon as a processor is free. Above `THREAD_BYTES`, it must be picklable.
 
     After a cancellation, a process is killed; a thread goes on, and its processor counts as taken until it ends.
+
+    Args:
+        begun: see `Gate.slot`.
     """
-    async with gate().slot(size) as threads:
+    async with gate().slot(size, begun=begun) as threads:
         if size > THREAD_BYTES:
             answer = await _in_process(work)
             if answer is not None:

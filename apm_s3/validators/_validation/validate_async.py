@@ -110,7 +110,7 @@ async def _validate_heavy(tool: Tool, files: Mapping[str, bytes], options: Valid
     cache.keep(keys, fresh)
     results |= fresh
     read = sum(len(files[name]) for name, result in results.items() if result.kind in module.READ_TOGETHER)
-    return await run_beside(partial(check_together, tool, files, results, options), read)
+    return await run_beside(partial(check_together, tool, files, results, options), read, begun=bool(fresh))
 
 
 def _prepare(tool: str, kind: str | None, options: ValidationOptions) -> ToolValidator:
