@@ -30,6 +30,7 @@ from apm_s3.configs._models import (
 from apm_s3.configs._progress import OnStoreProgress, StoreProgress
 from apm_s3.configs._protocol.idempotency import CommitOutcome
 from apm_s3.configs._store import ConfigStore
+from apm_s3.configs._uploads import ChangeKeywords, ChangeOptions, ReleaseKeywords, UploadKeywords, UploadOptions
 from apm_s3.validators import ValidationOptions
 
 ValidationRules = ValidationOptions
@@ -42,6 +43,8 @@ __all__ = [
     "Bundle",
     "BundleDiff",
     "Change",
+    "ChangeKeywords",
+    "ChangeOptions",
     "CommitOutcome",
     "ConfigFile",
     "ConfigStore",
@@ -65,6 +68,7 @@ __all__ = [
     "Origin",
     "PlanDocument",
     "Release",
+    "ReleaseKeywords",
     "ReleaseRef",
     "RepairReport",
     "RestorePlan",
@@ -72,6 +76,8 @@ __all__ = [
     "ToolPlan",
     "ToolStatus",
     "Touched",
+    "UploadKeywords",
+    "UploadOptions",
     "ValidationOptions",
     "ValidationRules",
     "changed_files",

@@ -43,6 +43,7 @@ from apm_s3.configs._protocol.encoding import encode_settings, read_entry
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Gone, Reader, Snapshot
 from apm_s3.configs._reads import compare
+from apm_s3.configs._uploads import ChangeOptions
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption, PlanOutdated, StoreDamaged
 from apm_s3.reports import ValidationReport
 from apm_s3.validators import ValidationOptions
@@ -542,20 +543,17 @@ async def deploy(
     source: Side,
     target: Side,
     variables: Mapping[str, str],
+    change: ChangeOptions,
     *,
-    author: str | None,
-    message: str,
     allow_drift: bool,
     force: str | None,
-    timeout: float | None,
-    write_id: str | None,
 ) -> DeployResult:
     """Carry out a plan. `target` and `variables` are used only for a plan that was read from a document."""
     if isinstance(plan, DeployPlan):
         environment, publisher = plan.target_environment, plan.target_side.publisher
     else:
         environment, publisher = check_environment(plan.text("target", "environment")), target.publisher
-    async with publisher.call(environment, timeout, write_id) as call:
+    async with publisher.call(environment, change.timeout, change.write_id) as call:
         if isinstance(plan, PlanDocument):
             document = plan
             try:
@@ -569,7 +567,7 @@ async def deploy(
                     raise
                 return DeployResult(document, tuple(done))
         changed = [each for each in plan.tools if each.changes]
-        execution = _Execution(plan, changed, source.reader, author, message, force)
+        execution = _Execution(plan, changed, source.reader, change, force)
         written = DeployPlan.from_dict(plan.to_dict())
         return DeployResult(written, tuple(await execution.run(call, allow_drift=allow_drift)))
 
@@ -642,8 +640,7 @@ class _Execution:
     plan: DeployPlan
     changed: Sequence[ToolPlan]
     reader: Reader
-    author: str | None
-    message: str
+    change: ChangeOptions
     force: str | None
 
     async def run(self, call: WriteCall, *, allow_drift: bool) -> list[Release]:
@@ -680,7 +677,7 @@ class _Execution:
                 hint="nothing was changed; make a new plan",
             )
         # A generated message does not count as a message of the caller.
-        plan.settings.check_note(plan.target_environment, self.author, self.message)
+        plan.settings.check_note(plan.target_environment, self.change.author, self.change.message)
         for each in self.changed:
             check_base(each.tool, begun.environment, current.tools.get(each.tool), ref_of(each.target), None)
         # As late as possible: later changes of the source are not noticed.
@@ -698,8 +695,8 @@ class _Execution:
             base=base,
             files=each.files,
             origin=Origin("deploy", plan.source_environment, each.source_revision, bucket, plan=name),
-            author=self.author,
-            message=self.message or f"deploy of {plan.source_environment} revision {each.source_revision}",
+            author=self.change.author,
+            message=self.change.message or f"deploy of {plan.source_environment} revision {each.source_revision}",
             warnings=checks.warnings,
             forced=checks.forced,
             deploy=Deployed(0, "", plan.source_environment, each.source_revision, each.source.digest, bucket),

@@ -6,8 +6,10 @@ import builtins
 import os
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType, NoneType
+from typing import Unpack
 
 from apm_s3._directories import EXCLUDED
 from apm_s3._hints import Advice
@@ -48,14 +50,13 @@ from apm_s3.configs._models import (
     ConfigFile,
     EnvironmentSettings,
     LogEntry,
-    Note,
     Release,
     SettingsChange,
     check_rule_names,
 )
 from apm_s3.configs._progress import OnStoreProgress, Steps
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.changes import PostCommitTasks, request_hash
+from apm_s3.configs._protocol.changes import PostCommitTasks
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.idempotency import CommitOutcome, find_outcome
 from apm_s3.configs._protocol.keys import check_prefix
@@ -65,7 +66,18 @@ from apm_s3.configs._protocol.probe import Probe
 from apm_s3.configs._protocol.publish import Publisher
 from apm_s3.configs._protocol.reader import Reader, StoreCache
 from apm_s3.configs._reads import Views, Watches, compare
-from apm_s3.configs._uploads import CurrentRevision, EnvironmentRequest, Given, ToolRequest, UploadTerms, Writer
+from apm_s3.configs._uploads import (
+    ChangeKeywords,
+    ChangeOptions,
+    CurrentRevision,
+    EnvironmentRequest,
+    Given,
+    ReleaseKeywords,
+    ToolRequest,
+    UploadKeywords,
+    UploadOptions,
+    Writer,
+)
 from apm_s3.errors import ApmS3Error, InvalidOption, StoreDamaged
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._validation.validate import Level
@@ -360,16 +372,8 @@ class ConfigStore:
         files: Mapping[str, Source] | None = None,
         name: str | None = None,
         remove: Iterable[str] = (),
-        author: str | None = None,
-        message: str = "",
-        expect_revision: int | None = None,
-        force: str | None = None,
-        skip_unchanged: bool = False,
-        level: Level | None = None,
-        warnings_as_errors: Collection[str] = (),
-        create: bool = True,
-        timeout: float | None = None,
-        write_id: str | None = None,
+        options: UploadOptions | None = None,
+        **keywords: Unpack[UploadKeywords],
     ) -> Release:
         """Create a new revision of a tool's configuration.
 
@@ -384,17 +388,7 @@ class ConfigStore:
             source: replaces the main file, or the file `name`; other files are kept.
             files: the whole bundle; other files are removed, except the environment's overlay (.apm/overlay.yml).
             remove: names of files to remove from the bundle.
-            expect_revision: the revision that this change builds on; 0 means that there must be none yet.
-            force: the reason for committing despite errors, which is stored.
-            skip_unchanged: if no file would change, create no revision and return the current one.
-            level: "external" also runs promtool or amtool. This and `warnings_as_errors` can only be stricter than the
-                environment's settings.
-            warnings_as_errors: rules whose warnings count as errors; "*" means all.
-            create: False refuses a new environment, perhaps a misspelt one, in a store that has others.
-            timeout: seconds for the whole call with all its requests; by default the store's deadline, plus one second
-                per 64 KiB transferred.
-            write_id: an id from `new_write_id` that the caller has stored. Repeating the same upload with it returns
-                the first release and commits nothing; a different upload is refused. It costs one round trip.
+            options, keywords: see `UploadOptions`.
 
         Raises:
             InvalidRequest: an argument is not valid, or an author or message that the environment's settings require is
@@ -407,9 +401,10 @@ class ConfigStore:
             DeadlineExceeded: nothing was changed.
             StoreDamaged: stored objects contradict each other; nothing was changed.
         """
-        request = ToolRequest(tool, environment, author, message, expect_revision, timeout, write_id)
-        terms = UploadTerms(force, skip_unchanged, level, warnings_as_errors, create)
-        return await self._writer.upload(request, Given(source, files, name, remove), terms)
+        terms = UploadOptions.of(options, keywords)
+        return await self._writer.upload(
+            ToolRequest(tool, environment, terms), Given(source, files, name, remove), terms
+        )
 
     async def upload_dir(
         self,
@@ -418,16 +413,8 @@ class ConfigStore:
         path: str | os.PathLike[str],
         *,
         exclude: Collection[str] = EXCLUDED,
-        author: str | None = None,
-        message: str = "",
-        expect_revision: int | None = None,
-        force: str | None = None,
-        skip_unchanged: bool = False,
-        level: Level | None = None,
-        warnings_as_errors: Collection[str] = (),
-        create: bool = True,
-        timeout: float | None = None,
-        write_id: str | None = None,
+        options: UploadOptions | None = None,
+        **keywords: Unpack[UploadKeywords],
     ) -> Release:
         """Create a new revision with exactly the files of a directory.
 
@@ -437,38 +424,34 @@ class ConfigStore:
         Args:
             exclude: patterns of other files to omit: `*.bak` for names of files and folders, `drafts/*.yml` for paths.
                 By default notes, backup files of editors and merges, and caches.
-            skip_unchanged, level, warnings_as_errors, create: as in `upload`.
+            options, keywords: see `UploadOptions`.
 
-        Timeout, id and cancellation are as in `upload`; the timeout does not include reading the directory.
+        Cancellation is as in `upload`; the timeout does not include reading the directory.
 
         Raises:
             InvalidRequest: it is not a directory, or contains something that cannot be stored; nothing was sent.
             ConfigInvalid, RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
-        request = ToolRequest(tool, environment, author, message, expect_revision, timeout, write_id)
-        terms = UploadTerms(force, skip_unchanged, level, warnings_as_errors, create)
-        return await self._writer.upload_dir(request, path, exclude, terms)
+        terms = UploadOptions.of(options, keywords)
+        return await self._writer.upload_dir(ToolRequest(tool, environment, terms), path, exclude, terms)
 
     async def remove(
         self,
         tool: Tool,
         environment: str,
         *,
-        author: str | None = None,
-        message: str = "",
-        expect_revision: int | None = None,
-        timeout: float | None = None,
-        write_id: str | None = None,
+        options: ChangeOptions | None = None,
+        **keywords: Unpack[ReleaseKeywords],
     ) -> Release:
         """Remove a tool's configuration by creating a revision without files. The history is kept for a rollback.
 
-        Timeout, id and cancellation are as in `upload`.
+        `options` and `keywords` are those of `ChangeOptions`; cancellation is as in `upload`.
 
         Raises:
             ConfigNotFound: it does not exist.
             RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
-        request = ToolRequest(tool, environment, author, message, expect_revision, timeout, write_id)
+        request = ToolRequest(tool, environment, ChangeOptions.of(options, keywords))
         return await self._writer.remove(request)
 
     async def rollback(
@@ -477,12 +460,9 @@ class ConfigStore:
         environment: str,
         *,
         to_revision: int | None = None,
-        author: str | None = None,
-        message: str = "",
-        expect_revision: int | None = None,
         force: str | None = None,
-        timeout: float | None = None,
-        write_id: str | None = None,
+        options: ChangeOptions | None = None,
+        **keywords: Unpack[ReleaseKeywords],
     ) -> Release:
         """Create a new revision with the files of an old one, by default of the one marked good.
 
@@ -491,14 +471,14 @@ class ConfigStore:
         Args:
             force: the reason for committing despite errors, which is stored.
 
-        Timeout, id and cancellation are as in `upload`.
+        `options` and `keywords` are those of `ChangeOptions`; cancellation is as in `upload`.
 
         Raises:
             ConfigInvalid: the old revision has errors, see its `report`; nothing was changed.
             ConfigNotFound: the revision does not exist (any more), or none is marked good.
             RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
-        request = ToolRequest(tool, environment, author, message, expect_revision, timeout, write_id)
+        request = ToolRequest(tool, environment, ChangeOptions.of(options, keywords))
         return await self._writer.rollback(request, to_revision, force)
 
     async def outcome(self, write_id: str) -> CommitOutcome:
@@ -528,20 +508,17 @@ class ConfigStore:
         environment: str,
         settings: SettingsChange,
         *,
-        author: str | None = None,
-        message: str = "",
         create: bool = False,
-        timeout: float | None = None,
-        write_id: str | None = None,
+        options: ChangeOptions | None = None,
+        **keywords: Unpack[ChangeKeywords],
     ) -> None:
         """Set the settings of an environment. They apply to all later commits, even of writes already in progress.
 
         Args:
             settings: all settings; or a function that returns them from the current ones, so that concurrent changes
                 are kept: `lambda old: replace(old, require_author=True)`.
-            author, message: stored in the log.
             create: allow an environment that does not exist yet.
-            timeout, write_id: see `mark_good`. Different functions with the same id are not distinguished.
+            options, keywords: see `ChangeOptions`. Different functions with the same id are not distinguished.
 
         Raises:
             InvalidRequest: the settings are not valid, or the write id belongs to another write.
@@ -549,7 +526,7 @@ class ConfigStore:
             EnvironmentFrozen: nothing was changed.
             CommitUnknown: the outcome is not known; repeat the call.
         """
-        request = EnvironmentRequest(environment, author, message, timeout, write_id)
+        request = EnvironmentRequest(environment, ChangeOptions.without_revision(options, keywords))
         await self._writer.set_settings(request, settings, create=create)
 
     async def mark_good(
@@ -558,10 +535,8 @@ class ConfigStore:
         environment: str,
         revision: int | None = None,
         *,
-        author: str | None = None,
-        message: str = "",
-        timeout: float | None = None,
-        write_id: str | None = None,
+        options: ChangeOptions | None = None,
+        **keywords: Unpack[ChangeKeywords],
     ) -> Release:
         """Mark a revision, by default the current one, as good. It is kept forever.
 
@@ -569,18 +544,14 @@ class ConfigStore:
         seconds for the commit, which finishes in the background; closing the manager waits for it.
 
         Args:
-            author, message: stored in the log.
-            timeout: seconds for the change, as in `upload`.
-            write_id: an id from `new_write_id` that the caller has stored. Repeating the same call with it returns the
-                first result and commits nothing; a different call is refused. The first call is found in the log: the
-                last 64 commits cost nothing, each 64 before them one request.
+            options, keywords: see `ChangeOptions`.
 
         Raises:
             ConfigNotFound: the revision does not exist (any more).
             InvalidOption: the write id belongs to another write.
             CommitUnknown: the outcome is not known; repeat the call.
         """
-        request = EnvironmentRequest(environment, author, message, timeout, write_id)
+        request = EnvironmentRequest(environment, ChangeOptions.without_revision(options, keywords))
         return await self._writer.mark_good(request, tool, revision)
 
     async def freeze(
@@ -602,46 +573,44 @@ class ConfigStore:
             InvalidOption: the write id belongs to another write.
             CommitUnknown: the outcome is not known; repeat the call.
         """
-        await self._writer.freeze(EnvironmentRequest(environment, author, reason, timeout, write_id))
+        await self._writer.freeze(
+            EnvironmentRequest(
+                environment, ChangeOptions(author=author, message=reason, timeout=timeout, write_id=write_id)
+            )
+        )
 
     async def thaw(
         self,
         environment: str,
         *,
-        author: str | None = None,
-        message: str = "",
-        timeout: float | None = None,
-        write_id: str | None = None,
+        options: ChangeOptions | None = None,
+        **keywords: Unpack[ChangeKeywords],
     ) -> None:
         """Allow changes to an environment again.
 
         Args:
-            author, message: stored in the log.
-            timeout, write_id: see `mark_good`, also for cancellation.
+            options, keywords: see `ChangeOptions`; and `mark_good` for cancellation.
 
         Raises:
             ConfigNotFound: the environment does not exist.
             InvalidOption: the write id belongs to another write.
             CommitUnknown: the outcome is not known; repeat the call.
         """
-        await self._writer.thaw(EnvironmentRequest(environment, author, message, timeout, write_id))
+        await self._writer.thaw(EnvironmentRequest(environment, ChangeOptions.without_revision(options, keywords)))
 
     async def remove_environment(
         self,
         environment: str,
         *,
-        author: str | None = None,
-        message: str = "",
-        timeout: float | None = None,
-        write_id: str | None = None,
+        options: ChangeOptions | None = None,
+        **keywords: Unpack[ChangeKeywords],
     ) -> None:
         """Take away an environment whose configurations were removed. `thaw` brings it back, with its history.
 
         It is listed no longer, and refuses changes as a frozen one does; its history and its log stay readable.
 
         Args:
-            author, message: stored in the log, and told to everybody whose change is refused.
-            timeout, write_id: see `mark_good`, also for cancellation.
+            options, keywords: see `ChangeOptions`; everybody whose change is refused is told the author and message.
 
         Raises:
             ConfigNotFound: the environment does not exist.
@@ -649,7 +618,9 @@ class ConfigStore:
             EnvironmentFrozen: nothing was changed.
             CommitUnknown: the outcome is not known; repeat the call.
         """
-        await self._writer.remove_environment(EnvironmentRequest(environment, author, message, timeout, write_id))
+        await self._writer.remove_environment(
+            EnvironmentRequest(environment, ChangeOptions.without_revision(options, keywords))
+        )
 
     # Deploys ---------------------------------------------------------------------------------------------------------
 
@@ -698,18 +669,16 @@ class ConfigStore:
         self,
         plan: DeployPlan | PlanDocument,
         *,
-        author: str | None = None,
-        message: str = "",
         allow_drift: bool = False,
         force: str | None = None,
         target: ConfigStore | None = None,
         variables: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-        write_id: str | None = None,
+        options: ChangeOptions | None = None,
+        **keywords: Unpack[ChangeKeywords],
     ) -> DeployResult:
         """Carry out a plan of this store in one commit for all its tools, or change nothing.
 
-        Timeout, id (of the target environment) and cancellation are as in `upload`.
+        `options` and `keywords` are those of `ChangeOptions`; cancellation is as in `upload`.
 
         Args:
             plan: the result of `plan_deploy`, or of `DeployPlan.from_dict`, which is planned again first.
@@ -726,7 +695,8 @@ class ConfigStore:
         check_type("plan", plan, DeployPlan, PlanDocument)
         check_type("target", target, ConfigStore, NoneType)
         check_type("variables", variables, Mapping, NoneType)
-        check_notes(author, message, force)
+        change = ChangeOptions.without_revision(options, keywords)
+        check_notes(change.author, change.message, force)
         if isinstance(plan, DeployPlan) and (target is not None or variables is not None):
             raise InvalidOption("this plan already has its target and variables", hint="omit them")
         return await deploy(
@@ -734,12 +704,9 @@ class ConfigStore:
             self._side,
             _side_of(target or self),
             variables or {},
-            author=author,
-            message=message,
+            change,
             allow_drift=allow_drift,
             force=force,
-            timeout=timeout,
-            write_id=write_id,
         )
 
     # Imports ---------------------------------------------------------------------------------------------------------
@@ -947,13 +914,10 @@ class ConfigStore:
         tool: Tool | None = None,
         environment: str | None = None,
         source: ConfigStore | None = None,
-        expect_revision: int | None = None,
-        author: str | None = None,
-        message: str = "",
         drill: bool = False,
-        timeout: float | None = None,
-        write_id: str | None = None,
         on_progress: OnStoreProgress | None = None,
+        options: ChangeOptions | None = None,
+        **keywords: Unpack[ReleaseKeywords],
     ) -> Release:
         """Restore one tool's configuration: `tool`, or the only one in the backup. See `restore_environment`.
 
@@ -962,7 +926,9 @@ class ConfigStore:
         """
         check_type("key", key, str)
         check_type("source", source, ConfigStore, NoneType)
-        check_revisions(expect_revision=expect_revision)
+        change = ChangeOptions.of(options, keywords)
+        expected = change.expect_revision
+        check_revisions(expect_revision=expected)
         backup = await _backups_of(source or self).manifest(key)
         if tool is None and len(backup.tools) != 1:
             raise InvalidOption(
@@ -970,18 +936,15 @@ class ConfigStore:
                 hint=Advice.RESTORE_ALL(),
             )
         chosen = check_tool(tool) if tool is not None else next(iter(backup.tools))
-        expect: dict[str, int] = {} if expect_revision is None else {chosen: expect_revision}
+        expect: dict[str, int] = {} if expected is None else {chosen: expected}
         releases = await self.restore_environment(
             key,
             environment=environment,
             tools=[chosen],
             source=source,
             expect_revisions=expect,
-            author=author,
-            message=message,
             drill=drill,
-            timeout=timeout,
-            write_id=write_id,
+            options=replace(change, expect_revision=None),
             on_progress=on_progress,
         )
         return releases[0]
@@ -994,12 +957,10 @@ class ConfigStore:
         tools: Sequence[Tool] | None = None,
         source: ConfigStore | None = None,
         expect_revisions: Mapping[str, int] = MappingProxyType({}),
-        author: str | None = None,
-        message: str = "",
         drill: bool = False,
-        timeout: float | None = None,
-        write_id: str | None = None,
         on_progress: OnStoreProgress | None = None,
+        options: ChangeOptions | None = None,
+        **keywords: Unpack[ChangeKeywords],
     ) -> tuple[Release, ...]:
         """Restore the files of a backup as new revisions of all its tools, in one commit.
 
@@ -1013,7 +974,7 @@ class ConfigStore:
             tools: the tools to restore; by default all tools of the backup.
             source: the store whose bucket contains the backup; by default this one.
             expect_revisions: the expected current revisions of tools; others raise `RevisionConflict`.
-            timeout, write_id: as in `upload`; the id must be one of the environment that is restored.
+            options, keywords: see `ChangeOptions`.
             drill: restore to a scratch environment, read it back, compare every byte, and remove it again.
             on_progress: called after each file that is verified or backed up, and before each other phase.
 
@@ -1029,33 +990,31 @@ class ConfigStore:
         check_type("expect_revisions", expect_revisions, Mapping)
         check_revisions(**expect_revisions)
         checked = check_tools(tools)
-        check_notes(author, message)
+        change = ChangeOptions.without_revision(options, keywords)
+        check_notes(change.author, change.message)
         target = None if environment is None else check_environment(environment)
         steps = Steps(on_progress)
         if not isinstance(key, str):
             if drill or target is not None or checked is not None or expect_revisions:
                 raise InvalidOption("a plan already has its environment, tools and revisions", hint="omit them")
-            return await self._restorer.carry_out(
-                key, _backups_of(source or self), author, message, timeout, write_id, steps
-            )
+            return await self._restorer.carry_out(key, _backups_of(source or self), change, steps)
         if drill:
             if target is not None:
                 raise InvalidOption("a drill restores to a scratch environment", hint="omit environment")
-            if write_id is not None or timeout is not None:
+            if change.write_id is not None or change.timeout is not None:
                 raise InvalidOption("a drill does not accept timeout or write_id", hint="omit them")
             return tuple(
-                await self._restorer.drill(key, _backups_of(source or self), tools=checked, author=author, steps=steps)
+                await self._restorer.drill(
+                    key, _backups_of(source or self), tools=checked, author=change.author, steps=steps
+                )
             )
         releases = await self._restorer.restore(
             key,
             _backups_of(source or self),
             environment=target,
             tools=checked,
-            author=author,
-            message=message,
+            change=change,
             expect=expect_revisions,
-            timeout=timeout,
-            write_id=write_id,
             steps=steps,
         )
         return tuple(releases)
@@ -1093,12 +1052,10 @@ class ConfigStore:
         keep_revisions: int | None = None,
         older_than: timedelta | None = None,
         keep_log: timedelta | None = None,
-        author: str | None = None,
-        message: str = "",
         dry_run: bool = False,
-        timeout: float | None = None,
-        write_id: str | None = None,
         on_progress: OnStoreProgress | None = None,
+        options: ChangeOptions | None = None,
+        **keywords: Unpack[ChangeKeywords],
     ) -> GarbageReport:
         """Delete old revisions, old log entries, and objects left by interrupted writes and backups.
 
@@ -1111,11 +1068,9 @@ class ConfigStore:
             older_than: at least 24 hours, which is the default.
             keep_log: how long log entries are kept: a year by default, at least 24 hours. They are deleted in groups,
                 so some are kept longer.
-            author, message: stored in the log.
             dry_run: only report what would be deleted; this also works if the environment is frozen.
-            timeout: seconds for the whole call; by default there is no limit.
-            write_id: see `mark_good`. Repeating the same call with it commits nothing: it deletes what the first call
-                left, and reports that.
+            options, keywords: see `ChangeOptions`. Repeating the same call with its write id commits nothing: it
+                deletes what the first call left, and reports that.
             on_progress: called after each object of a listing, and before and after the deletion.
 
         Raises:
@@ -1131,10 +1086,11 @@ class ConfigStore:
         check_type("older_than", older_than, timedelta, NoneType)
         check_type("keep_log", keep_log, timedelta, NoneType)
         wanted = WantedRetention(keep_revisions, older_than, keep_log)
-        request = request_hash(write_id, wanted.to_dict())
-        note = Note(action="collect", author=author, message=check_log_notes(author, message), request=request)
+        change = ChangeOptions.without_revision(options, keywords)
+        request = EnvironmentRequest(check_environment(environment), change)
+        note = request.note("collect", wanted.to_dict())
         return await self._collector.collect(
-            check_environment(environment), wanted, note, dry_run=dry_run, timeout=timeout, write_id=write_id,
+            environment, wanted, note, dry_run=dry_run, timeout=change.timeout, write_id=change.write_id,
             steps=Steps(on_progress),
         )  # fmt: skip
 
@@ -1154,11 +1110,9 @@ class ConfigStore:
         environment: str,
         *,
         choose: Mapping[str, str | int] | None = None,
-        author: str | None = None,
-        message: str = "",
         dry_run: bool = False,
-        timeout: float | None = None,
-        write_id: str | None = None,
+        options: ChangeOptions | None = None,
+        **keywords: Unpack[ChangeKeywords],
     ) -> RepairReport:
         """Repair what `fsck` finds, and update `live/`. Harmless if nothing is wrong.
 
@@ -1170,11 +1124,10 @@ class ConfigStore:
         Args:
             choose: by tool, if a choice is needed, the revision whose files become a new one, or the key of its release
                 document; 0 means a revision without files, if no release is intact.
-            author, message: stored in the log; by default, the message says what was done.
             dry_run: change nothing, and report what would be done, and how the environment would be afterwards.
-            timeout: seconds for the whole call; by default there is no limit.
-            write_id: see `mark_good`. Repeating the same call with it does not write the reference document again: it
-                updates `live/` and checks. If nothing had to be written, the id is not stored.
+            options, keywords: see `ChangeOptions`; by default, the message says what was done. Repeating the same call
+                with its write id does not write the reference document again: it updates `live/` and checks. If nothing
+                had to be written, the id is not stored.
 
         If the call is cancelled, recovered objects are kept. The write of the reference document and the refresh of
         `live/` are finished; the caller waits for them at most 10 seconds.
@@ -1191,7 +1144,8 @@ class ConfigStore:
         for tool, choice in (choose or {}).items():
             check_tool(tool)
             check_type("choose", choice, str, int)
-        check_log_notes(author, message)
+        change = ChangeOptions.without_revision(options, keywords)
+        check_log_notes(change.author, change.message)
         repairer = self._repairer
         if dry_run:
             objects = DryRun(self._objects)
@@ -1201,10 +1155,10 @@ class ConfigStore:
         return await repairer.repair(
             check_environment(environment),
             choose or {},
-            author=author,
-            message=message,
-            timeout=timeout,
-            write_id=write_id,
+            author=change.author,
+            message=change.message,
+            timeout=change.timeout,
+            write_id=change.write_id,
         )
 
     async def status(self, environment: str | None = None) -> tuple[ToolStatus, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from apm_s3._hints import Advice
 from apm_s3._naming import OVERLAY, check_environment, check_file_name
@@ -102,17 +102,106 @@ class CurrentRevision(int):
         return ConfigFile(name, self.files[name], self.release.revision, self.release.tool, self.release.environment)
 
 
+class ChangeKeywords(TypedDict, total=False):
+    """The fields of `ChangeOptions` as keyword arguments, for changes that build on no revision."""
+
+    author: str | None
+    message: str
+    timeout: float | None
+    write_id: str | None
+
+
+class ReleaseKeywords(ChangeKeywords, total=False):
+    """The fields of `ChangeOptions` as keyword arguments, for changes that create a release."""
+
+    expect_revision: int | None
+
+
+class UploadKeywords(ReleaseKeywords, total=False):
+    """The fields of `UploadOptions` as keyword arguments."""
+
+    force: str | None
+    skip_unchanged: bool
+    level: Level | None
+    warnings_as_errors: Collection[str]
+    create: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeOptions:
+    """Who changes what, why and how. Changes take these fields as keyword arguments, or one such object.
+
+    Attributes:
+        author, message: stored with the release, or in the log.
+        timeout: seconds for the whole call with all its requests; by default the store's deadline, plus one second
+            per 64 KiB transferred. `collect_garbage` and `repair` have no limit by default.
+        write_id: an id from `new_write_id`, of the environment that changes, that the caller has stored. Repeating the
+            same call with it returns the first result and commits nothing; a different call is refused. For a change
+            that creates a release it costs one round trip. Any other is found in the log: the last 64 commits cost
+            nothing, each 64 before them one request.
+        expect_revision: the revision that the change builds on; 0 means that there must be none yet. Only for changes
+            of one tool's configuration.
+    """
+
+    author: str | None = None
+    message: str = ""
+    timeout: float | None = None
+    write_id: str | None = None
+    expect_revision: int | None = None
+
+    @classmethod
+    def of(cls, options: Self | None, keywords: Mapping[str, Any]) -> Self:
+        """Return `options`, with the fields that `keywords` replace.
+
+        Raises:
+            InvalidOption: the options are those of other calls.
+            TypeError: unknown keyword.
+        """
+        if options is not None and type(options) is not cls:
+            raise InvalidOption(f"options is a {type(options).__name__}", hint=f"pass {cls.__name__}")
+        return replace(options or cls(), **keywords)
+
+    @classmethod
+    def without_revision(cls, options: Self | None, keywords: ChangeKeywords) -> Self:
+        """Return what `of` does, for a change that builds on no revision.
+
+        Raises:
+            InvalidOption: the options have a revision.
+        """
+        given = cls.of(options, keywords)
+        if given.expect_revision is not None:
+            raise InvalidOption("this change builds on no revision", hint="leave out expect_revision")
+        return given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadOptions(ChangeOptions):
+    """Under which conditions an upload is accepted. Uploads take these fields as keyword arguments, or one such object.
+
+    Attributes:
+        author, message, timeout, write_id, expect_revision: see `ChangeOptions`.
+        force: the reason for committing despite errors, which is stored.
+        skip_unchanged: if no file would change, create no revision and return the current one.
+        level: "external" also runs promtool or amtool. This and `warnings_as_errors` can only be stricter than the
+            environment's settings.
+        warnings_as_errors: rules whose warnings count as errors; "*" means all.
+        create: False refuses a new environment, perhaps a misspelt one, in a store that has others.
+    """
+
+    force: str | None = None
+    skip_unchanged: bool = False
+    level: Level | None = None
+    warnings_as_errors: Collection[str] = ()
+    create: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
     """A requested change of one tool's configuration."""
 
     tool: Tool
     environment: str
-    author: str | None
-    message: str
-    expect_revision: int | None
-    timeout: float | None
-    write_id: str | None
+    options: ChangeOptions
 
     def check(self, force: str | None = None) -> None:
         """Check the arguments, before anything is sent.
@@ -122,8 +211,8 @@ class ToolRequest:
         """
         check_tool(self.tool)
         check_environment(self.environment)
-        check_notes(self.author, self.message, force)
-        check_revisions(expect_revision=self.expect_revision)
+        check_notes(self.options.author, self.options.message, force)
+        check_revisions(expect_revision=self.options.expect_revision)
 
     @property
     def begun(self) -> Snapshot | None:
@@ -131,8 +220,8 @@ class ToolRequest:
 
         None with a write id: an earlier write is only certainly seen in a document that is read after looking for it.
         """
-        expected = self.expect_revision
-        return expected.begun if isinstance(expected, CurrentRevision) and self.write_id is None else None
+        expected = self.options.expect_revision
+        return expected.begun if isinstance(expected, CurrentRevision) and self.options.write_id is None else None
 
     def draft(
         self,
@@ -149,11 +238,11 @@ class ToolRequest:
             base=base,
             files=files,
             origin=origin,
-            author=self.author,
-            message=self.message,
+            author=self.options.author,
+            message=self.options.message,
             warnings=warnings,
             forced=forced,
-            expect=self.expect_revision,
+            expect=self.options.expect_revision,
             known=known,
         )
 
@@ -163,10 +252,7 @@ class EnvironmentRequest:
     """A requested change of an environment that creates no release. The log keeps `message`."""
 
     environment: str
-    author: str | None
-    message: str
-    timeout: float | None
-    write_id: str | None
+    options: ChangeOptions
 
     def check(self) -> None:
         """Check the name of the environment.
@@ -182,9 +268,9 @@ class EnvironmentRequest:
         Raises:
             InvalidOption: the log cannot keep this author or message.
         """
-        message = check_log_notes(self.author, self.message)
-        request = request_hash(self.write_id, arguments)
-        return Note(action=action, author=self.author, message=message, request=request)
+        message = check_log_notes(self.options.author, self.options.message)
+        request = request_hash(self.options.write_id, arguments)
+        return Note(action=action, author=self.options.author, message=message, request=request)
 
 
 _MAX_LEFT_OUT = 20
@@ -202,17 +288,6 @@ class Given:
     notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class UploadTerms:
-    """The conditions under which an upload is accepted; see `ConfigStore.upload`."""
-
-    force: str | None
-    skip_unchanged: bool
-    level: Level | None
-    warnings_as_errors: Collection[str]
-    create: bool = True
-
-
 @dataclass(slots=True)
 class Upload:
     """An upload after its sources were read.
@@ -225,7 +300,7 @@ class Upload:
 
     reader: Reader
     request: ToolRequest
-    terms: UploadTerms
+    terms: UploadOptions
     given: Mapping[str, bytes]
     gone: AbstractSet[str]
     whole: bool
@@ -236,7 +311,7 @@ class Upload:
     listed: Mapping[str, FileInfo] = field(default_factory=dict)
 
     @classmethod
-    async def read(cls, reader: Reader, request: ToolRequest, what: Given, terms: UploadTerms) -> Self:
+    async def read(cls, reader: Reader, request: ToolRequest, what: Given, terms: UploadOptions) -> Self:
         """Read the sources.
 
         Raises:
@@ -384,13 +459,13 @@ class Writer:
 
         return await self._reader.read_consistently(check_environment(environment), read, begin=self._committer.peek)
 
-    async def upload(self, request: ToolRequest, what: Given, terms: UploadTerms) -> Release:
+    async def upload(self, request: ToolRequest, what: Given, terms: UploadOptions) -> Release:
         request.check(terms.force)
         async with self._call(request) as call:
             return await self._upload(call, request, what, terms)
 
     async def upload_dir(
-        self, request: ToolRequest, path: str | os.PathLike[str], exclude: Collection[str], terms: UploadTerms
+        self, request: ToolRequest, path: str | os.PathLike[str], exclude: Collection[str], terms: UploadOptions
     ) -> Release:
         request.check(terms.force)
         directory = await read_directory(path, exclude)
@@ -398,9 +473,9 @@ class Writer:
         async with self._call(request) as call:
             return await self._upload(call, request, what, terms)
 
-    async def _upload(self, call: WriteCall, request: ToolRequest, what: Given, terms: UploadTerms) -> Release:
+    async def _upload(self, call: WriteCall, request: ToolRequest, what: Given, terms: UploadOptions) -> Release:
         upload = await Upload.read(self._reader, request, what, terms)
-        expect: dict[str, int | None] = {request.tool: request.expect_revision}
+        expect: dict[str, int | None] = {request.tool: request.options.expect_revision}
 
         async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
             if not begun.etag and not terms.create:
@@ -458,7 +533,7 @@ class Writer:
             return await self._publish(request, make, call, same, beside=find)
 
     def _call(self, request: ToolRequest) -> AbstractAsyncContextManager[WriteCall]:
-        return self._publisher.call(request.environment, request.timeout, request.write_id)
+        return self._publisher.call(request.environment, request.options.timeout, request.options.write_id)
 
     async def _publish(
         self,
@@ -468,7 +543,7 @@ class Writer:
         same: Callable[[Release], bool],
         beside: ConcurrentWork | None = None,
     ) -> Release:
-        expect: dict[str, int | None] = {request.tool: request.expect_revision}
+        expect: dict[str, int | None] = {request.tool: request.options.expect_revision}
         made = await self._publisher.publish(
             request.environment, make, expect, call=call, same=same, beside=beside, first=request.begun
         )
@@ -512,13 +587,13 @@ class Writer:
 
     async def freeze(self, request: EnvironmentRequest) -> None:
         request.check()
-        check_type("reason", request.message, str)
-        check_notes(request.author, "", request.message)
-        note = request.note("freeze", {"reason": request.message})
+        check_type("reason", request.options.message, str)
+        check_notes(request.options.author, "", request.options.message)
+        note = request.note("freeze", {"reason": request.options.message})
 
         async def freeze(begun: Snapshot) -> tuple[Change, Note]:
             at = datetime.fromtimestamp(begun.server_time, UTC)
-            return SetFreeze(request.environment, Freeze(request.message, request.author, at)), note
+            return SetFreeze(request.environment, Freeze(request.options.message, request.options.author, at)), note
 
         await self._change(request, freeze, note)
 
@@ -534,11 +609,11 @@ class Writer:
     async def remove_environment(self, request: EnvironmentRequest) -> None:
         request.check()
         environment = request.environment
-        note = request.note("remove", {"reason": request.message})
+        note = request.note("remove", {"reason": request.options.message})
 
         async def remove(begun: Snapshot) -> tuple[Change, Note]:
             at = datetime.fromtimestamp(begun.server_time, UTC)
-            freeze = Freeze(request.message, request.author, at, removed=True)
+            freeze = Freeze(request.options.message, request.options.author, at, removed=True)
             newest = await run_all(self._reader.newest(begun, tool) for tool in begun.current.tools)
             gone = (release.ref for release in newest if release is not None and release.removed)
             return RemoveEnvironment(environment, freeze, frozenset(ref.key for ref in gone if ref is not None)), note
@@ -553,6 +628,6 @@ class Writer:
         *,
         create: bool = False,
     ) -> WriteCall:
-        async with self._committer.call(request.environment, request.timeout, request.write_id) as call:
+        async with self._committer.call(request.environment, request.options.timeout, request.options.write_id) as call:
             await self._committer.change(request.environment, make, note, call=call, create=create)
         return call

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self, TypedDict
+from typing import Any, Self
 
 from apm_s3._hints import Advice
 from apm_s3._tools import TOOLS
-from apm_s3.configs import ConfigStore, Release
+from apm_s3.configs import ChangeKeywords, ConfigStore, Release
 from apm_s3.errors import ConfigNotFound, UsageError
 from apm_s3.fastapi._models import ReleaseModel
 from apm_s3.fastapi._problems import ProblemError
@@ -81,15 +81,6 @@ class Principal:
         return cls(name, allows)
 
 
-class ChangeArguments(TypedDict):
-    """The arguments that all changes of the store take."""
-
-    author: str
-    message: str
-    timeout: float
-    write_id: str | None
-
-
 @dataclass(frozen=True, slots=True)
 class HttpCall:
     """One authorised request.
@@ -112,7 +103,7 @@ class HttpCall:
         """Return the author of the principal's changes."""
         return self.principal.name
 
-    def change(self, message: str, write_id: str | None) -> ChangeArguments:
+    def change(self, message: str, write_id: str | None) -> ChangeKeywords:
         """Return the arguments of a change of the store that the principal makes."""
         return {"author": self.author, "message": message, "timeout": self.timeout, "write_id": write_id}
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import Path
 
 import pytest
 
-from apm_s3.configs import ConfigStore
+from apm_s3.configs import ChangeOptions, ConfigStore, ReleaseKeywords, UploadKeywords, UploadOptions
 from apm_s3.errors import InvalidOption, RevisionConflict
 from apm_s3.testing import MemoryObjects
 from tests.seams.content import OVERLAY, read_directory
@@ -139,3 +140,37 @@ async def test_a_diff_shows_the_overlay_and_uploading_a_directory_without_one_ke
 
     assert [file.name for file in (await store.diff("prometheus", "staging")).files] == [OVERLAY]
     assert not await store.diff("prometheus", "staging", directory=directory)
+
+
+@pytest.mark.parametrize(
+    ("options", "keywords"),
+    [(UploadOptions, UploadKeywords), (ChangeOptions, ReleaseKeywords)],
+    ids=["uploads", "other changes"],
+)
+def test_the_fields_of_options_are_the_keywords_of_calls(options: type, keywords: type) -> None:
+    assert typing.get_type_hints(options) == typing.get_type_hints(keywords)
+
+
+async def test_options_are_given_as_one_object_of_which_keywords_replace_fields(store: ConfigStore) -> None:
+    options = UploadOptions(author="alice", message="first", expect_revision=0)
+    first = await store.upload("jaeger", "staging", {"service": {}}, force="a test", options=options)
+    second = await store.upload(
+        "jaeger", "staging", {"service": {"a": 1}}, force="a test", options=options, expect_revision=1
+    )
+
+    assert [(each.author, each.message, each.revision) for each in (first, second)] == [
+        ("alice", "first", 1),
+        ("alice", "first", 2),
+    ]
+
+
+async def test_options_that_a_change_has_not_are_refused(store: ConfigStore) -> None:
+    await store.upload("jaeger", "staging", {"service": {}}, force="a test")
+
+    with pytest.raises(InvalidOption, match="builds on no revision"):
+        await store.thaw("staging", options=ChangeOptions(expect_revision=1))
+    with pytest.raises(InvalidOption, match="options is a UploadOptions"):
+        await store.remove("jaeger", "staging", options=UploadOptions(force="why"))
+    with pytest.raises(TypeError, match="autor"):
+        await store.remove("jaeger", "staging", autor="alice")  # type: ignore[call-arg]
+    assert [each.action for each in await store.log("staging", limit=1)] == ["upload"]

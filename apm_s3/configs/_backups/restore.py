@@ -29,6 +29,7 @@ from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, se
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._reads import Views
+from apm_s3.configs._uploads import ChangeOptions
 from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption, PlanOutdated
 from apm_s3.validators._validation.offload import run_quick
 
@@ -169,11 +170,8 @@ class Restorer:
         *,
         environment: str | None,
         tools: Sequence[str] | None,
-        author: str | None,
-        message: str,
+        change: ChangeOptions,
         expect: Mapping[str, int],
-        timeout: float | None,
-        write_id: str | None,
         steps: Steps,
     ) -> list[Release]:
         """Restore a backup's files as the current releases of its tools, in one commit.
@@ -185,10 +183,8 @@ class Restorer:
         """
         backup = await source.manifest(key)
         target = environment or backup.environment
-        async with self._publisher.call(target, timeout, write_id) as call:
-            return await self._restore(
-                backup, source, target, call, steps, tools=tools, author=author, message=message, expect=expect
-            )
+        async with self._publisher.call(target, change.timeout, change.write_id) as call:
+            return await self._restore(backup, source, target, call, steps, tools=tools, change=change, expect=expect)
 
     async def _restore(
         self,
@@ -199,8 +195,7 @@ class Restorer:
         steps: Steps,
         *,
         tools: Sequence[str] | None,
-        author: str | None,
-        message: str,
+        change: ChangeOptions,
         expect: Mapping[str, int],
         plan: str | None = None,
     ) -> list[Release]:
@@ -215,31 +210,28 @@ class Restorer:
         replaced = await self._replaced(target, tuple(verified.files), steps)
         if replaced.frozen is not None:
             raise EnvironmentFrozen(replaced.frozen, environment=target, hint=Advice.THAW())
-        replaced.settings.check_note(target, author, message)
+        replaced.settings.check_note(target, change.author, change.message)
         revisions = {tool: expect.get(tool, replaced.revisions[tool]) for tool in verified.files}
         present = [tool for tool, files in replaced.files.items() if files]
         if present and revisions == replaced.revisions:
             told = f"before the restore of {backup.key}"
             await self._own.back_up(
-                target, present, into=self._objects, author=author, message=told, retain=None, steps=steps
+                target, present, into=self._objects, author=change.author, message=told, retain=None, steps=steps
             )
-        return await self._publish(verified, target, revisions, author, message, call, steps, replaced.settings, plan)
+        return await self._publish(verified, target, revisions, change, call, steps, replaced.settings, plan)
 
     async def carry_out(
         self,
         plan: RestorePlan | PlanDocument,
         source: Backups,
-        author: str | None,
-        message: str,
-        timeout: float | None,
-        write_id: str | None,
+        change: ChangeOptions,
         steps: Steps,
     ) -> tuple[Release, ...]:
         """Carry out a plan for `ConfigStore.restore_environment`; make a plan from a document again first."""
         target = (
             plan.environment if isinstance(plan, RestorePlan) else check_environment(plan.text("target", "environment"))
         )
-        async with self._publisher.call(target, timeout, write_id) as call:
+        async with self._publisher.call(target, change.timeout, change.write_id) as call:
             if isinstance(plan, PlanDocument):
                 document = plan
                 try:
@@ -257,8 +249,7 @@ class Restorer:
                 call,
                 steps,
                 tools=tuple(plan.revisions),
-                author=author,
-                message=message,
+                change=change,
                 expect=plan.revisions,
                 plan=plan.hash,
             )
@@ -293,9 +284,10 @@ class Restorer:
         scratch = f"{DRILL}{secrets.token_hex(8)}"
         try:
             revisions = dict.fromkeys(verified.files, 0)
+            note = ChangeOptions(author=author, message=f"drill of {key}")
             async with self._publisher.call(scratch) as call:
                 call.allow(verified.backup.size)
-                releases = await self._publish(verified, scratch, revisions, author, f"drill of {key}", call, steps)
+                releases = await self._publish(verified, scratch, revisions, note, call, steps)
             steps.begin(scratch, "comparing files")
             await self._compare(verified, scratch)
             steps.begin(scratch, "removing the scratch environment")
@@ -354,8 +346,7 @@ class Restorer:
         verified: Verified,
         environment: str,
         revisions: Mapping[str, int],
-        author: str | None,
-        message: str,
+        change: ChangeOptions,
         call: WriteCall,
         steps: Steps,
         settings: EnvironmentSettings = NO_SETTINGS,
@@ -371,8 +362,8 @@ class Restorer:
                     base=bases[tool],
                     files=dict(files),
                     origin=Origin("restore", backup.environment, backup.tools[tool].revision, bucket, backup.key, plan),
-                    author=author,
-                    message=message,
+                    author=change.author,
+                    message=change.message,
                     warnings=checks[tool].warnings,
                     forced=checks[tool].forced,
                     expect=revisions[tool],

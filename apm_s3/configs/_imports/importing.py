@@ -28,7 +28,7 @@ from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._reads import Views
-from apm_s3.configs._uploads import Given, ToolRequest, UploadTerms, Writer
+from apm_s3.configs._uploads import Given, ToolRequest, UploadOptions, Writer
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, InvalidKey, InvalidOption, ObjectTooLarge, RevisionConflict
 from apm_s3.reports import ValidationReport
 from apm_s3.validators import ValidationOptions
@@ -600,31 +600,22 @@ class Importer:
         steps.begin("", "committing revisions", len(plan.revisions))
         for revision in plan.revisions:
             key = (revision.environment, revision.tool)
-            request = ToolRequest(
-                tool=revision.tool,
-                environment=revision.environment,
+            terms = UploadOptions(
                 author=revision.author or author,
                 message=revision.message or message or f"Import of {plan.source}",
                 expect_revision=expected[key],
-                timeout=None,
                 write_id=revision.write_id,
+                force=force if revision.write_id == newest[key] else force or OLD,
             )
-            reason = force if revision.write_id == newest[key] else force or OLD
-            release = await self._commit(request, await _contents(plan, revision), reason)
+            request = ToolRequest(revision.tool, revision.environment, terms)
+            if revision.files:
+                release = await self.writer.upload(request, Given(files=await plan.contents(revision)), terms)
+            else:
+                release = await self.writer.remove(request)
             expected[key] = release.revision
             releases.append(release)
             steps.step()
         return tuple(releases)
-
-    async def _commit(self, request: ToolRequest, files: Mapping[str, bytes], reason: str | None) -> Release:
-        if not files:
-            return await self.writer.remove(request)
-        terms = UploadTerms(reason, skip_unchanged=False, level=None, warnings_as_errors=())
-        return await self.writer.upload(request, Given(files=files), terms)
-
-
-async def _contents(plan: ImportPlan, revision: ImportRevision) -> Mapping[str, bytes]:
-    return await plan.contents(revision) if revision.files else {}
 
 
 def _refuse_blocked(plan: ImportPlan, force: str | None) -> None:
