@@ -1095,8 +1095,8 @@ class S3Manager:
             BucketAlreadyExists: another account owns it.
             UnsupportedByServer: the server lacks some of the options; the message lists them.
         """
-        ref = BucketRef(name, region)
-        return await self._parts.plans.create("create_bucket", ref, options, mfa=mfa, unsupported=unsupported)
+        ref = BucketRef("create_bucket", name, region)
+        return await self._parts.plans.create(ref, options, mfa=mfa, unsupported=unsupported)
 
     @composed
     async def ensure_bucket(
@@ -1125,10 +1125,8 @@ class S3Manager:
             WrongRegion: it exists in another region than `region`.
             PlanOutdated: the plan would be different now; nothing was changed.
         """
-        ref = BucketRef(name, **where)
-        return await self._parts.plans.ensure(
-            "ensure_bucket", ref, options, mfa=mfa, unsupported=unsupported, agreed=plan
-        )
+        ref = BucketRef("ensure_bucket", name, **where)
+        return await self._parts.plans.ensure(ref, options, mfa=mfa, unsupported=unsupported, agreed=plan)
 
     @composed
     async def plan_bucket(
@@ -1138,8 +1136,8 @@ class S3Manager:
         **where: Unpack[BucketKeywords],
     ) -> BucketPlan:
         """Return what `ensure_bucket` would do, without changing anything."""
-        ref = BucketRef(name, **where)
-        return await self._parts.plans.plan("plan_bucket", ref, options)
+        ref = BucketRef("plan_bucket", name, **where)
+        return await self._parts.plans.plan(ref, options)
 
     async def list_buckets(
         self, *, prefix: str = "", region: str | None = None, details: bool = False, refresh: bool = False
@@ -1165,7 +1163,7 @@ class S3Manager:
             BucketNotFound: it does not exist.
             AccessDenied: one of its settings may not be read; this never means "not configured".
         """
-        return await self._parts.cached.details(bucket_ref(name, **where), refresh=refresh)
+        return await self._parts.cached.details(bucket_ref("get_bucket", name, **where), refresh=refresh)
 
     async def bucket_exists(self, name: str, **where: Unpack[BucketKeywords]) -> bool:
         """Return whether the bucket exists.
@@ -1173,8 +1171,8 @@ class S3Manager:
         Raises:
             AccessDenied: it may exist, but access is denied.
         """
-        ref = bucket_ref(name, **where)
-        return await self._parts.requests.head("bucket_exists", ref) is not None
+        ref = bucket_ref("bucket_exists", name, **where)
+        return await self._parts.requests.head(ref) is not None
 
     @composed
     async def delete_bucket(
@@ -1207,11 +1205,10 @@ class S3Manager:
         """
         from apm_s3.models import EmptyReport
 
-        ref = bucket_ref(name, **where)
+        ref = bucket_ref("delete_bucket", name, **where)
         report = EmptyReport()
         if force:
             report = await self._parts.emptying.empty(
-                "delete_bucket",
                 ref,
                 confirm=confirm,
                 mfa=mfa,
@@ -1219,8 +1216,8 @@ class S3Manager:
                 on_progress=on_progress,
             )
         else:
-            await self._parts.emptying.require_empty("delete_bucket", ref)
-        await self._parts.requests.delete("delete_bucket", ref)
+            await self._parts.emptying.require_empty(ref)
+        await self._parts.requests.delete(ref)
         return report
 
     async def get_setting(self, bucket: str, kind: type[S], **where: Unpack[BucketKeywords]) -> S | None:
@@ -1230,7 +1227,7 @@ class S3Manager:
             BucketNotFound: the bucket does not exist.
             UnsupportedByServer: the server does not know this kind.
         """
-        return await self._parts.settings.read("get_setting", bucket_ref(bucket, **where), kind)
+        return await self._parts.settings.read(bucket_ref("get_setting", bucket, **where), kind)
 
     @composed
     async def set_setting(
@@ -1252,10 +1249,10 @@ class S3Manager:
             BucketNotFound: the bucket does not exist.
             UnsupportedByServer: the server does not know this kind; nothing was changed.
         """
-        ref = bucket_ref(bucket, **where)
+        ref = bucket_ref("set_setting", bucket, **where)
         setting.check()
-        await self._parts.settings.require_bucket("set_setting", ref)
-        await self._parts.settings.write("set_setting", ref, setting, mfa=mfa)
+        await self._parts.settings.require_bucket(ref)
+        await self._parts.settings.write(ref, setting, mfa=mfa)
 
     @composed
     async def remove_setting(
@@ -1271,8 +1268,8 @@ class S3Manager:
         Two kinds can only be removed in part: versioning is suspended, and object lock stays on without a default
         retention.
         """
-        ref = bucket_ref(bucket, **where)
-        await self._parts.settings.remove("remove_setting", ref, kind, mfa=mfa)
+        ref = bucket_ref("remove_setting", bucket, **where)
+        await self._parts.settings.remove(ref, kind, mfa=mfa)
 
     async def apm_options(
         self,
@@ -1345,12 +1342,12 @@ class S3Manager:
         """
         from apm_s3._s3.buckets.apm_buckets import left_out
 
-        ref = BucketRef(name, options.get("region"))
+        ref = BucketRef("create_apm_bucket", name, options.get("region"))
         chosen = await self.apm_options(name, environment, tool, purpose, mfa_delete=mfa is not None, **options)
         endpoint = await self._parts.requests.endpoint(ref.region)
         open_to_http = options.get("require_https") is None and options.get("policy") is None
         warnings = left_out(mfa_delete=mfa is not None, plain_http=open_to_http and not endpoint.is_encrypted)
-        plan = await self._parts.plans.create("create_apm_bucket", ref, chosen, mfa=mfa, unsupported=unsupported)
+        plan = await self._parts.plans.create(ref, chosen, mfa=mfa, unsupported=unsupported)
         return dataclasses.replace(plan, warnings=(*warnings, *plan.warnings))
 
     @composed
@@ -1376,7 +1373,7 @@ class S3Manager:
         """
         from apm_s3._s3.buckets import contents
 
-        ref = bucket_ref(bucket, expected_bucket_owner=expected_bucket_owner)
+        ref = bucket_ref("bucket_usage", bucket, expected_bucket_owner=expected_bucket_owner)
         return await contents.measure(self._engine(), ref, prefixes, timeout)
 
     @composed
@@ -1419,8 +1416,8 @@ class S3Manager:
         """
         from apm_s3._s3.buckets import replication
 
-        ref = bucket_ref(source, region=source_region, expected_bucket_owner=expected_bucket_owner)
-        target_ref = bucket_ref(target, region=target_region, expected_bucket_owner=target_account)
+        ref = bucket_ref("setup_replication", source, region=source_region, expected_bucket_owner=expected_bucket_owner)
+        target_ref = bucket_ref("setup_replication", target, region=target_region, expected_bucket_owner=target_account)
         wanted = replication.Wanted(role, prefixes, delete_markers, storage_class, kms_key_id, create_target)
         return await replication.set_up(self._parts, ref, target_ref, wanted)
 
@@ -1442,7 +1439,7 @@ class S3Manager:
         """
         from apm_s3._s3.buckets import replication
 
-        ref = bucket_ref(bucket, **where)
+        ref = bucket_ref("replication_status", bucket, **where)
         check_key(key, bucket=bucket)
         return await replication.status(self._parts.requests, self._engine(), ref, key, version_id)
 
@@ -1474,7 +1471,7 @@ class S3Manager:
         """
         from apm_s3._s3.buckets import replication
 
-        ref = bucket_ref(bucket, **where)
+        ref = bucket_ref("restore_archived", bucket, **where)
         check_key(key, bucket=bucket)
         return await replication.restore(self._parts.requests, ref, key, version_id, days, tier)
 

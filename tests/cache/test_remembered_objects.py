@@ -345,7 +345,7 @@ class Buckets:
         self._count()
         return [BucketInfo(f"{prefix}bucket", region=region)]
 
-    async def get(self, operation: str, ref: BucketRef) -> BucketDetails:
+    async def get(self, ref: BucketRef) -> BucketDetails:
         self._count()
         return BucketDetails(ref.name, ref.region, None, BucketOptions())
 
@@ -363,12 +363,14 @@ async def test_during_an_outage_buckets_are_returned_with_their_age() -> None:
 
     async def found(*, refresh: bool = False) -> list[bool]:
         listed = await buckets.listed("", None, details=False, refresh=refresh)
-        details = await buckets.details(bucket_ref("bucket"), refresh=refresh)
+        details = await buckets.details(bucket_ref("get_bucket", "bucket"), refresh=refresh)
         return [each.stale_since is not None for each in (*listed, details)]
 
     assert await found() == await found() == [False, False]
     assert (await buckets.listed("a-", None, details=False, refresh=False))[0].name == "a-bucket"
-    assert (await buckets.details(bucket_ref("bucket", region="eu-west-1"), refresh=False)).region == "eu-west-1"
+    assert (
+        await buckets.details(bucket_ref("get_bucket", "bucket", region="eu-west-1"), refresh=False)
+    ).region == "eu-west-1"
     assert reads.calls == 4
     assert await found(refresh=True) == [False, False]
     assert reads.calls == 6

@@ -91,7 +91,6 @@ class BucketEmptying:
 
     async def empty(
         self,
-        operation: str,
         ref: BucketRef,
         *,
         confirm: str | None,
@@ -106,34 +105,34 @@ class BucketEmptying:
             InvalidOption: the bucket is tagged as production, and `confirm` is not its name.
             BatchError: some versions could not be deleted.
         """
-        await self._check_production(operation, ref, confirm)
+        await self._check_production(ref, confirm)
         options = DeleteOptions(
             mfa=mfa, bypass_governance=bypass_governance, expected_bucket_owner=ref.expected_bucket_owner
         )
         tally = _Tally(on_progress)
-        await self._abort_uploads(operation, ref, tally)
+        await self._abort_uploads(ref, tally)
         known: FileVersion | None = None
         while True:
             before = tally.report()
             tally.failed.clear()
-            first = await self._pass(operation, ref, options, tally)
+            first = await self._pass(ref, options, tally)
             # Every pass deletes something or is the last one: it stops at locked versions, and continues with new ones.
             if tally.report() == before:
                 break
             if first is not None and first == known:
                 raise IntegrityError(
                     "the server lists a version that it reported as deleted",
-                    operation=operation,
+                    operation=ref.operation,
                     bucket=ref.name,
                     key=first.key,
                     hint="the server, or a proxy in front of it, does not delete as S3 does",
                 )
             known = first
         if tally.failed:
-            raise _not_deleted(operation, ref, tally.failed)
+            raise _not_deleted(ref, tally.failed)
         return tally.report()
 
-    async def require_empty(self, operation: str, ref: BucketRef) -> None:
+    async def require_empty(self, ref: BucketRef) -> None:
         """Refuse a bucket that contains anything, if the server lets us look.
 
         DeleteBucket does so as well; but SeaweedFS deletes a versioned bucket together with its objects.
@@ -148,44 +147,44 @@ class BucketEmptying:
             return await self._transport.list_versions(ref.name, listing, None, None)
 
         try:
-            page = await self._runner.run(operation, ref.name, None, attempt)
+            page = await self._runner.run(ref.operation, ref.name, None, attempt)
         except (AccessDenied, UnsupportedByServer):
             return
         if page.versions:
             raise BucketNotEmpty(
                 f"bucket '{ref.name}' is not empty: it contains '{page.versions[0].key}'",
-                operation=operation,
+                operation=ref.operation,
                 bucket=ref.name,
             )
 
-    async def _check_production(self, operation: str, ref: BucketRef, confirm: str | None) -> None:
+    async def _check_production(self, ref: BucketRef, confirm: str | None) -> None:
         try:
-            tags = await self._settings.read(operation, ref, Tags)
+            tags = await self._settings.read(ref, Tags)
         except UnsupportedByServer:
             return
         if is_production(tags) and confirm != ref.name:
             raise InvalidOption(
                 f"bucket '{ref.name}' is tagged as production: its contents would be lost permanently",
-                operation=operation,
+                operation=ref.operation,
                 bucket=ref.name,
                 hint=f"pass confirm='{ref.name}' to delete it anyway",
             )
 
-    async def _pass(self, operation: str, ref: BucketRef, options: DeleteOptions, tally: _Tally) -> FileVersion | None:
+    async def _pass(self, ref: BucketRef, options: DeleteOptions, tally: _Tally) -> FileVersion | None:
         """List all versions once, and delete each window of pages while the next one is listed.
 
         Returns:
             The first listed version that the server reported as deleted.
         """
-        progress = ListingProgress(operation, ref.name)
-        window = await self._list(operation, ref, progress, None, None)
+        progress = ListingProgress(ref.operation, ref.name)
+        window = await self._list(ref, progress, None, None)
         first: FileVersion | None = None
         while window.pages:
             work: list[Coroutine[Any, Any, Any]] = [
-                self._delete(operation, ref, page.versions, options, tally) for page in window.pages if page.versions
+                self._delete(ref, page.versions, options, tally) for page in window.pages if page.versions
             ]
             if not window.ends:
-                work.append(self._list(operation, ref, progress, window.next_key, window.next_version))
+                work.append(self._list(ref, progress, window.next_key, window.next_version))
             results = await run_all(work)
             deleted = results if window.ends else results[:-1]
             first = first or next((entry for entry in deleted if entry is not None), None)
@@ -194,9 +193,7 @@ class BucketEmptying:
             window = results[-1]
         return first
 
-    async def _list(
-        self, operation: str, ref: BucketRef, progress: ListingProgress, key: str | None, version: str | None
-    ) -> _Window:
+    async def _list(self, ref: BucketRef, progress: ListingProgress, key: str | None, version: str | None) -> _Window:
         pages: list[VersionPage] = []
         listing = ListOptions(expected_bucket_owner=ref.expected_bucket_owner)
 
@@ -204,7 +201,7 @@ class BucketEmptying:
             return await self._transport.list_versions(ref.name, listing, key, version)
 
         while len(pages) < _PAGES_AT_ONCE:
-            page = await self._runner.run(operation, ref.name, None, attempt)
+            page = await self._runner.run(ref.operation, ref.name, None, attempt)
             check_versions(progress, page)
             pages.append(page)
             key, version = page.next_key, page.next_version
@@ -214,7 +211,6 @@ class BucketEmptying:
 
     async def _delete(
         self,
-        operation: str,
         ref: BucketRef,
         versions: tuple[FileVersion, ...],
         options: DeleteOptions,
@@ -227,10 +223,10 @@ class BucketEmptying:
         async def attempt() -> DeleteReport:
             return await self._transport.delete_many(ref.name, held, options)
 
-        report = await self._runner.run(operation, ref.name, None, attempt) if held else DeleteReport((), ())
+        report = await self._runner.run(ref.operation, ref.name, None, attempt) if held else DeleteReport((), ())
         for key in keys if len(held) < len(keys) else ():
             if not xml.holds(key[0]):
-                report = await self._delete_alone(operation, ref, key, options, report)
+                report = await self._delete_alone(ref, key, options, report)
         failed = {(failure.key, failure.version_id) for failure in report.failed}
         gone = [entry for entry in versions if (entry.key, entry.version_id) not in failed]
         markers = sum(entry.is_delete_marker for entry in gone)
@@ -242,7 +238,6 @@ class BucketEmptying:
 
     async def _delete_alone(
         self,
-        operation: str,
         ref: BucketRef,
         target: tuple[str, str | None],
         options: DeleteOptions,
@@ -250,24 +245,24 @@ class BucketEmptying:
     ) -> DeleteReport:
         """Delete one more key, and add its result to `report`."""
         try:
-            outcome = await delete_alone(self._engine, operation, ref.name, target, options)
+            outcome = await delete_alone(self._engine, ref.operation, ref.name, target, options)
         except S3Error as error:
             failure = KeyFailure(*target, error.s3_code, error.problem)
             return DeleteReport(report.deleted, (*report.failed, failure))
         return DeleteReport((*report.deleted, outcome), report.failed)
 
-    async def _abort_uploads(self, operation: str, ref: BucketRef, tally: _Tally) -> None:
+    async def _abort_uploads(self, ref: BucketRef, tally: _Tally) -> None:
         async def attempt() -> tuple[UploadInfo, ...]:
             return await self._transport.list_uploads(
                 ref.name, ListOptions(expected_bucket_owner=ref.expected_bucket_owner)
             )
 
-        uploads = await self._runner.run(operation, ref.name, None, attempt)
-        await run_all([self._abort(operation, ref, upload, tally) for upload in uploads], limit=_UPLOADS_AT_ONCE)
+        uploads = await self._runner.run(ref.operation, ref.name, None, attempt)
+        await run_all([self._abort(ref, upload, tally) for upload in uploads], limit=_UPLOADS_AT_ONCE)
 
-    async def _abort(self, operation: str, ref: BucketRef, upload: UploadInfo, tally: _Tally) -> None:
+    async def _abort(self, ref: BucketRef, upload: UploadInfo, tally: _Tally) -> None:
         options = UploadOptions(expected_bucket_owner=ref.expected_bucket_owner)
-        if await abort_upload(self._engine, ref.name, upload.key, upload.upload_id, options, operation=operation):
+        if await abort_upload(self._engine, ref.name, upload.key, upload.upload_id, options, operation=ref.operation):
             tally.uploads += 1
             tally.tell()
 
@@ -279,10 +274,10 @@ def is_production(tags: Tags | None) -> bool:
     return any(name.lower() in _ENVIRONMENT_TAGS and value.lower() in PRODUCTION for name, value in tags.values.items())
 
 
-def _not_deleted(operation: str, ref: BucketRef, failed: list[KeyFailure]) -> BatchError:
+def _not_deleted(ref: BucketRef, failed: list[KeyFailure]) -> BatchError:
     failures = {
         f"{one.key} (version {one.version_id})": s3_error(
-            operation=operation,
+            operation=ref.operation,
             status=403 if one.s3_code == "AccessDenied" else 0,
             s3_code=one.s3_code,
             message=one.message,
@@ -295,7 +290,7 @@ def _not_deleted(operation: str, ref: BucketRef, failed: list[KeyFailure]) -> Ba
     return BatchError(
         f"{len(failures)} versions in bucket '{ref.name}' could not be deleted, the first is {first}",
         failures=dict(failures),
-        operation=operation,
+        operation=ref.operation,
         bucket=ref.name,
         hint="object lock or a policy may protect them: see 'failures'",
     )
@@ -392,7 +387,7 @@ class _Listing:
         options = ListOptions(prefix=folder, expected_bucket_owner=self.ref.expected_bucket_owner)
         key: str | None = None
         version: str | None = None
-        progress = ListingProgress("bucket_usage", self.ref.name)
+        progress = ListingProgress(self.ref.operation, self.ref.name)
         while True:
             page = await self._page(options, key, version)
             check_versions(progress, page)
@@ -405,7 +400,7 @@ class _Listing:
         async def attempt() -> VersionPage:
             return await self.engine.transport.list_versions(self.ref.name, options, key, version)
 
-        return await self.engine.runner.run("bucket_usage", self.ref.name, None, attempt, timeout=self.timeout)
+        return await self.engine.runner.run(self.ref.operation, self.ref.name, None, attempt, timeout=self.timeout)
 
 
 def belongs_to(key: str, prefixes: Sequence[str]) -> tuple[str, str]:

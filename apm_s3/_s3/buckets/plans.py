@@ -69,7 +69,6 @@ class BucketPlans:
 
     async def create(
         self,
-        operation: str,
         ref: BucketRef,
         options: BucketOptions | None,
         *,
@@ -85,23 +84,23 @@ class BucketPlans:
         _check(ref, options, unsupported)
         _check_mfa(_plan_of_new(ref, options), mfa)
         async with self._lock(ref.name):
-            if await self._requests.head(operation, ref) is not None:
+            if await self._requests.head(ref) is not None:
                 raise BucketAlreadyOwned(
                     f"bucket '{ref.name}' already exists",
-                    operation=operation,
+                    operation=ref.operation,
                     bucket=ref.name,
                     hint=Advice.ENSURE_BUCKET(),
                 )
-            return await self._make(operation, ref, options, mfa, unsupported)
+            return await self._make(ref, options, mfa, unsupported)
 
-    async def plan(self, operation: str, ref: BucketRef, options: BucketOptions | None) -> BucketPlan:
+    async def plan(self, ref: BucketRef, options: BucketOptions | None) -> BucketPlan:
         """Return what `ensure` would do, without changing anything."""
         options = options or BucketOptions()
         _check(ref, options)
-        head = await self._requests.head(operation, ref)
+        head = await self._requests.head(ref)
         if head is None:
             return _plan_of_new(ref, options)
-        _check_region(operation, ref, head.get("BucketRegion"))
+        _check_region(ref, head.get("BucketRegion"))
         ref = ref._replace(seen=True)
         lost: tuple[str, ...] = ()
         if options.lifecycle and self._requests.capabilities.lacks(TRANSITIONS):
@@ -109,7 +108,7 @@ class BucketPlans:
             lost = (TRANSITIONS,) if rest != options.lifecycle else ()
             options = replace(options, lifecycle=rest)
         wanted = options.settings()
-        current, missing = await self._settings.read_many(operation, ref, [type(setting) for setting in wanted])
+        current, missing = await self._settings.read_many(ref, [type(setting) for setting in wanted])
         changes = tuple(
             SettingChange(current[type(setting)], setting)
             for setting in wanted
@@ -119,7 +118,6 @@ class BucketPlans:
 
     async def ensure(
         self,
-        operation: str,
         ref: BucketRef,
         options: BucketOptions | None,
         *,
@@ -137,64 +135,63 @@ class BucketPlans:
         _check(ref, options, unsupported)
         async with self._lock(ref.name):
             try:
-                return await self._ensure(operation, ref, options, mfa, unsupported, document)
+                return await self._ensure(ref, options, mfa, unsupported, document)
             except BucketNotFound:
                 # The process that made it may have failed, and removed it again.
-                return await self._ensure(operation, ref, options, mfa, unsupported, document)
+                return await self._ensure(ref, options, mfa, unsupported, document)
 
     async def _ensure(
         self,
-        operation: str,
         ref: BucketRef,
         options: BucketOptions,
         mfa: str | None,
         unsupported: Unsupported,
         agreed: PlanDocument | None,
     ) -> BucketPlan:
-        plan = await self.plan(operation, ref, options)
+        plan = await self.plan(ref, options)
         _check_agreed(agreed, plan)
         _check_mfa(plan, mfa)
         if plan.create:
             try:
-                return await self._make(operation, ref, options, mfa, unsupported)
+                return await self._make(ref, options, mfa, unsupported)
             except BucketAlreadyOwned:
                 # Another process created it meanwhile.
-                plan = await self.plan(operation, ref, options)
+                plan = await self.plan(ref, options)
                 _check_agreed(agreed, plan)
-        plan = await self._with_writes(operation, ref, options, plan)
+        plan = await self._with_writes(ref, options, plan)
         if plan.unsupported and unsupported == "refuse":
-            raise _lacking(operation, ref, plan.unsupported)
-        return await self._apply(operation, ref._replace(seen=True), plan, mfa, unsupported)
+            raise _lacking(ref, plan.unsupported)
+        return await self._apply(ref._replace(seen=True), plan, mfa, unsupported)
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
 
     async def _make(
-        self, operation: str, ref: BucketRef, options: BucketOptions, mfa: str | None, unsupported: Unsupported
+        self, ref: BucketRef, options: BucketOptions, mfa: str | None, unsupported: Unsupported
     ) -> BucketPlan:
         """Create a bucket that did not exist just now; on any failure, remove it again."""
-        plan = await self._with_writes(operation, ref, options, _plan_of_new(ref, options))
+        plan = await self._with_writes(ref, options, _plan_of_new(ref, options))
         if plan.unsupported and unsupported == "refuse":
-            raise _lacking(operation, ref, plan.unsupported)
+            raise _lacking(ref, plan.unsupported)
         # Shielded, because a cancellation would leave it unknown whether there is a bucket to remove.
         await shielded(
-            self._send_creation(operation, ref, options),
-            on_cancel=lambda _: self._withdraw(operation, ref),
+            self._send_creation(ref, options),
+            on_cancel=lambda _: self._withdraw(ref),
             timeout=_WITHDRAW_SECONDS,
         )
         try:
-            return await self._apply(operation, ref._replace(seen=True), plan, mfa, unsupported)
+            return await self._apply(ref._replace(seen=True), plan, mfa, unsupported)
         except BaseException as error:
-            await self._withdraw(operation, ref, error)
+            await self._withdraw(ref, error)
             raise
 
-    async def _send_creation(self, operation: str, ref: BucketRef, options: BucketOptions) -> None:
+    async def _send_creation(self, ref: BucketRef, options: BucketOptions) -> None:
         params = await self._creation(ref, options)
         try:
-            await self._requests.create(operation, ref, params)
+            await self._requests.create(ref, params)
         except BaseException as error:
             if outcome_unknown(error):
-                await self._withdraw(operation, ref, error)
+                await self._withdraw(ref, error)
             raise
 
     async def _creation(self, ref: BucketRef, options: BucketOptions) -> dict[str, Any]:
@@ -207,64 +204,60 @@ class BucketPlans:
             params["ObjectLockEnabledForBucket"] = True
         return params
 
-    async def _withdraw(self, operation: str, ref: BucketRef, error: BaseException | None = None) -> None:
+    async def _withdraw(self, ref: BucketRef, error: BaseException | None = None) -> None:
         """Remove the bucket that this call has created, or may have created."""
         try:
-            await shielded(self._requests.delete(operation, ref), timeout=_WITHDRAW_SECONDS)
+            await shielded(self._requests.delete(ref), timeout=_WITHDRAW_SECONDS)
         except NotFound:
             return
         except ApmS3Error as failure:
-            LOGGER.warning("%s: the new bucket '%s' could not be removed again: %s", operation, ref.name, failure)
+            LOGGER.warning("%s: the new bucket '%s' could not be removed again: %s", ref.operation, ref.name, failure)
             if isinstance(error, ApmS3Error):
                 error.hint = f"bucket '{ref.name}' could not be removed ({failure.code}): remove it manually"
 
-    async def _apply(
-        self, operation: str, ref: BucketRef, plan: BucketPlan, mfa: str | None, unsupported: Unsupported
-    ) -> BucketPlan:
+    async def _apply(self, ref: BucketRef, plan: BucketPlan, mfa: str | None, unsupported: Unsupported) -> BucketPlan:
         """Carry out the plan. On a new bucket, find everything that is missing; otherwise stop at the first."""
         missing = list(plan.unsupported)
         done: list[SettingChange] = []
         for stage in _stages(plan.changes):
             applied: list[SettingChange] = []
             for change in stage:
-                lacks = await self._apply_one(operation, ref, change.after, mfa, unsupported)
+                lacks = await self._apply_one(ref, change.after, mfa, unsupported)
                 if lacks is None:
                     applied.append(change)
                 else:
                     missing.append(lacks)
                 if missing and unsupported == "refuse" and not plan.create:
-                    raise _lacking(operation, ref, missing, [*done, *applied])
-            missing += await self._not_kept(operation, ref, [change.after for change in applied], mfa)
+                    raise _lacking(ref, missing, [*done, *applied])
+            missing += await self._not_kept(ref, [change.after for change in applied], mfa)
             if missing and unsupported == "refuse":
                 # A new bucket is removed again.
-                raise _lacking(operation, ref, missing, [] if plan.create else [*done, *applied])
+                raise _lacking(ref, missing, [] if plan.create else [*done, *applied])
             done += applied
         warnings = tuple(f"the server lacks {name}, which was omitted" for name in missing)
         for warning in warnings:
-            LOGGER.warning("%s: bucket '%s': %s", operation, ref.name, warning)
+            LOGGER.warning("%s: bucket '%s': %s", ref.operation, ref.name, warning)
         return replace(plan, changes=tuple(done), unsupported=tuple(missing), warnings=plan.warnings + warnings)
 
     async def _apply_one(
-        self, operation: str, ref: BucketRef, setting: BucketSetting, mfa: str | None, unsupported: Unsupported
+        self, ref: BucketRef, setting: BucketSetting, mfa: str | None, unsupported: Unsupported
     ) -> str | None:
         """Return the name of the missing feature for this setting, or None."""
         try:
-            await self._settings.write(operation, ref, setting, mfa=mfa)
+            await self._settings.write(ref, setting, mfa=mfa)
         except UnsupportedByServer:
             if not isinstance(setting, Lifecycle) or not self._requests.capabilities.lacks(TRANSITIONS):
                 return type(setting).__name__
             rest = without_transitions(setting)
             if unsupported == "warn" and rest is not None:
-                await self._settings.write(operation, ref, rest)
+                await self._settings.write(ref, rest)
             return TRANSITIONS
         except ApmS3Error as error:
             error.problem = f"{type(setting).__name__} could not be set: {error.problem}"
             raise
         return None
 
-    async def _with_writes(
-        self, operation: str, ref: BucketRef, options: BucketOptions, plan: BucketPlan
-    ) -> BucketPlan:
+    async def _with_writes(self, ref: BucketRef, options: BucketOptions, plan: BucketPlan) -> BucketPlan:
         """Leave settings out of the plan for a store's bucket with which this server refuses uploads, or conditions.
 
         They are tried in a new bucket, once, which is removed again.
@@ -278,19 +271,21 @@ class BucketPlans:
         new = [setting for setting in wanted if repr(setting) not in self._tried]
         if new:
             try:
-                await self._try(operation, ref, new)
+                await self._try(ref, new)
             except S3Error as error:
                 # A store asks for conditional writes again, before its first write.
-                LOGGER.warning("%s: it is not known which settings this server's uploads bear: %s", operation, error)
+                LOGGER.warning(
+                    "%s: it is not known which settings this server's uploads bear: %s", ref.operation, error
+                )
         lost = {type(setting).__name__: told for setting in wanted if (told := self._tried.get(repr(setting)))}
         changes = tuple(change for change in plan.changes if change.kind not in lost)
         return replace(plan, changes=changes, unsupported=(*plan.unsupported, *lost.values()))
 
-    async def _try(self, operation: str, ref: BucketRef, settings: Iterable[BucketSetting]) -> None:
-        probe = BucketRef(f"apm-s3-probe-{secrets.token_hex(8)}", ref.region, seen=True)
+    async def _try(self, ref: BucketRef, settings: Iterable[BucketSetting]) -> None:
+        probe = BucketRef(ref.operation, f"apm-s3-probe-{secrets.token_hex(8)}", ref.region, seen=True)
         await shielded(
-            self._send_creation(operation, probe, BucketOptions()),
-            on_cancel=lambda _: self._withdraw(operation, probe),
+            self._send_creation(probe, BucketOptions()),
+            on_cancel=lambda _: self._withdraw(probe),
             timeout=_WITHDRAW_SECONDS,
         )
         try:
@@ -300,46 +295,44 @@ class BucketPlans:
                     continue
                 try:
                     with expecting(UnsupportedByServer):
-                        await self._settings.write(operation, probe, tried)
+                        await self._settings.write(probe, tried)
                 except UnsupportedByServer:
                     continue  # as the bucket itself will show
-                self._tried[repr(setting)] = lost = await self._lost_with(operation, probe, setting)
+                self._tried[repr(setting)] = lost = await self._lost_with(probe, setting)
                 if lost:
-                    await self._settings.remove(operation, probe, type(setting), mfa=None)
+                    await self._settings.remove(probe, type(setting), mfa=None)
         finally:
-            await shielded(self._discard(operation, probe), timeout=_WITHDRAW_SECONDS)
+            await shielded(self._discard(probe), timeout=_WITHDRAW_SECONDS)
 
-    async def _lost_with(self, operation: str, probe: BucketRef, setting: BucketSetting) -> str:
+    async def _lost_with(self, probe: BucketRef, setting: BucketSetting) -> str:
         """Return what the server does not do under the setting that a store needs; empty if it does everything."""
         put: dict[str, Any] = {"Key": type(setting).__name__, "Body": b"", "IfNoneMatch": "*"}
         try:
             await self._requests.send(
-                operation, "put_object", probe, done_already=lambda error: isinstance(error, PreconditionFailed), **put
+                probe, "put_object", done_already=lambda error: isinstance(error, PreconditionFailed), **put
             )
         except (AccessDenied, RequestRejected) as error:
             return f"uploads with {type(setting).__name__} ({error.s3_code or error.status})"
         try:
             with expecting(PreconditionFailed):
-                await self._requests.send(operation, "put_object", probe, **put)
+                await self._requests.send(probe, "put_object", **put)
         except PreconditionFailed:
             return ""
         return f"conditional writes with {type(setting).__name__}"
 
-    async def _discard(self, operation: str, probe: BucketRef) -> None:
-        found = await self._requests.send(operation, "list_object_versions", probe)
+    async def _discard(self, probe: BucketRef) -> None:
+        found = await self._requests.send(probe, "list_object_versions")
         for entry in found.get("Versions", ()):
             place = {"Key": entry["Key"], "VersionId": entry["VersionId"]}
-            await self._requests.send(operation, "delete_object", probe, **place)
-        await self._withdraw(operation, probe)
+            await self._requests.send(probe, "delete_object", **place)
+        await self._withdraw(probe)
 
-    async def _not_kept(
-        self, operation: str, ref: BucketRef, settings: Iterable[BucketSetting], mfa: str | None
-    ) -> list[str]:
+    async def _not_kept(self, ref: BucketRef, settings: Iterable[BucketSetting], mfa: str | None) -> list[str]:
         """Return the kinds of settings that an S3-compatible server accepts but does not keep."""
         if (await self._requests.endpoint(ref.region)).is_aws:
             return []
         wanted = {type(setting): setting for setting in settings}
-        lost = await self._lost(operation, ref, wanted)
+        lost = await self._lost(ref, wanted)
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         for _ in range(1, _WRITES):
             if not lost:
@@ -348,15 +341,15 @@ class BucketPlans:
             # time, one can undo what the other wrote. Only what is lost every time counts as not supported.
             await asyncio.sleep(next(backoff))
             for kind in lost:
-                await self._settings.write(operation, ref, wanted[kind], mfa=mfa)
-            lost = await self._lost(operation, ref, {kind: wanted[kind] for kind in lost})
+                await self._settings.write(ref, wanted[kind], mfa=mfa)
+            lost = await self._lost(ref, {kind: wanted[kind] for kind in lost})
         return [kind.__name__ for kind in lost]
 
     async def _lost(
-        self, operation: str, ref: BucketRef, wanted: Mapping[type[BucketSetting], BucketSetting]
+        self, ref: BucketRef, wanted: Mapping[type[BucketSetting], BucketSetting]
     ) -> list[type[BucketSetting]]:
         """Return the kinds of settings that were written but do not exist."""
-        current, _ = await self._settings.read_many(operation, ref, wanted)
+        current, _ = await self._settings.read_many(ref, wanted)
         # A kind that the server turns out not to know has no entry.
         return [kind for kind in wanted if current.get(kind) is None and not wanted[kind].matches(None)]
 
@@ -379,11 +372,11 @@ def _check_mfa(plan: BucketPlan, mfa: str | None) -> None:
             check_mfa(change.after, mfa)
 
 
-def _check_region(operation: str, ref: BucketRef, region: str | None) -> None:
+def _check_region(ref: BucketRef, region: str | None) -> None:
     if ref.region is not None and region is not None and region != ref.region:
         raise WrongRegion(
             f"bucket '{ref.name}' already exists, in region {region} rather than {ref.region}",
-            operation=operation,
+            operation=ref.operation,
             bucket=ref.name,
             region=region,
             hint="a bucket cannot move: use its region, or another bucket",
@@ -418,14 +411,12 @@ def _about_uploads(policy: Policy, bucket: str, probe: str) -> Policy | None:
     return Policy.of(statements) if statements else None
 
 
-def _lacking(
-    operation: str, ref: BucketRef, missing: Iterable[str], sent: Sequence[SettingChange] = ()
-) -> UnsupportedByServer:
+def _lacking(ref: BucketRef, missing: Iterable[str], sent: Sequence[SettingChange] = ()) -> UnsupportedByServer:
     kinds = ", ".join(type(change.after).__name__ for change in sent)
     done = f"already sent to it: {kinds}" if kinds else f"bucket '{ref.name}' was not changed"
     return UnsupportedByServer(
         f"this S3-compatible server has no {', '.join(missing)} for bucket '{ref.name}'; {done}",
-        operation=operation,
+        operation=ref.operation,
         bucket=ref.name,
         hint=Advice.SKIP_UNSUPPORTED(),
     )

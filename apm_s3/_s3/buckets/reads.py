@@ -40,7 +40,7 @@ class BucketReads:
         progress = ListingProgress(operation, None)
         while True:
             # S3 accepts the filter only at the endpoint of that region.
-            page = await self._requests.send(operation, "list_buckets", None, region=asked, **params)
+            page = await self._requests.send(BucketRef(operation, "", asked), "list_buckets", **params)
             buckets = page.get("Buckets", ())
             if not all(entry.get("Name") for entry in buckets):
                 raise IntegrityError("the response is not a document of S3: a bucket has no name", operation=operation)
@@ -60,51 +60,51 @@ class BucketReads:
         """Add the bucket's region; None if it was deleted meanwhile."""
         if bucket.region is not None:
             return bucket
-        ref = BucketRef(bucket.name)
-        head = await self._requests.head(operation, ref)
-        return None if head is None else replace(bucket, region=await self._region(operation, ref, head))
+        ref = BucketRef(operation, bucket.name)
+        head = await self._requests.head(ref)
+        return None if head is None else replace(bucket, region=await self._region(ref, head))
 
     async def detailed(self, operation: str, bucket: BucketInfo) -> BucketInfo | None:
         """Add all of the bucket's settings; None if it was deleted meanwhile."""
         try:
-            details = await self.get(operation, BucketRef(bucket.name, bucket.region), bucket)
+            details = await self.get(BucketRef(operation, bucket.name, bucket.region), bucket)
         except BucketNotFound:
             return None
         return replace(bucket, region=details.region, details=details)
 
-    async def _region(self, operation: str, ref: BucketRef, head: Mapping[str, Any]) -> str:
+    async def _region(self, ref: BucketRef, head: Mapping[str, Any]) -> str:
         """Return the region from HeadBucket, or else from GetBucketLocation."""
         region: str | None = head.get("BucketRegion")
         if region is None:
-            response = await self._requests.send(operation, "get_bucket_location", ref)
+            response = await self._requests.send(ref, "get_bucket_location")
             region = response.get("LocationConstraint")
         # The two oldest regions have other names there.
         return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(region, region or "")
 
-    async def _created(self, operation: str, ref: BucketRef) -> datetime | None:
+    async def _created(self, ref: BucketRef) -> datetime | None:
         try:
-            found = await self.list_all(operation, ref.name, None)
+            found = await self.list_all(ref.operation, ref.name, None)
         except AccessDenied:
             return None
         return next((bucket.created for bucket in found if bucket.name == ref.name), None)
 
-    async def get(self, operation: str, ref: BucketRef, listed: BucketInfo | None = None) -> BucketDetails:
+    async def get(self, ref: BucketRef, listed: BucketInfo | None = None) -> BucketDetails:
         """Return all settings of a bucket; `listed` is what a listing has already returned.
 
         Raises:
             BucketNotFound: it does not exist.
         """
-        head = await self._requests.head(operation, ref)
+        head = await self._requests.head(ref)
         if head is None:
             raise BucketNotFound(
-                f"bucket '{ref.name}' does not exist", operation=operation, bucket=ref.name, status=404
+                f"bucket '{ref.name}' does not exist", operation=ref.operation, bucket=ref.name, status=404
             )
         work: list[Coroutine[Any, Any, Any]] = [
-            self._settings.read_many(operation, ref, SETTINGS),
-            self._region(operation, ref, head),
+            self._settings.read_many(ref, SETTINGS),
+            self._region(ref, head),
         ]
         if listed is None:
-            work.append(self._created(operation, ref))
+            work.append(self._created(ref))
         (settings, missing), region, *dates = await run_all(work)
         return BucketDetails(
             ref.name,
@@ -143,11 +143,11 @@ class CachedBuckets:
     async def details(self, ref: BucketRef, *, refresh: bool) -> BucketDetails:
         """Return a bucket with its settings, for `S3Manager.get_bucket`."""
         if self._policies is None:
-            return await self._reads.get("get_bucket", ref)
+            return await self._reads.get(ref)
         found = await self._cache.fetch(
             Key(bucket_group(ref.name), (ref.region, ref.expected_bucket_owner)),
             self._policies.details,
-            lambda _: self._reads.get("get_bucket", ref),
+            lambda _: self._reads.get(ref),
             refresh=refresh,
         )
         return found.value if found.stale_since is None else replace(found.value, stale_since=found.stale_since)

@@ -40,7 +40,7 @@ async def set_up(parts: BucketParts, source: BucketRef, target: BucketRef, wante
     if source.name == target.name:
         raise InvalidOption("a bucket cannot replicate to itself", hint="use another target", bucket=source.name)
     role, kms_key_id = wanted.role, wanted.kms_key_id
-    settings = (await parts.reads.get(_OPERATION, source)).settings
+    settings = (await parts.reads.get(source)).settings
     _check_versioned(source.name, settings.versioning)
     exists = await _is_there(parts, target, wanted.create_target)
     partition_region = (await parts.requests.endpoint(source.region)).region
@@ -52,8 +52,8 @@ async def set_up(parts: BucketParts, source: BucketRef, target: BucketRef, wante
     if role is not None:
         if not exists:
             options = _target_options(settings, arns, kms_key_id)
-            await parts.plans.create(_OPERATION, target, options, mfa=None, unsupported="refuse")
-        await parts.settings.write(_OPERATION, source, replication)
+            await parts.plans.create(target, options, mfa=None, unsupported="refuse")
+        await parts.settings.write(source, replication)
     return ReplicationSetup(
         replication,
         applied=role is not None,
@@ -66,8 +66,8 @@ async def set_up(parts: BucketParts, source: BucketRef, target: BucketRef, wante
 
 async def _is_there(parts: BucketParts, target: BucketRef, may_be_missing: bool) -> bool:
     """Return whether the target exists, and require versioning on it."""
-    if await parts.requests.head(_OPERATION, target) is not None:
-        _check_versioned(target.name, await parts.settings.read(_OPERATION, target, Versioning))
+    if await parts.requests.head(target) is not None:
+        _check_versioned(target.name, await parts.settings.read(target, Versioning))
         return True
     if not may_be_missing:
         raise BucketNotFound(
@@ -85,10 +85,10 @@ async def status(
     """Return the replication status of an object, as S3 documents it; None if no rule applies to it."""
     params: dict[str, Any] = {"Key": key} if version_id is None else {"Key": key, "VersionId": version_id}
     try:
-        response = await requests.send("replication_status", "head_object", ref, **params)
+        response = await requests.send(ref, "head_object", **params)
     except NotFound as error:
         options = ReadOptions(expected_bucket_owner=ref.expected_bucket_owner)
-        raise await explain_failed_head(engine, error, "replication_status", options) from error
+        raise await explain_failed_head(engine, error, ref.operation, options) from error
     found: str | None = response.get("ReplicationStatus")
     # The API reference says COMPLETE, but S3 returns COMPLETED.
     return "COMPLETED" if found == "COMPLETE" else found
@@ -235,9 +235,7 @@ async def restore(
     params: dict[str, Any] = {"Key": key} if version_id is None else {"Key": key, "VersionId": version_id}
     wanted = {"Days": days, "GlacierJobParameters": {"Tier": tier}}
     try:
-        await requests.send(
-            _RESTORE, "restore_object", ref, done_already=_is_under_way, RestoreRequest=wanted, **params
-        )
+        await requests.send(ref, "restore_object", done_already=_is_under_way, RestoreRequest=wanted, **params)
     except ObjectArchived as error:
         # InvalidObjectState means the opposite here of what it means on reading.
         raise InvalidOption(

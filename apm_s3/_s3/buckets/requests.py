@@ -34,28 +34,31 @@ class BucketKeywords(TypedDict, total=False):
 
 
 class BucketRef(NamedTuple):
-    """A bucket, and how to reach it.
+    """The bucket of one call, and how to reach it.
 
     Attributes:
+        operation: the public method that is called, for errors and events.
+        name: of the bucket; empty for a call that is not about one.
         region: whose endpoint is asked; the manager's own where it is None.
         expected_bucket_owner: the account that the bucket has to belong to: S3 refuses the request where it does not.
         seen: it was made, or found, just now: not every part of S3 may know it yet, and "no such bucket" passes.
     """
 
+    operation: str
     name: str
     region: str | None = None
     expected_bucket_owner: str | None = None
     seen: bool = False
 
 
-def bucket_ref(name: str, **where: Unpack[BucketKeywords]) -> BucketRef:
+def bucket_ref(operation: str, name: str, **where: Unpack[BucketKeywords]) -> BucketRef:
     """Return the bucket, if the name is valid.
 
     Raises:
         InvalidBucketName: it is not a valid bucket name.
     """
     check_bucket(name)
-    return BucketRef(name, **where)
+    return BucketRef(operation, name, **where)
 
 
 class BucketRequests:
@@ -69,69 +72,64 @@ class BucketRequests:
 
     async def send(
         self,
-        operation: str,
+        ref: BucketRef,
         method: str,
-        ref: BucketRef | None,
         *,
-        region: str | None = None,
         done_already: Callable[[S3Error], bool] | None = None,
         **params: Any,
     ) -> Mapping[str, Any]:
         """Send `method` with boto3's parameters, and return the response.
 
         Args:
-            region: for requests that are not for one bucket.
             done_already: returns whether an error means that the change was made before. If an earlier attempt of this
                 call got no response, that attempt made the change, and an empty response is returned.
         """
-        if ref is not None:
-            params["Bucket"] = ref.name
-            if ref.expected_bucket_owner is not None:
-                params["ExpectedBucketOwner"] = ref.expected_bucket_owner
-            region = ref.region
+        name = ref.name or None
+        if name is not None:
+            params["Bucket"] = name
+        if ref.expected_bucket_owner is not None:
+            params["ExpectedBucketOwner"] = ref.expected_bucket_owner
 
         async def attempt() -> Mapping[str, Any]:
             try:
-                return await self._control.call(method, region=region, **params)
+                return await self._control.call(method, region=ref.region, **params)
             except BucketNotFound as error:
-                error.retryable = ref is not None and ref.seen
+                error.retryable = ref.seen
                 raise
 
         async def resolve_outcome(error: S3Error, unresolved: bool) -> Mapping[str, Any] | None:
             return {} if unresolved and done_already is not None and done_already(error) else None
 
-        name = ref.name if ref else None
         try:
-            response = await self._runner.run(operation, name, None, attempt, verdict=resolve_outcome)
+            response = await self._runner.run(ref.operation, name, None, attempt, verdict=resolve_outcome)
         finally:
             forget_after(self._cache, method, name)
         self.capabilities.learn_server(response)
         return response
 
-    async def create(self, operation: str, ref: BucketRef, params: Mapping[str, Any]) -> None:
+    async def create(self, ref: BucketRef, params: Mapping[str, Any]) -> None:
         """Send CreateBucket for a bucket that did not exist.
 
         Raises:
             BucketAlreadyOwned: another call created it meanwhile.
         """
         await self.send(
-            operation,
+            ref._replace(expected_bucket_owner=None, seen=False),  # there is no owner to expect yet
             "create_bucket",
-            BucketRef(ref.name, ref.region),  # there is no owner to expect yet
             done_already=lambda error: isinstance(error, BucketAlreadyOwned),
             **params,
         )
 
-    async def delete(self, operation: str, ref: BucketRef) -> None:
+    async def delete(self, ref: BucketRef) -> None:
         """Send DeleteBucket.
 
         Raises:
             BucketNotFound: it does not exist.
             BucketNotEmpty: it is not empty.
         """
-        await self.send(operation, "delete_bucket", ref, done_already=lambda error: isinstance(error, BucketNotFound))
+        await self.send(ref, "delete_bucket", done_already=lambda error: isinstance(error, BucketNotFound))
 
-    async def head(self, operation: str, ref: BucketRef) -> Mapping[str, Any] | None:
+    async def head(self, ref: BucketRef) -> Mapping[str, Any] | None:
         """Send HeadBucket, and return the response; None if the bucket does not exist.
 
         Raises:
@@ -139,7 +137,7 @@ class BucketRequests:
         """
         try:
             with expecting(NotFound):
-                return await self.send(operation, "head_bucket", ref)
+                return await self.send(ref, "head_bucket")
         except NotFound:
             return None
         except WrongRegion as error:
@@ -149,7 +147,7 @@ class BucketRequests:
         except (AccessDenied, RequestRejected):
             # A HEAD has no body, so no code to distinguish another account's bucket from a wrong key; a GET has.
             try:
-                return await self.send(operation, "get_bucket_location", ref)
+                return await self.send(ref, "get_bucket_location")
             except NotFound:
                 return None
 

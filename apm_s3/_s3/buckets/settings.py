@@ -36,7 +36,7 @@ class BucketSettings:
     def __init__(self, requests: BucketRequests) -> None:
         self._requests = requests
 
-    async def read(self, operation: str, ref: BucketRef, kind: type[S]) -> S | None:
+    async def read(self, ref: BucketRef, kind: type[S]) -> S | None:
         """Return the setting of this kind; None if it is not configured.
 
         Raises:
@@ -44,37 +44,37 @@ class BucketSettings:
         """
         api = _api(kind)
         if self._requests.capabilities.lacks(kind.__name__):
-            raise _unsupported(operation, ref, kind.__name__)
+            raise _unsupported(ref, kind.__name__)
         try:
             with expecting(NotConfigured):
-                response = await self._requests.send(operation, api.get, ref)
+                response = await self._requests.send(ref, api.get)
         except NotConfigured:
             return None
         except S3Error as error:
             if not _is_unknown(error):
                 raise
             self._requests.capabilities.learn_lack(kind.__name__)
-            raise _unsupported(operation, ref, kind.__name__) from error
+            raise _unsupported(ref, kind.__name__) from error
         try:
             return cast("S | None", api.read(response))
         except FormatTooNew as error:
-            error.operation, error.bucket = operation, ref.name
+            error.operation, error.bucket = ref.operation, ref.name
             raise
         except (LookupError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"the response is not a document of S3: {type(error).__name__} in the {kind.__name__}",
-                operation=operation, bucket=ref.name, hint="suspect the server, or a proxy in front of it",
+                operation=ref.operation, bucket=ref.name, hint="suspect the server, or a proxy in front of it",
             ) from error  # fmt: skip
 
     async def read_many(
-        self, operation: str, ref: BucketRef, kinds: Iterable[type[BucketSetting]]
+        self, ref: BucketRef, kinds: Iterable[type[BucketSetting]]
     ) -> tuple[dict[type[BucketSetting], BucketSetting | None], tuple[str, ...]]:
         """Read settings in parallel, and return them with the names of the kinds that the server does not know."""
 
         async def one(kind: type[BucketSetting]) -> tuple[type[BucketSetting], BucketSetting | None, bool]:
             try:
                 with expecting(UnsupportedByServer):
-                    return kind, await self.read(operation, ref, kind), True
+                    return kind, await self.read(ref, kind), True
             except UnsupportedByServer:
                 return kind, None, False
 
@@ -82,7 +82,7 @@ class BucketSettings:
         settings = {kind: setting for kind, setting, supported in found if supported}
         return settings, tuple(kind.__name__ for kind, _, supported in found if not supported)
 
-    async def write(self, operation: str, ref: BucketRef, setting: BucketSetting, *, mfa: str | None = None) -> None:
+    async def write(self, ref: BucketRef, setting: BucketSetting, *, mfa: str | None = None) -> None:
         """Set a setting of the bucket, replacing the current one of its kind.
 
         Raises:
@@ -91,9 +91,9 @@ class BucketSettings:
         """
         setting.check()
         params = _api(type(setting)).write(setting) | _extras(setting, mfa)
-        await self._send(operation, ref, _feature(setting), type(setting), _api(type(setting)).put, params)
+        await self._send(ref, _feature(setting), type(setting), _api(type(setting)).put, params)
 
-    async def require_bucket(self, operation: str, ref: BucketRef) -> None:
+    async def require_bucket(self, ref: BucketRef) -> None:
         """On S3-compatible servers, make sure that the bucket exists before something is written to it.
 
         A server that lacks a setting may treat its PUT as CreateBucket, which is harmless if the bucket exists.
@@ -103,29 +103,28 @@ class BucketSettings:
             BucketNotFound: it does not exist.
         """
         is_aws = (await self._requests.endpoint(ref.region)).is_aws
-        if not is_aws and await self._requests.head(operation, ref) is None:
+        if not is_aws and await self._requests.head(ref) is None:
             raise BucketNotFound(
-                f"bucket '{ref.name}' does not exist", operation=operation, bucket=ref.name, status=404
+                f"bucket '{ref.name}' does not exist", operation=ref.operation, bucket=ref.name, status=404
             )
 
-    async def remove(self, operation: str, ref: BucketRef, kind: type[BucketSetting], *, mfa: str | None) -> None:
+    async def remove(self, ref: BucketRef, kind: type[BucketSetting], *, mfa: str | None) -> None:
         """Remove the setting: versioning is suspended, and object lock loses its default retention."""
         api = _api(kind)
         # A server that lacks a setting may treat its DELETE as DeleteBucket, so settings that do not exist are not
         # deleted.
         is_aws = (await self._requests.endpoint(ref.region)).is_aws
-        if (kind is Versioning or not is_aws) and await self.read(operation, ref, kind) is None:
+        if (kind is Versioning or not is_aws) and await self.read(ref, kind) is None:
             return
         params = dict(api.removal)
         if kind is Versioning and mfa is not None:
             params["MFA"] = mfa
         # Some servers return an error if there is nothing to remove.
         with suppress(NotConfigured):
-            await self._send(operation, ref, kind.__name__, kind, api.remove, params)
+            await self._send(ref, kind.__name__, kind, api.remove, params)
 
     async def _send(
         self,
-        operation: str,
         ref: BucketRef,
         feature: str,
         kind: type[BucketSetting],
@@ -134,22 +133,22 @@ class BucketSettings:
     ) -> None:
         for name in (kind.__name__, feature):
             if self._requests.capabilities.lacks(name):
-                raise _unsupported(operation, ref, name)
+                raise _unsupported(ref, name)
         try:
-            await self._requests.send(operation, method, ref, **params)
+            await self._requests.send(ref, method, **params)
         except S3Error as error:
             # BucketAlreadyExists: it was treated as CreateBucket, which is harmless because the bucket exists.
             taken = isinstance(error, BucketAlreadyExists | BucketAlreadyOwned)
-            if not (_is_unknown(error) or taken or await self._is_foreign(operation, ref, kind, error)):
+            if not (_is_unknown(error) or taken or await self._is_foreign(ref, kind, error)):
                 raise
             self._requests.capabilities.learn_lack(feature)
-            raise _unsupported(operation, ref, feature) from error
+            raise _unsupported(ref, feature) from error
 
-    async def _is_foreign(self, operation: str, ref: BucketRef, kind: type[BucketSetting], error: S3Error) -> bool:
+    async def _is_foreign(self, ref: BucketRef, kind: type[BucketSetting], error: S3Error) -> bool:
         """Return whether a change was refused because the server does not know this kind, which reading it shows."""
         if not isinstance(error, RequestRejected) or (await self._requests.endpoint(ref.region)).is_aws:
             return False
-        _, missing = await self.read_many(operation, ref, [kind])
+        _, missing = await self.read_many(ref, [kind])
         return bool(missing)
 
 
@@ -209,7 +208,7 @@ def _is_unknown(error: S3Error) -> bool:
     return isinstance(error, UnsupportedByServer) or error.status == 405
 
 
-def _unsupported(operation: str, ref: BucketRef, feature: str) -> UnsupportedByServer:
+def _unsupported(ref: BucketRef, feature: str) -> UnsupportedByServer:
     return UnsupportedByServer(
-        f"this S3-compatible server has no {feature} for bucket '{ref.name}'", operation=operation, bucket=ref.name
+        f"this S3-compatible server has no {feature} for bucket '{ref.name}'", operation=ref.operation, bucket=ref.name
     )
