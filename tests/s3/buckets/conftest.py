@@ -63,18 +63,18 @@ async def weed_clients(seaweedfs: Server) -> AsyncIterator[Clients]:
 
 
 @pytest.fixture
-def buckets(clients: Clients) -> S3Manager:
+async def buckets(clients: Clients) -> S3Manager:
     """On each server."""
     return make_buckets(clients)
 
 
 @pytest.fixture
-def moto_buckets(moto_clients: Clients) -> S3Manager:
+async def moto_buckets(moto_clients: Clients) -> S3Manager:
     return make_buckets(moto_clients)
 
 
 @pytest.fixture
-def weed_buckets(weed_clients: Clients) -> S3Manager:
+async def weed_buckets(weed_clients: Clients) -> S3Manager:
     return make_buckets(weed_clients)
 
 
@@ -84,7 +84,7 @@ def control(moto_clients: Clients) -> FaultyControl:
 
 
 @pytest.fixture
-def trusted_buckets(control: FaultyControl) -> S3Manager:
+async def trusted_buckets(control: FaultyControl) -> S3Manager:
     """On moto, taken for AWS, where no setting is tried first."""
     control.pretend = Endpoint("http://127.0.0.1", "us-east-1", is_aws=True)
     return make_buckets(control.clients, control)
