@@ -203,14 +203,8 @@ class Advice:
     WRONG_REGION = Kind("name the bucket's region", "name the bucket's region: --region")
     # Connections and credentials
     CHECK_CERTIFICATES = Kind("check verify, client_cert and AWS_CA_BUNDLE", "check AWS_CA_BUNDLE")
-    CHECK_ENDPOINT = Kind("check that endpoint_url names an S3 server", "check that --endpoint-url names an S3 server")
-    CHECK_ENDPOINT_AND_PROXY = Kind(
-        "check that endpoint_url names an S3 server, and look for a proxy that modifies responses",
-        "check that --endpoint-url names an S3 server, and look for a proxy that modifies responses",
-    )
-    CHECK_ENDPOINT_OR_PROXY = Kind(
-        "check that endpoint_url names an S3 server, and that no proxy answers in its place",
-        "check that --endpoint-url names an S3 server, and that no proxy answers in its place",
+    CHECK_ENDPOINT = Kind(
+        "check that endpoint_url names an S3 server{more}", "check that --endpoint-url names an S3 server{more}"
     )
     CHECK_PROXY = Kind(
         "read it with read_file, and look for a proxy that modifies responses",

@@ -20,7 +20,7 @@ from tests.seams.cli import Advice, Hint, Kind, for_command, for_http
 NAMED = {
     "allowed": "check that the IAM policy allows s3:GetObject", "bucket": "apm", "choice": {"loki": 3, "jaeger": "key"},
     "denied": "plain HTTP", "environment": "staging", "error": errors.ConnectFailed("refused", operation="head_file"),
-    "expected": "on", "found": "off", "key": "backups/x", "listing": "", "names": ("author", "tags"),
+    "expected": "on", "found": "off", "key": "backups/x", "listing": "", "more": "", "names": ("author", "tags"),
     "near": "did you mean 'staging'?", "setting": "on", "tool": "loki", "version": "9.1", "write_id": "staging.0",
 }  # fmt: skip
 KINDS = [each for each in vars(Advice).values() if isinstance(each, Kind)]

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -158,16 +157,8 @@ def _repos(text: str) -> list[Any] | None:
     return repos if isinstance(repos, list) else None
 
 
-class Shell(StrEnum):
-    """The shells that have completion."""
-
-    bash = "bash"
-    zsh = "zsh"
-    fish = "fish"
-
-
-@args.argument("shell", metavar="SHELL", type=click.Choice(Shell), help="bash, zsh or fish.")
-def completion(_: Call, *, shell: Shell) -> None:
+@args.argument("shell", metavar="SHELL", type=click.Choice(("bash", "zsh", "fish")), help="bash, zsh or fish.")
+def completion(_: Call, *, shell: str) -> None:
     """Print the completion script of a shell.
 
     Examples:

@@ -230,7 +230,7 @@ class Clients:
         if making is None and len(self._made) >= MAX_REGIONS:
             raise UnsupportedByServer(
                 f"the server has named more than {MAX_REGIONS} regions",
-                hint=Advice.CHECK_ENDPOINT(),
+                hint=Advice.CHECK_ENDPOINT(more=""),
             )
         if making is None or (making.done() and (making.cancelled() or making.exception() is not None)):
             making = asyncio.create_task(self._make(region), name=f"apm_s3 client {region or 'default'}")

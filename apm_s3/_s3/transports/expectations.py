@@ -77,7 +77,7 @@ def check_status(operation: str, method: str, status: int, bucket: str | None, k
             operation=operation,
             bucket=bucket,
             key=key,
-            hint=Advice.CHECK_ENDPOINT_AND_PROXY(),
+            hint=Advice.CHECK_ENDPOINT(more=", and look for a proxy that modifies responses"),
         )
 
 

@@ -68,7 +68,7 @@ def parsed(call: Request, response: ResponseHead, body: bytes, parse: Callable[[
             operation=call.operation,
             bucket=call.bucket,
             key=call.key,
-            hint=Advice.CHECK_ENDPOINT(),
+            hint=Advice.CHECK_ENDPOINT(more=""),
         ) from exc
 
 

@@ -15,7 +15,7 @@ from apm_s3._naming import counted
 from apm_s3.cli import _arguments as args
 from apm_s3.cli._arguments import pairs
 from apm_s3.cli._call import Call, in_production
-from apm_s3.cli._config.push import show_plan
+from apm_s3.cli._config.push import SIGN_OF, show_plan
 from apm_s3.cli._output import make_changes
 from apm_s3.cli._statuses import Status, UsageFailed
 from apm_s3.errors import ConfigNotFound, PlanOutdated
@@ -176,7 +176,6 @@ async def plan_again(store: ConfigStore, document: PlanDocument, variables: Mapp
     Raises:
         PlanOutdated: it would be different now.
     """
-    from apm_s3._tools import Tool  # noqa: F401, PLC0415
     from apm_s3.configs._content.files import check_tools  # noqa: PLC0415 - it brings the validators
 
     for side in ("source", "target"):
@@ -221,15 +220,12 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
-_SIGNS = {"added": "+", "changed": "~", "removed": "-"}
-
-
 @args.tool_name
 @args.option("--to", type=click.IntRange(min=1), help="The revision; by default the one marked good.")
 @args.expect_revision
 @args.force
 @args.of_change
-def rollback(call: Call, *, tool: Tool, to: int | None, expect_revision: int | None, force: str | None) -> Status:
+def rollback(call: Call, *, tool: Tool, to: int | None, force: str | None, **options: Any) -> Status:
     """Return to an old revision, by default the good one.
 
     It creates a new revision with the old files, which are validated first; production asks for its name.
@@ -252,9 +248,7 @@ def rollback(call: Call, *, tool: Tool, to: int | None, expect_revision: int | N
     release = call.change(
         environment,
         f"Return {tool} in {environment} to revision {to or 'marked good'}.",
-        lambda store, how: store.rollback(
-            tool, environment, to_revision=to, expect_revision=expect_revision, force=force, **how
-        ),
+        lambda store, how: store.rollback(tool, environment, to_revision=to, force=force, **options, **how),
     )
     for warning in release.warnings:
         call.note(f"warning: {warning}")
@@ -287,7 +281,7 @@ def _changes(what: str, current: Release, target: Release) -> Text:
 
     changes = changed_files(current, target)
     summary = f"{what} {target.revision}: {counted(len(changes), 'file')} would change"
-    return make_changes(summary, [(_SIGNS[kind], name) for name, kind in changes.items()])
+    return make_changes(summary, [(SIGN_OF[kind], name) for name, kind in changes.items()])
 
 
 @args.tool_argument

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from apm_s3.validators import ValidationOptions
 
 
-_SIGN_OF = {"added": "+", "changed": "~", "removed": "-"}
+SIGN_OF = {"added": "+", "changed": "~", "removed": "-"}
 _COLOURS = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", SIGNS["+"]), ("-", SIGNS["-"]))
 
 
 def signs_of(files: Iterable[FileDiff], folder: str = "") -> list[tuple[str, str]]:
     """Return a sign and a name for each file that differs."""
-    return [(_SIGN_OF[each.kind], f"{folder}{each.name}") for each in files]
+    return [(SIGN_OF[each.kind], f"{folder}{each.name}") for each in files]
 
 
 def make_diff(diff: BundleDiff) -> Text:
@@ -102,8 +102,6 @@ def show_blocked(reasons: Iterable[str]) -> list[Text]:
     return [Text.assemble(("Blocked: ", "bold red"), reason) for reason in reasons]
 
 
-T = TypeVar("T")
-
 directory_argument = args.argument("directory", metavar="DIR", type=args.PATH, help="The directory of the bundle.")
 
 
@@ -114,16 +112,7 @@ directory_argument = args.argument("directory", metavar="DIR", type=args.PATH, h
 @args.flag("--skip-unchanged", help="No revision if nothing changed.")
 @args.create_environment
 @args.of_write
-def push(
-    call: Call,
-    *,
-    directory: Path,
-    tool: Tool | None,
-    expect_revision: int | None,
-    force: str | None,
-    skip_unchanged: bool,
-    create: bool,
-) -> Status:
+def push(call: Call, *, directory: Path, tool: Tool | None, force: str | None, create: bool, **options: Any) -> Status:
     """Store a directory as the new revision of a tool's configuration.
 
     The whole bundle is validated first. Production asks for its name.
@@ -139,7 +128,7 @@ def push(
     if name := in_production(environment):
         call.confirm(f"Change {chosen} in {environment}?", name=name)
     how = call.begin_write(environment, f"Store {directory} as {chosen} in {environment}.")
-    how |= {"expect_revision": expect_revision, "force": force, "skip_unchanged": skip_unchanged}
+    how |= {"force": force, **options}
 
     def store(*, create: bool) -> Release:
         return call.run_on_store(lambda store: store.upload_dir(chosen, environment, directory, create=create, **how))
@@ -244,14 +233,7 @@ def pull(call: Call, *, directory: Path, tool: Tool | None, revision: int | None
 @args.option("--to-environment", help="Compare with the current one there.")
 @args.exit_code
 def diff(
-    call: Call,
-    *,
-    directory: Path | None,
-    tool: Tool | None,
-    old: int | None,
-    new: int | None,
-    to_environment: str | None,
-    exit_code: bool,
+    call: Call, *, directory: Path | None, tool: Tool | None, old: int | None, exit_code: bool, **others: Any
 ) -> Status:
     """Compare with a directory, a revision, or another environment.
 
@@ -263,14 +245,14 @@ def diff(
         apm-s3 config diff --tool loki -e staging --to-environment production
     """
     environment, chosen = call.environment, tool_of(directory, tool)
-    if directory is not None and (new is not None or to_environment is not None):
+    if directory is not None and any(each is not None for each in others.values()):
         raise UsageFailed("a directory cannot be compared with --to or --to-environment", "use one of them")
     folder = directory
 
     async def work(store: ConfigStore) -> BundleDiff:
         if folder is not None:
             return await diff_with(store, chosen, environment, folder, old)
-        return await store.diff(chosen, environment, old, new, to_environment=to_environment)
+        return await store.diff(chosen, environment, old, **others)
 
     found = call.run_on_store(work)
     call.print(found.to_dict(), *show_diff(f"{found.old} and {found.new}", found), paged=True)

@@ -169,7 +169,7 @@ def usage(call: Call, *, bucket: str, prefix: tuple[str, ...]) -> None:
     Example:
         apm-s3 bucket usage apm-production-configs
     """
-    found = call.run(lambda s3: s3.bucket_usage(bucket, prefixes=tuple(prefix or ("",))))
+    found = call.run(lambda s3: s3.bucket_usage(bucket, prefixes=prefix or ("",)))
     rows: list[list[object]] = [
         ["total", found.total.objects, in_bytes(found.total.bytes)],
         ["old versions", found.noncurrent.objects, in_bytes(found.noncurrent.bytes)],
@@ -199,12 +199,9 @@ def replicate(
     source: str,
     target: str,
     role: str | None,
-    target_region: str | None,
-    target_account: str | None,
     prefix: tuple[str, ...],
-    storage_class: str | None,
-    kms_key_id: str | None,
     create_target: bool,
+    **options: Any,
 ) -> None:
     """Replicate a bucket to another one.
 
@@ -214,19 +211,8 @@ def replicate(
         apm-s3 bucket replicate apm-a apm-b --role arn:aws:iam::123456789012:role/s3
     """
     call.changes = role is not None and not call.dry_run
-    setup = call.run(
-        lambda s3: s3.setup_replication(
-            source,
-            target,
-            role=None if call.dry_run else role,
-            target_region=target_region,
-            prefixes=tuple(prefix or ("",)),
-            storage_class=storage_class,
-            target_account=target_account,
-            kms_key_id=kms_key_id,
-            create_target=create_target and call.changes,
-        )
-    )
+    options |= {"role": None if call.dry_run else role, "create_target": create_target and call.changes}
+    setup = call.run(lambda s3: s3.setup_replication(source, target, prefixes=prefix or ("",), **options))
     call.print(setup, _replication_text(setup, source, target))
 
 

@@ -77,6 +77,7 @@ def parse_target(text: str, name: str) -> Place:
 
 s3_object = args.argument("source", metavar="OBJECT", help="s3://BUCKET/KEY.")
 version_option = args.option("--version-id", help="An old version.")
+no_clobber = args.flag("--no-clobber", help="Refuse to replace an object.")
 
 
 @args.argument("source", metavar="FILE", help="A file, or - for standard input.")
@@ -86,19 +87,17 @@ version_option = args.option("--version-id", help="An old version.")
 @args.option("--tag", multiple=True, help="NAME=VALUE. Repeatable.")
 @args.option("--storage-class", help="Such as STANDARD_IA.")
 @args.option("--cache-control", help="The object's Cache-Control header.")
-@args.flag("--no-clobber", help="Refuse to replace an object.")
+@no_clobber
 @args.dry_run
 def put(
     call: Call,
     *,
     source: str,
     target: str,
-    content_type: str | None,
     metadata: tuple[str, ...],
     tag: tuple[str, ...],
-    storage_class: str | None,
-    cache_control: str | None,
     no_clobber: bool,
+    **headers: str | None,
 ) -> None:
     """Store a file, or standard input, as an object.
 
@@ -110,15 +109,8 @@ def put(
     place = parse_target(target, "" if source == "-" else Path(source).name)
     if not place.key or place.key.endswith("/"):
         raise UsageFailed(f"'{target}' needs a key for standard input", "write s3://BUCKET/KEY")
-    options = UploadOptions(
-        content_type=content_type,
-        metadata=pairs(metadata, "--metadata"),
-        tags=pairs(tag, "--tag"),
-        storage_class=storage_class,
-        cache_control=cache_control,
-        if_none_match="*" if no_clobber else None,
-    )
-    store(call, source, place, options)
+    named: dict[str, Any] = {"metadata": pairs(metadata, "--metadata"), "tags": pairs(tag, "--tag"), **headers}
+    store(call, source, place, UploadOptions(if_none_match="*" if no_clobber else None, **named))
 
 
 def store(call: Call, source: str, place: Place, options: UploadOptions) -> None:
@@ -343,16 +335,11 @@ class Bytes:
         self._line.show(f"{self._text}: {in_bytes(self._done)}", done=self._done, total=self.total)
 
 
-any_source = args.argument("source", help="s3://BUCKET/KEY, or a file.")
-any_target = args.argument("target", help="s3://BUCKET/KEY, or a file; after a / the name is added.")
-object_source = args.argument("source", help="s3://BUCKET/KEY.")
-object_target = args.argument("target", help="s3://BUCKET/KEY; after a / the name is added.")
 storage_class = args.option("--storage-class", help="Of the copy, such as STANDARD_IA.")
-no_clobber = args.flag("--no-clobber", help="Refuse to replace an object.")
 
 
-@any_source
-@any_target
+@args.argument("source", help="s3://BUCKET/KEY, or a file.")
+@args.argument("target", help="s3://BUCKET/KEY, or a file; after a / the name is added.")
 @args.option("--version-id", help="An old version of SOURCE.")
 @storage_class
 @no_clobber
@@ -388,8 +375,8 @@ def cp(
         raise UsageFailed("neither SOURCE nor TARGET is in S3", "write s3://BUCKET/KEY for one of them")
 
 
-@object_source
-@object_target
+@args.argument("source", help="s3://BUCKET/KEY.")
+@args.argument("target", help="s3://BUCKET/KEY; after a / the name is added.")
 @storage_class
 @no_clobber
 @args.dry_run
@@ -407,11 +394,7 @@ def mv(call: Call, *, source: str, target: str, storage_class: str | None, no_cl
     options = CopyOptions(storage_class=storage_class, if_none_match="*" if no_clobber else None)
     if _announce(call, "move", one, other):
         return
-
-    async def work(s3: S3Manager) -> FileInfo:
-        return await s3.move_file(*one, *other, options)
-
-    call.print(call.run(work), f"moved {one} to {other}")
+    call.print(call.run(lambda s3: s3.move_file(*one, *other, options)), f"moved {one} to {other}")
 
 
 def _both(source: str, target: str) -> tuple[Place, Place]:

@@ -602,7 +602,7 @@ _OTHERS = {api: {*_ROOTS.values(), "html", "HTML"} - {root} for api, root in _RO
 """Roots that tell of another document, by API."""
 
 _PAGES = (b"<html", b"<!doctype html")
-_HINT = Advice.CHECK_ENDPOINT_OR_PROXY()
+_HINT = Advice.CHECK_ENDPOINT(more=", and that no proxy answers in its place")
 
 
 def check_document(response_dict: Mapping[str, Any] | None, event_name: str, **_: Any) -> None:

@@ -270,7 +270,7 @@ class Sender:
                 operation=call.operation,
                 bucket=call.bucket,
                 key=call.key,
-                hint=Advice.CHECK_ENDPOINT(),
+                hint=Advice.CHECK_ENDPOINT(more=""),
             )
         part = "range" in call.headers
         check_status(call.operation, call.method, response.status, call.bucket, call.key, part=part)
