@@ -229,7 +229,7 @@ def pull(call: Call, *, directory: Path, tool: Tool | None, revision: int | None
 )
 @args.tool_hint
 @args.option("--from", "old", type=click.IntRange(min=1), help="A revision; by default the current one.")
-@args.option("--to", "new", type=click.IntRange(min=1), help="Compare with this revision.")
+@args.option("--to", "new_revision", type=click.IntRange(min=1), help="Compare with this revision.")
 @args.option("--to-environment", help="Compare with the current one there.")
 @args.exit_code
 def diff(
