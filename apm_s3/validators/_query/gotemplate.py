@@ -39,12 +39,21 @@ FIRST_OF_OPERAND = NOT_EXECUTABLE | {"field", "identifier", "variable", "("}
 
 _KEYWORDS = frozenset(("block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with"))
 _TERMINATORS = frozenset(" \t\r\n.,|:)(")
-_PUNCTUATION, _QUOTES, _SIGNS = frozenset("=|()"), frozenset("\"`'"), frozenset("+-.")
-_SPACE = re.compile(r"[ \t\r\n]+")
-_WORD = re.compile(r"\w+")
-_STRING = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"')
-_RAW = re.compile(r"`[^`]*`")
-_CHARACTER = re.compile(r"'(?:[^'\\\n]|\\[^\n])*'")
+_SIGNS = frozenset("+-.")
+_IN_ACTION = re.compile(
+    r"(?P<space>[ \t\r\n]+)|(?P<declare>:=)|(?P<mark>[=|()])|(?P<string>\"(?:[^\"\\\n]|\\[^\n])*\")|(?P<raw>`[^`]*`)"
+    r"|(?P<character>'(?:[^'\\\n]|\\[^\n])*')|(?P<variable>\$\w*)|(?P<field>\.(?!\d)\w+)|(?P<dot>\.(?!\d))"
+    r"|(?P<identifier>(?!\d)\w+)"
+)
+"""Every token in an action but numbers and single characters."""
+_NAMES = frozenset(("variable", "field", "dot", "identifier"))
+_UNFINISHED = {
+    '"': "unterminated quoted string",
+    "`": "unterminated raw quoted string",
+    "'": "unterminated character constant",
+    ":": "expected :=",
+    "": "unclosed action",
+}
 _NUMBER = re.compile(
     r"[+-]?(?:0[xX][0-9a-fA-F_]+(?:\.[0-9a-fA-F_]*)?(?:[pP][+-]?[0-9_]+)?|0[oO][0-7_]+|0[bB][01_]+"
     r"|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9_]+)?|\.[0-9_]+(?:[eE][+-]?[0-9_]+)?)i?"
@@ -175,56 +184,33 @@ class _Lexer:
 
     def _lexeme(self) -> None:
         char = self._text[self._at : self._at + 1]
-        if match := _SPACE.match(self._text, self._at):
-            self._emit("space", match.end())
-        elif char in _PUNCTUATION:
-            self._punctuation(char)
-        elif char == ":":
-            if not self._text.startswith(":=", self._at):
-                raise TemplateError("expected :=", self._at)
-            self._emit("declare", self._at + 2)
-        elif char in _QUOTES:
-            self._quoted(char)
-        elif char == "$" or (char == "." and not self._text[self._at + 1 : self._at + 2].isdigit()):
-            self._name(char)
-        elif char in _SIGNS or char.isdigit():
-            self._number()
-        elif char == "_" or char.isalnum():
-            self._word()
-        else:
+        match = _IN_ACTION.match(self._text, self._at)
+        if match is None:
             self._other(char)
+            return
+        kind, end = match.lastgroup or "", match.end()
+        if kind == "mark":
+            self._parens += {"(": 1, ")": -1}.get(char, 0)
+            if self._parens < 0:
+                raise TemplateError("unexpected right paren", self._at)
+            kind = "assign" if char == "=" else char
+        elif kind in _NAMES:
+            if end < len(self._text) and self._text[end] not in _TERMINATORS and not self._text.startswith("}}", end):
+                raise TemplateError(f"bad character {self._text[end]!r}", end)
+            if kind == "identifier":
+                word = match[0]
+                kind = "keyword" if word in _KEYWORDS else "bool" if word in ("true", "false") else kind
+        self._emit(kind, end)
 
     def _other(self, char: str) -> None:
-        if not char:
-            raise TemplateError("unclosed action", self._at)
+        if char in _UNFINISHED:
+            raise TemplateError(_UNFINISHED[char], self._at)
+        if char in _SIGNS or char.isdigit():
+            self._number()
+            return
         if not (char.isascii() and char.isprintable()):
             raise TemplateError(f"unrecognized character in action: {char!r}", self._at)
         self._emit("char", self._at + 1)
-
-    def _punctuation(self, char: str) -> None:
-        self._parens += {"(": 1, ")": -1}.get(char, 0)
-        if self._parens < 0:
-            raise TemplateError("unexpected right paren", self._at)
-        self._emit("assign" if char == "=" else char, self._at + 1)
-
-    def _quoted(self, quote: str) -> None:
-        pattern, kind, what = {
-            '"': (_STRING, "string", "quoted string"),
-            "`": (_RAW, "raw", "raw quoted string"),
-            "'": (_CHARACTER, "character", "character constant"),
-        }[quote]
-        match = pattern.match(self._text, self._at)
-        if match is None:
-            raise TemplateError(f"unterminated {what}", self._at)
-        self._emit(kind, match.end())
-
-    def _name(self, char: str) -> None:
-        """Tokenize `.`, `.Field`, `$` or `$variable`."""
-        match = _WORD.match(self._text, self._at + 1)
-        end = match.end() if match else self._at + 1
-        self._check_terminated(end)
-        kind = "variable" if char == "$" else "field" if match else "dot"
-        self._emit(kind, end)
 
     def _number(self) -> None:
         match = _NUMBER.match(self._text, self._at)
@@ -238,18 +224,6 @@ class _Lexer:
         if match is None or following == "_" or following.isalnum():
             raise TemplateError(f"bad number syntax: {self._text[self._at : end + 1]!r}", self._at)
         self._emit("number", end)
-
-    def _word(self) -> None:
-        match = _WORD.match(self._text, self._at)
-        end = match.end() if match else self._at + 1
-        word = self._text[self._at : end]
-        self._check_terminated(end)
-        kind = "keyword" if word in _KEYWORDS else "bool" if word in ("true", "false") else "identifier"
-        self._emit(kind, end)
-
-    def _check_terminated(self, end: int) -> None:
-        if end < len(self._text) and self._text[end] not in _TERMINATORS and not self._text.startswith("}}", end):
-            raise TemplateError(f"bad character {self._text[end]!r}", end)
 
 
 BUILTINS = frozenset(
