@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking import Context, Member, Source, take_issues
-from apm_s3.validators._decoding import Mismatch, Schema, check_rule_query, list_codec, load_table, wrong_type
+from apm_s3.validators._decoding import Mismatch, Schema, list_codec, load_table, wrong_type
 from apm_s3.validators._query.logql import parse
 from apm_s3.validators._query.values import SECOND, parse_go_duration, parse_regex, parse_url
 from apm_s3.validators._reading.nodes import SCALAR, SEQUENCE, Node, Path
@@ -61,10 +61,6 @@ def parse_day(text: str) -> date:
 
 def check_config(config: Struct, context: Context) -> None:
     """Check the rules of Config.Validate across sections."""
-    _check_schema(config, context)
-
-
-def _check_schema(config: Struct, context: Context) -> None:
     schema = config.struct("schema_config")
     periods = [period for _, period in schema.structs("configs")] if schema is not None else []
     if not periods:
@@ -182,15 +178,6 @@ def check_distributor(distributor: Struct, context: Context) -> None:
         distributor.error(context, "ingester_writes_enabled", "required-field", message)
 
 
-def check_rules(file: Struct, context: Context) -> None:
-    """Check the groups of a rule file."""
-    check_groups(file, context, _check_logql)
-
-
-def _check_logql(rule: Struct, expression: str, context: Context) -> None:
-    check_rule_query(rule, expression, "logql", parse, context)
-
-
 CONFIG = "pkg/loki.Config"
 RULES = "model/rulefmt.RuleGroups"
 
@@ -252,7 +239,8 @@ def config_schema() -> Schema:
 @cache
 def rules_schema() -> Schema:
     """Return the types of rule files for Loki's ruler."""
-    return Schema(load_table("loki_rules"), scalars=prometheus_common.SCALARS, hooks={RULES: (check_rules,)}, yaml=3)
+    hooks = {RULES: (partial(check_groups, language="logql", parse=parse),)}
+    return Schema(load_table("loki_rules"), scalars=prometheus_common.SCALARS, hooks=hooks, yaml=3)
 
 
 KINDS = ("config", "rules")

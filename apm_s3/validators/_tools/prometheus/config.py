@@ -36,18 +36,13 @@ _MAX_STEPS = 50_000
 _SLOW = 50
 
 
-def check_targets(job: Struct, settings: Struct | None, broken: set[int], context: Context) -> None:
-    """Report the static targets of a scrape configuration that Prometheus would not scrape.
-
-    `broken` has the ids of relabelling rules that have been reported.
-    """
-    check_groups_of_job(job, settings, [group for _, group in job.structs("static_configs")], context, broken)
-
-
 def check_groups_of_job(
     job: Struct, settings: Struct | None, groups: list[Struct], context: Context, broken: Collection[int] = ()
 ) -> None:
-    """Report the targets in `groups` that Prometheus would not scrape for `job`."""
+    """Report the targets in `groups` that Prometheus would not scrape for `job`.
+
+    `broken` has the ids of relabelling rules that have been reported.
+    """
     rules = _usable_rules(job, broken)
     if rules is None or not _affordable(groups, rules, context):
         return
@@ -60,11 +55,6 @@ def check_groups_of_job(
             problem = _scheme_problem(labels)
         if problem:
             group.error(context, ("targets", at), "target-address", problem)
-
-
-def check_alertmanager_targets(owner: Struct, broken: set[int], context: Context) -> None:
-    """Report the static Alertmanagers whose address is a URL after relabelling."""
-    check_alertmanager_groups(owner, [group for _, group in owner.structs("static_configs")], context, broken)
 
 
 def check_alertmanager_groups(
@@ -183,7 +173,7 @@ def check_global(settings: Struct, context: Context) -> None:
     if "scrape_interval" not in settings.failed and (settings.get("scrape_timeout") or 0) > interval:
         message = "the global scrape_timeout is greater than the scrape_interval"
         settings.error(context, "scrape_timeout", "timeout-over-interval", message)
-    _check_protocols(settings, context)
+    check_protocols(settings, context)
     check_label_names(
         settings, "external_labels", context, legacy=is_legacy(settings, None) or context.is_before(UTF8_NAMES)
     )
@@ -210,12 +200,6 @@ def check_label_names(struct: Struct, field: str, context: Context, *, legacy: b
             struct.error(context, (field, name), "label-name", message, at_key=True)
 
 
-def check_scrape_config(job: Struct, context: Context) -> None:
-    """Check one scrape configuration by itself."""
-    _check_protocols(job, context)
-    check_static_targets(job, context)
-
-
 def check_static_targets(owner: Struct, context: Context) -> None:
     """Check that no discovery entry is null, and that static targets without relabelling are addresses, not URLs."""
     for field in owner.values:
@@ -236,7 +220,8 @@ def address_message(target: str) -> str:
     return f"{shown!r} is not host:port; a target has no scheme and no path"
 
 
-def _check_protocols(owner: Struct, context: Context) -> None:
+def check_protocols(owner: Struct, context: Context) -> None:
+    """Check the protocols of scrapes, in the global section or in a job."""
     protocols = owner.get("scrape_protocols")
     if protocols is None:
         return
@@ -416,7 +401,7 @@ def check_config(config: Struct, context: Context) -> None:
     check_unique(context, named, "there is more than one scrape configuration with the job name {name}")
     broken = _check_all_relabelling(config, settings, jobs, context)
     for job in jobs:
-        check_targets(job, settings, broken, context)
+        check_groups_of_job(job, settings, [group for _, group in job.structs("static_configs")], context, broken)
     for field in ("remote_write", "remote_read"):
         message = f"there is more than one {field.replace('_', ' ')} configuration with the name {{name}}"
         check_unique(context, config.named(field), message)
@@ -424,7 +409,8 @@ def check_config(config: Struct, context: Context) -> None:
         check_otlp_with_global(otlp, settings, context)
     if (alerting := config.struct("alerting")) is not None:
         for _, target in alerting.structs("alertmanagers"):
-            check_alertmanager_targets(target, broken, context)
+            groups = [group for _, group in target.structs("static_configs")]
+            check_alertmanager_groups(target, groups, context, broken)
 
 
 def _check_file_patterns(config: Struct, context: Context) -> None:
@@ -462,7 +448,7 @@ TARGETS = "targetgroup.Group"
 
 _HOOKS: dict[str, tuple[Hook, ...]] = {
     "prometheus/config.GlobalConfig": (check_global,),
-    "prometheus/config.ScrapeConfig": (check_scrape_config, check_http_client),
+    "prometheus/config.ScrapeConfig": (check_protocols, check_static_targets, check_http_client),
     "prometheus/config.AlertmanagerConfig": (check_alertmanager, check_http_client),
     "prometheus/config.RemoteWriteConfig": (check_remote_write, check_http_client),
     "prometheus/config.RemoteReadConfig": (check_remote_read, check_http_client),

@@ -197,12 +197,6 @@ _CLIENT_FIELDS = {
 }  # fmt: skip
 
 
-def check_kubernetes(sd: Struct, context: Context) -> None:
-    """Check the rules of kubernetes.SDConfig.UnmarshalYAML."""
-    _check_access(sd, context)
-    _check_selectors(sd, context)
-
-
 def _check_access(sd: Struct, context: Context) -> None:
     api_server = "api_server" in sd.failed or sd.has("api_server")
     kubeconfig = not sd.empty("kubeconfig_file")
@@ -467,7 +461,7 @@ _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
     "eureka.SDConfig": (_server_url(),),
     "file.SDConfig": (_check_files,),
     "http.SDConfig": (_server_url(schemes=("http", "https"), field="url"),),
-    "kubernetes.SDConfig": (check_kubernetes,),
+    "kubernetes.SDConfig": (_check_access, _check_selectors),
     "moby.DockerSDConfig": (_parses("host"),),
     "moby.DockerSwarmSDConfig": (_parses("host"),),
     "nomad.SDConfig": (_check_not_blank,),

@@ -13,9 +13,9 @@ from functools import cache
 
 from apm_s3.reports import Rule
 from apm_s3.validators._checking import Context, Source, Version, take_issues
-from apm_s3.validators._decoding import Schema, check_rule_query, load_table, report_query
+from apm_s3.validators._decoding import Hook, Schema, check_rule_query, load_table, report_query
 from apm_s3.validators._query.gotemplate import template_functions, template_problem
-from apm_s3.validators._query.kit import QueryProblem, Selector
+from apm_s3.validators._query.kit import Expr, QueryProblem, Selector
 from apm_s3.validators._query.promql import NO_METRIC, parse
 from apm_s3.validators._query.values import is_label_name, is_metric_name, is_utf8
 from apm_s3.validators._structs import Struct, check_unique, known_in
@@ -36,29 +36,24 @@ TEMPLATE_FUNCTIONS = template_functions("prometheus")
 TEMPLATE_VARIABLES = ("$labels", "$externalLabels", "$externalURL", "$value")
 
 
-ExpressionCheck = Callable[[Struct, str, Context], None]
-"""Reports problems in a rule's expression, which is not empty."""
+Parse = Callable[[str, Version | None], Expr]
+"""Parses an expression, or raises `QueryProblem`."""
 
 
-def check_promql(rule: Struct, expression: str, context: Context) -> None:
-    """Check that the expression is PromQL."""
-    check_rule_query(rule, expression, "promql", parse, context)
-
-
-def check_groups(file: Struct, context: Context, check_expression: ExpressionCheck = check_promql) -> None:
-    """Check the rules of rulefmt.RuleGroups.Validate."""
+def check_groups(file: Struct, context: Context, language: Rule = "promql", parse: Parse = parse) -> None:
+    """Check the rules of rulefmt.RuleGroups.Validate, with expressions that `parse` accepts."""
     check_unique(context, file.named("groups"), "there is more than one group with the name {name}")
     for _, group in file.structs("groups"):
         _check_labels(group, context)
         for _, rule in group.structs("rules"):
-            _check_rule(rule, context, check_expression)
+            _check_rule(rule, context, language, parse)
 
 
-def _check_rule(rule: Struct, context: Context, check_expression: ExpressionCheck) -> None:
+def _check_rule(rule: Struct, context: Context, language: Rule, parse: Parse) -> None:
     record, alert = rule.get("record"), rule.get("alert")
     expression = rule.get("expr")
     if expression and isinstance(expression, str):
-        check_expression(rule, expression, context)
+        check_rule_query(rule, expression, language, parse, context)
     if record:
         _check_recording(rule, record, context)
     _check_labels(rule, context)
@@ -235,10 +230,10 @@ def _schema() -> Schema:
         scalars=prometheus_common.SCALARS,
         hooks={
             _FILE: (_check_order,),
-            "main.series": (_check_input,),
+            "main.series": (_text("series", check_series), _text("values", _values)),
             "main.alert": (_check_alert,),
-            "main.promqlTestCase": (_check_expression,),
-            "main.sample": (_check_sample,),
+            "main.promqlTestCase": (_text("expr", parse, "promql"),),
+            "main.sample": (_text("labels", check_metric), _text("histogram", _values)),
         },
     )
 
@@ -247,35 +242,24 @@ def _check_order(file: Struct, context: Context) -> None:
     check_unique(context, file.listed("group_eval_order"), "group {name} is listed twice")
 
 
-def _check_input(series: Struct, context: Context) -> None:
-    _check_text(series, "series", check_series, context)
-    _check_text(series, "values", lambda text, release: check_values(text, 0, release), context)
-
-
 def _check_alert(alert: Struct, context: Context) -> None:
     _check_names(alert, ("exp_labels", "exp_annotations"), "label name", context)
 
 
-def _check_expression(test: Struct, context: Context) -> None:
-    _check_text(test, "expr", parse, context, "promql")
+def _values(text: str, release: Version | None) -> None:
+    check_values(text, 0, release)
 
 
-def _check_sample(sample: Struct, context: Context) -> None:
-    _check_text(sample, "labels", check_metric, context)
-    _check_text(sample, "histogram", lambda text, release: check_values(text, 0, release), context)
+def _text(field: str, check: Callable[[str, Version | None], object], rule: Rule = "series") -> Hook:
+    """Return a hook: `check` must accept the text of the field."""
 
+    def run(owner: Struct, context: Context) -> None:
+        text = owner.get(field)
+        if not isinstance(text, str) or (not text and field != "series"):
+            return
+        try:
+            check(text, context.target)
+        except QueryProblem as exc:
+            report_query(owner, field, rule, exc, context)
 
-def _check_text(
-    owner: Struct,
-    field: str,
-    check: Callable[[str, Version | None], object],
-    context: Context,
-    rule: Rule = "series",
-) -> None:
-    text = owner.get(field)
-    if not isinstance(text, str) or (not text and field != "series"):
-        return
-    try:
-        check(text, context.target)
-    except QueryProblem as exc:
-        report_query(owner, field, rule, exc, context)
+    return run
