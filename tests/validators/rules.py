@@ -40,7 +40,7 @@ class Example:
 
     def report(self) -> ValidationReport:
         if self.files is not None:
-            return validate_bundle(self.tool, self.files)
+            return validate_bundle(self.tool, {name: text.encode() for name, text in self.files.items()})
         return validate_config(self.tool, self.text, kind=self.kind, name=self.name)
 
     def render(self) -> str:
