@@ -19,7 +19,6 @@ from apm_s3.fastapi._authorisation import Action, HttpCall
 from apm_s3.fastapi._bodies import FreezeGiven, Noted, SettingsModel
 from apm_s3.fastapi._models import EXAMPLES, LogEntryModel, OutcomeModel, StatusModel, WriteIdModel
 from apm_s3.fastapi._parameters import (
-    PRIVATE,
     EnvironmentPath,
     IfMatchHeader,
     LimitQuery,
@@ -60,7 +59,7 @@ async def _shown(call: HttpCall, rows: Iterable[ToolStatus]) -> list[StatusModel
 async def get_settings(response: Response, call: HttpCall, environment: EnvironmentPath) -> SettingsModel:
     """Return the environment's rules for changes."""
     settings = await call.configs.settings(environment)
-    response.headers.update(tagged(call.known, _settings_etag(settings), PRIVATE))
+    response.headers.update(tagged(call.known, _settings_etag(settings), {}))
     return SettingsModel.of(settings)
 
 
@@ -94,7 +93,7 @@ async def put_settings(
     # What was committed last was returned last by `change`; a repeated write id may have been committed long ago.
     if settings is None or write_id is not None:
         settings = await call.configs.settings(environment)
-    response.headers.update({**PRIVATE, "ETag": _settings_etag(settings)})
+    response.headers["ETag"] = _settings_etag(settings)
     return SettingsModel.of(settings)
 
 

@@ -15,11 +15,10 @@ from apm_s3.configs import Bundle
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
 from apm_s3.fastapi._authorisation import Action, HttpCall
-from apm_s3.fastapi._files import ARCHIVE, FILE_CONTENT, FileResponse, archive_response, file_headers, media_type_of
+from apm_s3.fastapi._files import ARCHIVE, FILE_CONTENT, archive_response, file_headers, media_type_of
 from apm_s3.fastapi._masking import parsed
 from apm_s3.fastapi._models import EXAMPLES, bundle_etag
 from apm_s3.fastapi._parameters import (
-    PRIVATE,
     EnvironmentPath,
     NamePath,
     RevisionQuery,
@@ -61,8 +60,7 @@ async def get_index(
     """List the files of a revision, for sidecars: get each with the same `revision`, to have all of one moment."""
     bundle = await call.configs.download_bundle(tool, environment, revision=revision)
     release = bundle.release
-    headers = {**PRIVATE, **revision_header(release)}
-    response.headers.update(tagged(call.known, bundle_etag(release, ".index"), headers))
+    response.headers.update(tagged(call.known, bundle_etag(release, ".index"), revision_header(release)))
     files = [
         IndexFileModel(name=name, size=entry.size, sha256=entry.sha256)
         for name, entry in release.files.items()
@@ -79,7 +77,7 @@ async def fetch_file(
     _refuse_reserved(name)
     file = await call.configs.download(tool, environment, name, revision=revision)
     headers = tagged(call.known, file_etag(file), file_headers(file))
-    return FileResponse(file.raw, headers, media_type_of(file.name))
+    return Response(file.raw, 200, headers, media_type_of(file.name))
 
 
 async def fetch_bundle(
@@ -87,8 +85,7 @@ async def fetch_bundle(
 ) -> Response:  # fmt: skip
     """Return a tar archive of all files of one revision."""
     bundle = await call.configs.download_bundle(tool, environment, revision=revision)
-    headers = {**PRIVATE, **revision_header(bundle.release)}
-    headers = tagged(call.known, bundle_etag(bundle.release, ".feed.tar"), headers)
+    headers = tagged(call.known, bundle_etag(bundle.release, ".feed.tar"), revision_header(bundle.release))
     return await archive_response(bundle, _read_by_tool(bundle), "tar", headers)
 
 
@@ -105,7 +102,7 @@ async def http_sd(call: HttpCall, environment: EnvironmentPath, tool: ToolPath, 
     except ConfigInvalid as exc:
         raise ProblemError(409, "not-parsable", f"'{name}' cannot be parsed.") from exc
     body = await run_quick(partial(json.dumps, _target_groups(name, groups)))
-    return FileResponse(body.encode(), headers, "application/json")
+    return Response(body, 200, headers, "application/json")
 
 
 def _target_groups(name: str, groups: Any) -> list[dict[str, Any]]:

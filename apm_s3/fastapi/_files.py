@@ -23,7 +23,6 @@ from apm_s3.fastapi._bodies import BundleGiven, FilesGiven
 from apm_s3.fastapi._masking import mask_file, mask_files, masked_etag, parsed, refuse_masked
 from apm_s3.fastapi._models import EXAMPLES, ReleaseModel, ReportModel, bundle_etag
 from apm_s3.fastapi._parameters import (
-    PRIVATE,
     ConditionsDep,
     CreateQuery,
     EnvironmentPath,
@@ -58,33 +57,15 @@ def media_type_of(name: str) -> str:
     return _MEDIA_TYPES.get(name.rpartition(".")[2].lower(), "text/plain; charset=utf-8")
 
 
-_SAFE = {**PRIVATE, "X-Content-Type-Options": "nosniff"}
+_SAFE = {"X-Content-Type-Options": "nosniff"}
 
 
 def file_headers(file: ConfigFile) -> dict[str, str]:
     """Return the headers that depend on a file."""
-    headers = revision_header(file)
+    headers = {**_SAFE, **revision_header(file)}
     if file.stale_since is not None:
         headers["X-Config-Stale-Since"] = file.stale_since.isoformat()
     return headers
-
-
-class FileResponse(Response):
-    """A file. Its headers are made once, as bytes: this is the most frequent response."""
-
-    def __init__(self, content: bytes, headers: Mapping[str, str], media_type: str) -> None:
-        self.status_code = 200
-        self.background = None
-        self.body = content
-        self.raw_headers = [
-            *_FIXED_HEADERS,
-            (b"content-length", str(len(content)).encode()),
-            (b"content-type", media_type.encode()),
-            *[(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
-        ]
-
-
-_FIXED_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _SAFE.items()]
 
 
 async def get_file(
@@ -108,8 +89,8 @@ async def get_file(
         etag = masked_etag(file.revision, content, variant)
     headers = tagged(call.known, etag, file_headers(file))
     if variant:
-        return FileResponse(await _as_json(name, content), headers, "application/json")
-    return FileResponse(content, headers, media_type_of(name))
+        return Response(await _as_json(name, content), 200, headers, "application/json")
+    return Response(content, 200, headers, media_type_of(name))
 
 
 async def _as_json(name: str, content: bytes) -> bytes:

@@ -88,9 +88,6 @@ def raw_body(description: str) -> dict[str, Any]:
     return {"required": True, "description": description, "content": content}
 
 
-PRIVATE: Mapping[str, str] = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
-"""Every answer depends on the token: no shared cache may keep it, and a browser's must ask first."""
-
 _ETAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _OURS = re.compile(r'"(\d{1,8})-[^"]+"', re.ASCII)
 _MAX_ETAGS = 20

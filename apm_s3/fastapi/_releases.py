@@ -16,7 +16,6 @@ from apm_s3.fastapi._authorisation import Action, HttpCall, Permission
 from apm_s3.fastapi._bodies import BackupGiven, MarkGiven, RestoreGiven, RollbackGiven
 from apm_s3.fastapi._models import EXAMPLES, BackupModel, DiffModel, LostReleaseModel, ReleaseModel
 from apm_s3.fastapi._parameters import (
-    PRIVATE,
     CreateQuery,
     EnvironmentPath,
     LimitQuery,
@@ -53,7 +52,7 @@ async def get_release(
     if release.removed:
         raise ConfigNotFound(f"{tool} in {environment} was removed", hint="see its history")
     model = await call.shown(release)
-    response.headers.update(tagged(call.known, model.etag, {**PRIVATE, **revision_header(release)}))
+    response.headers.update(tagged(call.known, model.etag, revision_header(release)))
     return model
 
 

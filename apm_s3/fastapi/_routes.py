@@ -30,7 +30,7 @@ from apm_s3.fastapi._authorisation import Action, HttpCall, Permission, check_pr
 from apm_s3.fastapi._bodies import Given, described, reader_of
 from apm_s3.fastapi._lifespan import get_configs
 from apm_s3.fastapi._models import ProblemModel
-from apm_s3.fastapi._parameters import KNOWN_HEADER, PRIVATE
+from apm_s3.fastapi._parameters import KNOWN_HEADER
 from apm_s3.fastapi._problems import (
     LATER,
     MEDIA_TYPE,
@@ -56,6 +56,9 @@ MAX_PARAMETERS = 50
 
 DEADLINE = 60.0
 """Seconds for a request, by default."""
+
+_PRIVATE = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization"))
+"""Every answer depends on the token: no shared cache may keep it, and a browser's must ask first."""
 
 _PACKAGE = "apm_s3"
 
@@ -343,8 +346,8 @@ class ProblemRoute(APIRoute):
             finally:
                 runs_programs.reset(tokens[0])
                 BOUNDED.reset(tokens[1])
-            for name, line in PRIVATE.items():
-                response.headers.setdefault(name, line)
+            given = {name for name, _ in response.raw_headers}
+            response.raw_headers += [each for each in _PRIVATE if each[0] not in given]
             return response
 
         return answer
