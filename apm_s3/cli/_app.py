@@ -125,7 +125,7 @@ class Group(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Return the command that `args` begin with; suggest one if there is none."""
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+        if not (ctx.resilient_parsing or args[0].startswith("-") or self.get_command(ctx, args[0])):
             known = self.list_commands(ctx)
             meant = did_you_mean(args[0], known)
             ctx.fail(f"no such command '{args[0]}'" + (f"; {meant}" if meant else ""))
