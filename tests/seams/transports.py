@@ -10,7 +10,7 @@ from apm_s3._s3.transports.boto import errors as botocore_errors
 from apm_s3._s3.transports.boto.client import Resigner
 from apm_s3._s3.transports.boto.errors import Redaction, redact_logs
 from apm_s3._s3.transports.clients import Clients, Clock, CredentialProvider
-from apm_s3._s3.transports.expectations import check_read, check_status
+from apm_s3._s3.transports.expectations import check_object, check_status
 from apm_s3._s3.transports.routes import (
     Origin,
     PlainTarget,

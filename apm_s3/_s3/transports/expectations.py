@@ -16,6 +16,8 @@ from apm_s3._hints import Advice
 from apm_s3.errors import IntegrityError, PreconditionFailed, UnsupportedByServer
 
 if TYPE_CHECKING:
+    from apm_s3._s3.transports.signed.requests import Request
+    from apm_s3._s3.transports.signed.responses import ResponseHead
     from apm_s3.models import DeleteReport, FileInfo, FileVersion
     from apm_s3.options import ReadOptions
 
@@ -62,22 +64,17 @@ SUCCESS = {
 """The statuses of success for each method."""
 
 
-def check_status(operation: str, method: str, status: int, bucket: str | None, key: str | None, *, part: bool) -> None:
+def check_status(request: Request, status: int) -> None:
     """Refuse a status of success that does not match the request: 202 means "maybe later", 206 "only a part".
-
-    Args:
-        part: whether a range was requested.
 
     Raises:
         IntegrityError: it is not known what the server did.
     """
-    if status not in SUCCESS[method] and not (part and status == 206):
+    if status not in SUCCESS[request.method] and not (status == 206 and "range" in request.headers):
         raise IntegrityError(
-            f"the server returned {status} for {method}",
-            operation=operation,
-            bucket=bucket,
-            key=key,
+            f"the server returned {status} for {request.method}",
             hint=Advice.CHECK_ENDPOINT(more=", and look for a proxy that modifies responses"),
+            **request.where,
         )
 
 
@@ -103,91 +100,62 @@ def check_listed(
         )
 
 
-def check_read(
-    operation: str,
-    method: str,
-    bucket: str,
-    key: str,
-    options: ReadOptions,
-    *,
-    status: int,
-    content_range: str | None,
-    length: int | None,
-    etag: str | None,
-    version_id: str | None,
-) -> None:
-    """Check that a successful GET or HEAD matches its request.
-
-    Args:
-        content_range, etag, version_id: the headers of the response.
-        length: bytes of the body, if known.
+def check_object(request: Request, options: ReadOptions, response: ResponseHead, length: int | None) -> None:
+    """Check that a successful response to GET or HEAD matches the request; `length` is that of the body, if known.
 
     Raises:
         UnsupportedByServer: the server ignored the range.
         IntegrityError: it is another range or version, or only a part although the whole object was requested.
         PreconditionFailed: the object is not the one of `if_match`.
     """
+    status, headers = response.status, response.headers
     problem = None
     if options.range is None:
-        if status != 200 or content_range is not None:
+        if status != 200 or "content-range" in headers:
             problem = f"the whole object was requested, but the server returned {status} with a part of it"
+        elif options.if_match is None and options.version_id is None:
+            return
     elif status != 206:
         # For a HEAD, servers may ignore ranges: RFC 9110, 14.2.
-        if method == "GET":
+        if request.method == "GET":
             raise UnsupportedByServer(
                 f"the server ignored the requested range: it returned {status}, not 206",
-                operation=operation,
-                bucket=bucket,
-                key=key,
                 hint="read the whole object, and look for a proxy that modifies responses",
+                **request.where,
             )
     else:
-        problem = _range_problem(options.range, content_range or "", length)
+        problem = _range_problem(options.range, headers.get("content-range", ""), length)
+    version_id = headers.get("x-amz-version-id")
     if problem is None and version_id and options.version_id not in (None, version_id):
         problem = f"version {options.version_id} was requested, but the server sent version {version_id}"
     if problem is None and options.if_match is not None:
-        _check_etag(operation, bucket, key, options.if_match, etag)
+        _check_etag(request, options.if_match, headers.get("etag"))
     if problem is not None:
-        raise IntegrityError(problem, operation=operation, bucket=bucket, key=key)
+        raise IntegrityError(problem, **request.where)
 
 
-def check_unchanged(
-    operation: str,
-    method: str | None,
-    bucket: str | None,
-    key: str | None,
-    *,
-    if_none_match: str | None,
-    if_modified_since: object,
-    etag: str | None,
-) -> None:
+def check_unchanged(request: Request, etag: str | None) -> None:
     """Check that a 304 matches its request: it needs a condition, and names an ETag of it or none.
 
     Some servers make an ETag weak in one of two responses, and some send none with a 304:
     https://www.rfc-editor.org/rfc/rfc9110#name-304-not-modified.
 
     Args:
-        if_none_match, if_modified_since: the conditions of the request.
         etag: the header of the response.
 
     Raises:
         IntegrityError: it does not match.
     """
+    asked = request.headers.get("if-none-match")
     problem = None
-    if method not in ("GET", "HEAD") or (if_none_match is None and if_modified_since is None):
-        problem = f"the server returned 304 for {method} without a condition"
-    elif etag and if_none_match not in (None, "*", etag):
-        known = {one.strip().removeprefix("W/").strip('"') for one in if_none_match.split(",")}
+    if request.method not in ("GET", "HEAD") or (asked is None and "if-modified-since" not in request.headers):
+        problem = f"the server returned 304 for {request.method} without a condition"
+    elif etag and asked not in (None, "*", etag):
+        known = {one.strip().removeprefix("W/").strip('"') for one in asked.split(",")}
         if etag.removeprefix("W/").strip('"') not in known:
-            problem = f"the server returned 304 for ETag {if_none_match}, but names {etag}"
+            problem = f"the server returned 304 for ETag {asked}, but names {etag}"
     if problem is not None:
-        raise IntegrityError(
-            problem,
-            operation=operation,
-            bucket=bucket,
-            key=key,
-            hint="look for a proxy that modifies or caches responses",
-        )
+        raise IntegrityError(problem, hint="look for a proxy that modifies or caches responses", **request.where)
 
 
 def check_every_key_reported(bucket: str, keys: Sequence[tuple[str, str | None]], report: DeleteReport) -> DeleteReport:
@@ -238,14 +206,11 @@ def _range_problem(asked: tuple[int, int | None], content_range: str, length: in
     return None
 
 
-def _check_etag(operation: str, bucket: str, key: str, if_match: str, etag: str | None) -> None:
+def _check_etag(request: Request, if_match: str, etag: str | None) -> None:
     if if_match in ("*", etag) or etag is None:
         return
     # It may be a list of ETags, and some callers omit the quotes.
     if etag.strip('"') not in {one.strip(' \t"') for one in if_match.split(",")}:
         raise PreconditionFailed(
-            f"the object with ETag {if_match} was requested, but the server sent one with {etag}",
-            operation=operation,
-            bucket=bucket,
-            key=key,
+            f"the object with ETag {if_match} was requested, but the server sent one with {etag}", **request.where
         )

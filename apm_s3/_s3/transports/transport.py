@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from apm_s3._hints import Advice
 from apm_s3._paging import ListingProgress
-from apm_s3._s3.transports.expectations import check_every_key_reported, check_listed
+from apm_s3._s3.transports.expectations import check_every_key_reported, check_listed, check_object
 from apm_s3._s3.transports.signed import requests
 from apm_s3._s3.transports.signed.checksum_probe import ChecksumProbe
 from apm_s3._s3.transports.signed.payloads import (
@@ -25,7 +25,7 @@ from apm_s3._s3.transports.signed.payloads import (
     payload_of_stream,
 )
 from apm_s3._s3.transports.signed.requests import Request
-from apm_s3._s3.transports.signed.responses import check_object, file_info, refusal, server_time, verify
+from apm_s3._s3.transports.signed.responses import file_info, refusal, server_time, verify
 from apm_s3._s3.transports.signed.sender import Sender
 from apm_s3._wire import checksums, listings, xml
 from apm_s3._wire.sigv4 import encode_query
@@ -65,9 +65,7 @@ def parsed(call: Request, response: ResponseHead, body: bytes, parse: Callable[[
     except (xml.MalformedDocument, KeyError, ValueError) as exc:
         raise IntegrityError(
             f"the response is not a document of S3: {exc}",
-            operation=call.operation,
-            bucket=call.bucket,
-            key=call.key,
+            **call.where,
             hint=Advice.CHECK_ENDPOINT(more=""),
         ) from exc
 

@@ -101,6 +101,9 @@ FORMS = (
 )  # fmt: skip
 
 
+DELETED = b"<DeleteResult><Deleted><Key>a</Key></Deleted></DeleteResult>"
+
+
 class Stub:
     """Responds to the requests that aiobotocore is about to send."""
 
@@ -109,7 +112,7 @@ class Stub:
 
     async def __call__(self, request: Any, **_: Any) -> AioAWSResponse:
         self.sent.append(request)
-        body = SESSION if "?session" in request.url else b""
+        body = SESSION if "?session" in request.url else DELETED if "?delete" in request.url else b""
         headers = {"content-length": str(len(body)) if body else "5", "etag": '"e"'}
         return AioAWSResponse(request.url, 200, headers, _Raw(body))
 
@@ -154,6 +157,20 @@ async def test_each_bucket_form_uses_the_documented_path_and_address(form: Form)
     assert (info.size, info.etag) == (5, '"e"')
     assert urlsplit(stub.sent[-1].url).hostname == form.host
     assert f"/{form.scope}/aws4_request" in str(stub.sent[-1].headers["Authorization"])
+
+
+async def test_the_session_of_a_directory_bucket_is_requested_without_the_body_of_the_deletion() -> None:
+    session, stub = get_session(), Stub()
+    session.register("before-send.s3", stub)
+    async with S3Manager(region="eu-west-1", credentials=Credentials("key-id", "secret"), session=session) as s3:
+        report = await s3.delete_files("express--euw1-az1--x-s3", ["a"])
+
+    creation, deletion = stub.sent
+    assert [outcome.key for outcome in report.deleted] == ["a"]
+    assert "?session" in creation.url
+    assert not creation.body
+    assert b"<Key>a</Key>" in deletion.body
+    assert "x-amz-checksum-crc32" in deletion.headers
 
 
 async def test_a_store_refuses_bucket_forms_that_cannot_guarantee_consistency(form: Form) -> None:

@@ -516,17 +516,18 @@ def _core_session(session: Any) -> AioSession:
     return getattr(session, "_session", session)
 
 
-ADDED: ContextVar[tuple[Mapping[str, str], bytes | None] | None] = ContextVar("apm_s3_added", default=None)
-"""Headers and a body that a request of the data plane has, and that no parameter of botocore's is."""
+ADDED: ContextVar[tuple[str, Mapping[str, str], bytes | None] | None] = ContextVar("apm_s3_added", default=None)
+"""The API of a request of the data plane, and its headers and body that no parameter of botocore's is."""
 
 RECEIVED: ContextVar[list[bytes] | None] = ContextVar("apm_s3_received", default=None)
 """Where the bodies of responses are kept that botocore has read."""
 
 
-def _add_to_request(params: dict[str, Any], **_: Any) -> None:
+def _add_to_request(params: dict[str, Any], model: Any, **_: Any) -> None:
     """Add `ADDED`, before botocore computes checksums and signs: a handler of `before-call`."""
-    if (added := ADDED.get()) is not None:
-        headers, body = added
+    # botocore may send others inside of the request: CreateSession, or HeadBucket after a redirect.
+    if (added := ADDED.get()) is not None and added[0] == model.name:
+        headers, body = added[1:]
         params["headers"].update(headers)
         if body is not None:
             params["body"] = body

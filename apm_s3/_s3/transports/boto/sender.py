@@ -15,10 +15,10 @@ from botocore import xform_name
 
 from apm_s3._s3.transports.boto.client import ADDED, RECEIVED
 from apm_s3._s3.transports.boto.errors import refused_etag, translate, translated
-from apm_s3._s3.transports.expectations import check_status, check_unchanged, joined
+from apm_s3._s3.transports.expectations import check_object, check_status, check_unchanged, joined
 from apm_s3._s3.transports.routes import refuse_exposed_token
 from apm_s3._s3.transports.signed.requests import Request, api_of
-from apm_s3._s3.transports.signed.responses import CHECKSUM, check_object, file_info
+from apm_s3._s3.transports.signed.responses import CHECKSUM, file_info
 from apm_s3.errors import ConnectFailed, ConnectionLost, InvalidOption, NotModified, UnsupportedByServer
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class BotoSender:
         try:
             model = (await self._clients.get()).meta.service_model.operation_model(api)
         except translated() as exc:
-            raise translate(exc, operation=request.operation, bucket=request.bucket, key=request.key) from exc
+            raise translate(exc, **request.where) from exc
         parameters, other = parameters_of(model, request, headers)
         body = None if payload is None else payload.data
         if payload is not None and body is None:
@@ -107,20 +107,15 @@ class BotoSender:
             )
         if api in ("PutObject", "UploadPart"):
             parameters["Body"], body = body, None
+        else:
+            # Of documents, botocore adds the checksum that S3 wants of it.
+            other.pop("content-md5", None)
         received: list[bytes] = []
-        tokens = ADDED.set((other, body)), RECEIVED.set(received)
+        tokens = ADDED.set((api, other, body)), RECEIVED.set(received)
         try:
             parsed = await self._clients.call(xform_name(api), **parameters)
         except NotModified as error:
-            check_unchanged(
-                request.operation,
-                request.method,
-                request.bucket,
-                request.key,
-                if_none_match=headers.get("if-none-match"),
-                if_modified_since=headers.get("if-modified-since"),
-                etag=refused_etag(error),
-            )
+            check_unchanged(request, refused_etag(error))
             raise
         finally:
             ADDED.reset(tokens[0])
@@ -128,8 +123,7 @@ class BotoSender:
         metadata = parsed["ResponseMetadata"]
         response = BotoResponse(metadata["HTTPStatusCode"], dict(metadata["HTTPHeaders"]))
         if response.status != 200:
-            part = "range" in headers
-            check_status(request.operation, request.method, response.status, request.bucket, request.key, part=part)
+            check_status(request, response.status)
         if payload is not None:
             # botocore chooses one, if it is to send any.
             sums = {name: value for name, value in response.headers.items() if name.startswith(CHECKSUM)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from base64 import b64encode
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from apm_s3._wire import checksums
 from apm_s3._wire.sigv4 import encode_path, encode_query, encode_tags
@@ -48,6 +48,11 @@ class Request(NamedTuple):
     key: str | None
     query: str
     headers: Headers
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """Return what an error about this request names."""
+        return {"operation": self.operation, "bucket": self.bucket, "key": self.key}
 
     def __repr__(self) -> str:
         # Without the headers, which have the signature, and may have a session token and a proxy's password.

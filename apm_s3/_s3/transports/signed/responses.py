@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from apm_s3._hints import Advice
-from apm_s3._s3.transports.expectations import check_read, check_status, check_unchanged, corrupted
+from apm_s3._s3.transports.expectations import check_unchanged, corrupted
 from apm_s3._s3.transports.signed.connection import ConnectionBroken, Response
 from apm_s3._s3_responses import s3_error
 from apm_s3._wire import checksums
@@ -28,7 +28,6 @@ from apm_s3.models import FileInfo
 if TYPE_CHECKING:
     from apm_s3._s3.transports.signed.connection import Stalls
     from apm_s3._s3.transports.signed.requests import Request
-    from apm_s3.options import ReadOptions
 
 
 class ResponseHead(Protocol):
@@ -85,36 +84,6 @@ def _stripped(at: dict[str, int], prefix: str) -> dict[str, int]:
 _shapes: dict[tuple[str, ...], _Shape] = {}
 
 
-def check_object(call: Request, options: ReadOptions, response: ResponseHead, length: int | None) -> None:
-    """Check that a successful response to GET or HEAD matches the request; `length` is that of the body.
-
-    Raises:
-        UnsupportedByServer, IntegrityError, PreconditionFailed: see `check_read`.
-    """
-    headers = response.headers
-    if (
-        response.status == 200
-        and options.range is None
-        and options.if_match is None
-        and options.version_id is None
-        and "content-range" not in headers
-    ):
-        return
-    check_status(call.operation, call.method, response.status, call.bucket, call.key, part=True)
-    check_read(
-        call.operation,
-        call.method,
-        call.bucket,
-        call.key or "",
-        options,
-        status=response.status,
-        content_range=headers.get("content-range"),
-        length=length,
-        etag=headers.get("etag"),
-        version_id=headers.get("x-amz-version-id"),
-    )
-
-
 def file_info(bucket: str, key: str, headers: Mapping[str, str], length: int | None) -> FileInfo:
     """Return the object's information from the headers of a response to GET or HEAD.
 
@@ -166,16 +135,7 @@ def refusal(call: Request, status: int, headers: Mapping[str, str], body: bytes)
         IntegrityError: it is a 304 that does not match `call`.
     """
     if status == 304:
-        asked = call.headers
-        check_unchanged(
-            call.operation,
-            call.method,
-            call.bucket,
-            call.key,
-            if_none_match=asked.get("if-none-match"),
-            if_modified_since=asked.get("if-modified-since"),
-            etag=headers.get("etag"),
-        )
+        check_unchanged(call, headers.get("etag"))
     document = parse_error(body) if body else parse_error(b"<Error/>")
     return s3_error(
         operation=call.operation,
@@ -210,9 +170,7 @@ def stalled_error(call: Request, seconds: float, endpoint: str) -> RequestTimedO
     """Return the error for a stall."""
     return RequestTimedOut(
         f"there was no progress for {seconds:g} seconds",
-        operation=call.operation,
-        bucket=call.bucket,
-        key=call.key,
+        **call.where,
         endpoint=endpoint,
     )
 
@@ -224,9 +182,7 @@ def broken(call: Request, exc: Exception, endpoint: str) -> TransportError:
         if isinstance(exc, ConnectionBroken)
         else (ConnectFailed, "could not connect")
     )
-    return kind(
-        f"{outcome}: {exc}".rstrip(". "), endpoint=endpoint, operation=call.operation, bucket=call.bucket, key=call.key
-    )
+    return kind(f"{outcome}: {exc}".rstrip(". "), endpoint=endpoint, **call.where)
 
 
 class SignedBody:
@@ -236,9 +192,7 @@ class SignedBody:
         if response.length is None:
             raise UnsupportedByServer(
                 "the server does not send the size of the object",
-                operation=call.operation,
-                bucket=call.bucket,
-                key=call.key,
+                **call.where,
                 hint=Advice.CHECK_PROXY(),
             )
         self.info = file_info(call.bucket, call.key or "", response.headers, response.length)

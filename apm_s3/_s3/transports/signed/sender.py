@@ -15,13 +15,13 @@ from apm_s3._hints import Advice
 from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.boto.errors import botocore_errors
 from apm_s3._s3.transports.boto.errors import translate as translate_botocore
-from apm_s3._s3.transports.expectations import MAX_DOCUMENT, SUCCESS, check_status
+from apm_s3._s3.transports.expectations import MAX_DOCUMENT, SUCCESS, check_object, check_status
 from apm_s3._s3.transports.routes import Route, learn_route, plain_route, refuse_exposed_token
 from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken, Response, Stalls
 from apm_s3._s3.transports.signed.connections import CannotConnect, Connections, Lane
 from apm_s3._s3.transports.signed.payloads import PIECE, Payload, closing
 from apm_s3._s3.transports.signed.requests import DEFAULT_TYPE, Request, api_of
-from apm_s3._s3.transports.signed.responses import SignedBody, broken, check_object, refusal, server_time, stalled_error
+from apm_s3._s3.transports.signed.responses import SignedBody, broken, refusal, server_time, stalled_error
 from apm_s3._wire.http1 import request_head
 from apm_s3._wire.sigv4 import EMPTY_SHA256, Signer, encode_path
 from apm_s3.errors import ApmS3Error, IntegrityError, InvalidCredentials, InvalidRequest, WrongRegion
@@ -267,13 +267,10 @@ class Sender:
         if response.cut:
             raise IntegrityError(
                 f"the response has more than {MAX_DOCUMENT} bytes, more than any document of S3",
-                operation=call.operation,
-                bucket=call.bucket,
-                key=call.key,
+                **call.where,
                 hint=Advice.CHECK_ENDPOINT(more=""),
             )
-        part = "range" in call.headers
-        check_status(call.operation, call.method, response.status, call.bucket, call.key, part=part)
+        check_status(call, response.status)
 
     def _failure(self, exc: BaseException, call: Request, route: Route, task: asyncio.Task[Any]) -> BaseException:
         """Return the error to raise for `exc` of a request; `exc` itself if it is not about the connection."""
