@@ -21,7 +21,7 @@ from apm_s3.errors import ApmS3Error, ConnectionLost
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, UploadInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from tests.seams.s3 import ManagerOn, MemoryBucket
-from tests.seams.transports import ObjectTransport, ParsedPage, PartInfo, Stream
+from tests.seams.transports import ObjectTransport, PartInfo, RawPage, Stream
 from tests.seams.wire import error_of_response
 
 PIECE = 100_000
@@ -184,8 +184,8 @@ class MemoryTransport(ObjectTransport):
             more = start + len(page) < len(found)
             return ListPage(tuple(page), next_token=str(start + len(page)) if more else None)
 
-    async def fetch_files(self, bucket: str, options: ListOptions) -> ParsedPage:
-        return ParsedPage(await self.list_files(bucket, options))
+    async def fetch_files(self, bucket: str, options: ListOptions) -> RawPage:
+        return RawPage.of(await self.list_files(bucket, options))
 
     async def create_upload(self, bucket: str, key: str, options: UploadOptions) -> str:
         async with self._request("create_upload", bucket):

@@ -270,9 +270,9 @@ def http_time(text: str) -> datetime | None:
 
 
 @lru_cache(maxsize=64)
-def unix_time(date: str) -> float | None:
-    """Parse an HTTP date to Unix seconds; None if it is malformed."""
-    at = http_time(date)
+def unix_time(date: str | None) -> float | None:
+    """Parse an HTTP date to Unix seconds; None if there is none, or it is malformed."""
+    at = http_time(date) if date else None
     return at.timestamp() if at is not None else None
 
 

@@ -111,9 +111,7 @@ def parse_upload_id(body: bytes) -> str:
 
 def parse_written(body: bytes) -> Written:
     """Parse the result of CopyObject or UploadPartCopy."""
-    fields = _flat_fields(body)
-    if fields is None:
-        fields = fields_of(document(body))
+    fields = _flat_fields(body) or fields_of(document(body))
     etag = fields.get("ETag")
     if not etag:
         raise MalformedDocument("it has no ETag")
@@ -122,9 +120,7 @@ def parse_written(body: bytes) -> Written:
 
 def parse_completed(body: bytes) -> Written:
     """Parse the result of CompleteMultipartUpload; its ETag may be empty if the upload was completed before."""
-    fields = _flat_fields(body)
-    if fields is None:
-        fields = fields_of(document(body))
+    fields = _flat_fields(body) or fields_of(document(body))
     if "ETag" not in fields:
         raise MalformedDocument("it has no ETag")
     return Written(quoted(fields["ETag"]), None, _checksums(fields))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apm_s3._redaction import redacted
-from apm_s3._s3.transports.base import Endpoint, ObjectTransport, ParsedPage
+from apm_s3._s3.transports.base import Endpoint, ObjectTransport, RawPage
 from apm_s3._s3.transports.boto import errors as botocore_errors
 from apm_s3._s3.transports.boto.client import Resigner
 from apm_s3._s3.transports.boto.errors import Redaction, redact_logs

@@ -11,7 +11,7 @@ from typing import TypeVar
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.engine import READ_DEFAULTS, Engine
 from apm_s3._s3.objects.reading import head
-from apm_s3._s3.transports.base import ParsedPage, RawPage
+from apm_s3._s3.transports.base import RawPage
 from apm_s3._tasks import run_all
 from apm_s3.errors import NotFound
 from apm_s3.models import FileInfo, FileVersion, ListPage, VersionPage
@@ -48,7 +48,7 @@ async def all_files(
         found = await _raw_page(engine, bucket, replace(options, token=token))
         if stop_before is not None:
             # Parsed now, because no next page is needed if the listing stops here.
-            found = ParsedPage(_cut(found.parse(), stop_before))
+            found = RawPage.of(_cut(found.parse(), stop_before))
         return found, found.next_token
 
     progress = ListingProgress("list_files", bucket)

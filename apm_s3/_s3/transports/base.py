@@ -83,28 +83,20 @@ class Body(Protocol):
         """Close the connection; harmless after the end, and if called twice."""
 
 
-class RawPage(Protocol):
-    """A received page of a listing that is not parsed yet, so that the next one can be requested first."""
+class RawPage(NamedTuple):
+    """A page of a listing that may not be parsed yet, so that the next one can be requested before.
 
-    @property
-    def next_token(self) -> str | None:
-        """Return the continuation token of the page."""
+    Attributes:
+        parse: returns the page, or raises an error of the request.
+    """
 
-    def parse(self) -> ListPage:
-        """Parse the page."""
+    next_token: str | None
+    parse: Callable[[], ListPage]
 
-
-class ParsedPage(NamedTuple):
-    """A `RawPage` of a library that returns parsed pages."""
-
-    page: ListPage
-
-    @property
-    def next_token(self) -> str | None:
-        return self.page.next_token
-
-    def parse(self) -> ListPage:
-        return self.page
+    @classmethod
+    def of(cls, page: ListPage) -> RawPage:
+        """Return a page that is parsed."""
+        return cls(page.next_token, lambda: page)
 
 
 class ObjectTransport(Protocol):

@@ -155,7 +155,7 @@ async def learn_route(client: Any, bucket: str) -> Route | None:
 
 def route_of(url: str, headers: Mapping[str, Any], bucket: str) -> Route | None:
     """Return the route from botocore's request for `PROBE_KEY` in `bucket`; None if anything is unusual."""
-    scope = _SCOPE.match(_text(headers.get("Authorization", "")))
+    scope = _SCOPE.match(header_text(headers.get("Authorization", "")))
     parts = urlsplit(url)
     host = parts.hostname or ""
     if scope is None or scope[2] != SERVICE or any(name in f"{host}." for name in FOREIGN_HOSTS):
@@ -177,7 +177,8 @@ def route_of(url: str, headers: Mapping[str, Any], bucket: str) -> Route | None:
     )
 
 
-def _text(value: Any) -> str:
+def header_text(value: Any) -> str:
+    """Return a header's value: botocore has some of them as bytes."""
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 

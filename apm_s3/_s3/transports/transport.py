@@ -8,12 +8,14 @@ and queries.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from apm_s3._hints import Advice
 from apm_s3._paging import ListingProgress
+from apm_s3._s3.transports.base import RawPage
 from apm_s3._s3.transports.expectations import check_every_key_reported, check_listed, check_object
 from apm_s3._s3.transports.signed import requests
 from apm_s3._s3.transports.signed.checksum_probe import ChecksumProbe
@@ -25,9 +27,10 @@ from apm_s3._s3.transports.signed.payloads import (
     payload_of_stream,
 )
 from apm_s3._s3.transports.signed.requests import Request
-from apm_s3._s3.transports.signed.responses import file_info, refusal, server_time, verify
+from apm_s3._s3.transports.signed.responses import file_info, refusal, verify
 from apm_s3._s3.transports.signed.sender import Sender
 from apm_s3._wire import checksums, listings, xml
+from apm_s3._wire.http1 import unix_time
 from apm_s3._wire.sigv4 import encode_query
 from apm_s3.errors import ApmS3Error, IntegrityError
 from apm_s3.models import FileInfo
@@ -35,7 +38,7 @@ from apm_s3.models._objects import PartInfo
 from apm_s3.options import ReadOptions
 
 if TYPE_CHECKING:
-    from apm_s3._s3.transports.base import Body, RawPage
+    from apm_s3._s3.transports.base import Body
     from apm_s3._s3.transports.clients import Clients
     from apm_s3._s3.transports.signed.responses import ResponseHead
     from apm_s3.models import DeleteOutcome, DeleteReport, ListPage, UploadInfo, VersionPage
@@ -92,7 +95,7 @@ def written_info(
         {name.lower(): value for name, value in options.metadata.items()} if options.metadata else {},
         options.storage_class or "STANDARD",
         sums,
-        server_time(headers.get("date")),
+        unix_time(headers.get("date")),
     )
 
 
@@ -110,27 +113,15 @@ def _list_page(call: Request, prefix: str, response: ResponseHead, body: bytes) 
     return page
 
 
-class SignedPage:
-    """A page of a listing that has not been parsed yet."""
-
-    def __init__(self, call: Request, prefix: str, response: ResponseHead, body: bytes) -> None:
-        self._call = call
-        self._prefix = prefix
-        self._response = response
-        self._body = body
-
-    @property
-    def next_token(self) -> str | None:
-        return listings.next_token(self._body)
-
-    def parse(self) -> ListPage:
-        call = self._call
-        page = _list_page(call, self._prefix, self._response, self._body)
-        if page.next_token != self.next_token:
-            raise IntegrityError(
-                "the response has two different tokens for the next page", operation=call.operation, bucket=call.bucket
-            )
-        return page
+def _list_page_from(
+    call: Request, prefix: str, response: ResponseHead, body: bytes, next_token: str | None
+) -> ListPage:
+    page = _list_page(call, prefix, response, body)
+    if page.next_token != next_token:
+        raise IntegrityError(
+            "the response has two different tokens for the next page", operation=call.operation, bucket=call.bucket
+        )
+    return page
 
 
 class Transport:
@@ -237,7 +228,7 @@ class Transport:
             etag=written.etag,
             version_id=response.headers.get("x-amz-version-id"),
             last_modified=written.last_modified,
-            server_time=server_time(response.headers.get("date")),
+            server_time=unix_time(response.headers.get("date")),
         )
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
@@ -248,11 +239,10 @@ class Transport:
         call = Request("list_files", "GET", bucket, None, requests.list_query(options), headers)
         response, body = await self._sender.exchange(call)
         if not listings.is_whole_list(body):
-            from apm_s3._s3.transports.base import ParsedPage  # noqa: PLC0415 - only such lists need it
-
             # Its token is only known after parsing, or it is not a list, which is an error of this request.
-            return ParsedPage(_list_page(call, options.prefix, response, body))
-        return SignedPage(call, options.prefix, response, body)
+            return RawPage.of(_list_page(call, options.prefix, response, body))
+        token = listings.next_token(body)
+        return RawPage(token, functools.partial(_list_page_from, call, options.prefix, response, body, token))
 
     async def list_versions(
         self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None

@@ -60,7 +60,7 @@ from apm_s3._hints import Advice
 from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.boto.errors import redact_logs
 from apm_s3._s3.transports.expectations import MAX_DOCUMENT, MAX_ERROR
-from apm_s3._s3.transports.routes import is_custom, refuse_exposed_token
+from apm_s3._s3.transports.routes import header_text, is_custom, refuse_exposed_token
 from apm_s3._s3.transports.signed.connection import ConnectionBroken
 from apm_s3._typing import override
 from apm_s3._wire import xml
@@ -345,16 +345,16 @@ class Resigner:
         unhashed = isinstance(body, bytes) and body and request.url.startswith("http:")
         if not (unhashed or self._clock.offset):
             return
-        signed = _AUTHORIZATION.fullmatch(_text(headers.get("Authorization", "")))
+        signed = _AUTHORIZATION.fullmatch(header_text(headers.get("Authorization", "")))
         credentials = await self._credentials.get()
         if signed is None or credentials is None or signed[1] != credentials.key_id:
             return
-        payload_hash = _text(headers["X-Amz-Content-SHA256"])
+        payload_hash = header_text(headers["X-Amz-Content-SHA256"])
         if unhashed and payload_hash == UNSIGNED_PAYLOAD:
             payload_hash = await _hash(body)
         parts = urlsplit(request.url)
         host = _host(parts)
-        values = {name: _text(headers.get(name, host if name == "host" else "")) for name in signed[3].split(";")}
+        values = {name: header_text(headers.get(name, host if name == "host" else "")) for name in signed[3].split(";")}
         self._signer.sign(
             credentials,
             signed[2],
@@ -387,10 +387,6 @@ async def _hash(body: bytes) -> str:
 def _sorted(query: str) -> str:
     pairs = sorted(pair.partition("=") for pair in query.split("&") if pair)
     return "&".join(f"{name}={value}" for name, _, value in pairs)
-
-
-def _text(value: Any) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 _UNBOUNDED = 1_000_000

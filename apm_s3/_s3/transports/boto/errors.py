@@ -217,7 +217,7 @@ def _answered(exc: Any, where: dict[str, Any]) -> ApmS3Error:
         request_id=metadata.get("RequestId") or headers.get("x-amz-request-id"),
         retry_after=retry_after(headers.get("retry-after")),
         region=headers.get("x-amz-bucket-region") or error.get("Region"),
-        server_time=server_time(headers.get("date")),
+        server_time=unix_time(headers.get("date")),
         **where,
     )
 
@@ -227,8 +227,3 @@ def refused_etag(error: ApmS3Error) -> str | None:
     response = getattr(error.__cause__, "response", {})
     etag: str | None = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("etag")
     return etag
-
-
-def server_time(date: str | None) -> float | None:
-    """Parse an HTTP date to Unix seconds; None if it is missing or malformed."""
-    return unix_time(date) if date else None

@@ -232,9 +232,14 @@ def source_headers(source_bucket: str, source_key: str, options: CopyOptions) ->
         headers["x-amz-copy-source-if-none-match"] = options.source_if_none_match
     if options.expected_source_bucket_owner is not None:
         headers["x-amz-source-expected-bucket-owner"] = options.expected_source_bucket_owner
-    headers.update(access_headers(options))
-    headers.update(_customer_key(options.sse_customer_key))
-    headers.update(_customer_key(options.source_sse_customer_key, "x-amz-copy-source"))
+    if options.expected_bucket_owner is not None:
+        headers["x-amz-expected-bucket-owner"] = options.expected_bucket_owner
+    if options.requester_pays:
+        headers["x-amz-request-payer"] = "requester"
+    if options.sse_customer_key is not None:
+        headers.update(_customer_key(options.sse_customer_key))
+    if options.source_sse_customer_key is not None:
+        headers.update(_customer_key(options.source_sse_customer_key, "x-amz-copy-source"))
     return headers
 
 

@@ -118,14 +118,9 @@ def file_info(bucket: str, key: str, headers: Mapping[str, str], length: int | N
         {name: values[index] for name, index in shape.checksums.items()}
         if shape.checksums and values[shape.kind] != "COMPOSITE"
         else _NOTHING,
-        unix_time(date) if date else None,
+        unix_time(date),
         {name: values[index] for name, index in shape.content.items()} if shape.content else _NOTHING,
     )
-
-
-def server_time(date: str | None) -> float | None:
-    """Parse a Date header to Unix seconds."""
-    return unix_time(date) if date else None
 
 
 def refusal(call: Request, status: int, headers: Mapping[str, str], body: bytes) -> S3Error:
@@ -147,7 +142,7 @@ def refusal(call: Request, status: int, headers: Mapping[str, str], body: bytes)
         request_id=document.request_id or headers.get("x-amz-request-id"),
         retry_after=retry_after(headers.get("retry-after")),
         region=headers.get("x-amz-bucket-region") or document.region,
-        server_time=server_time(headers.get("date")),
+        server_time=unix_time(headers.get("date")),
     )
 
 

@@ -21,8 +21,8 @@ from apm_s3._s3.transports.signed.connection import Connection, ConnectionBroken
 from apm_s3._s3.transports.signed.connections import CannotConnect, Connections, Lane
 from apm_s3._s3.transports.signed.payloads import PIECE, Payload, closing
 from apm_s3._s3.transports.signed.requests import DEFAULT_TYPE, Request, api_of
-from apm_s3._s3.transports.signed.responses import SignedBody, broken, refusal, server_time, stalled_error
-from apm_s3._wire.http1 import request_head
+from apm_s3._s3.transports.signed.responses import SignedBody, broken, refusal, stalled_error
+from apm_s3._wire.http1 import request_head, unix_time
 from apm_s3._wire.sigv4 import EMPTY_SHA256, Signer, encode_path
 from apm_s3.errors import ApmS3Error, IntegrityError, InvalidCredentials, InvalidRequest, WrongRegion
 
@@ -261,7 +261,7 @@ class Sender:
     def _check(self, call: Request, response: Response, body: bytes) -> None:
         """Raise an error if the response is an error or does not match `call`."""
         if response.status >= 300:
-            if not body and response.status == 403 and self._clock.is_off(server_time(response.headers.get("date"))):
+            if not body and response.status == 403 and self._clock.is_off(unix_time(response.headers.get("date"))):
                 body = _SKEWED
             raise refusal(call, response.status, response.headers, body)
         if response.cut:
