@@ -101,6 +101,35 @@ def test_the_commands_of_a_night_say_what_the_page_says(shell: Shell, memory: Fa
                 assert line == "..." or line.startswith("status ") or line in said, f"{command}: {line}\n{said}"
 
 
+@pytest.mark.parametrize("lost", ["blobs", "releases"])
+def test_after_status_1_a_push_in_an_outage_has_changed_nothing(shell: Shell, memory: FaultyS3, lost: str) -> None:
+    """As the page says. The server goes out with a write before the commit; an unanswered commit has status 5."""
+    shell.environ["APM_S3_ENVIRONMENT"] = "production"
+    bucket = memory.s3.buckets[shell.environ["APM_S3_BUCKET"]]
+    (shell.directory / "prometheus").mkdir()
+    file = shell.directory / "prometheus/prometheus.yml"
+    file.write_text("scrape_configs: []\n")
+    shell.ok("config", "push", "prometheus", "--yes", "-m", "x")
+    is_out = False
+
+    async def go_out(exchange: Exchange) -> None:
+        nonlocal is_out
+        is_out = is_out or (exchange.request.method == "PUT" and f"/{lost}/" in exchange.request.key)
+        exchange.send(error_response(503, "ServiceUnavailable") if is_out else exchange.carry_out())
+
+    told = [shell.ok("config", *command) for command in (["ls"], ["log"], ["show", "prometheus"])]
+    file.write_text("scrape_configs: []\n# better\n")
+    memory.will(go_out, times=None)
+    ran = shell("config", "push", "prometheus", "--yes", "-m", "x")
+    memory.rules.clear()
+
+    assert (ran.status, "try again later" in ran.stderr) == (1, True)
+    assert [shell.ok("config", *command) for command in (["ls"], ["log"], ["show", "prometheus"])] == told
+    assert [key for key in bucket if "# better" in _read(shell, key) and key.startswith("live/")] == []
+    shell.ok("config", "fsck")
+    assert "is at revision 2" in shell.ok("config", "push", "prometheus", "--yes", "-m", "x")
+
+
 def test_each_night_with_commands_is_run() -> None:
     assert NIGHTS.keys() == DAMAGE.keys() | REFUSALS.keys()
 
