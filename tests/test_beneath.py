@@ -219,6 +219,18 @@ async def test_a_journal_that_others_can_write_is_refused(one: Place, tmp_path: 
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+async def test_a_journal_in_a_directory_of_another_user_is_refused(one: Place, tmp_path: Path, mode: int) -> None:
+    one.put("team/a")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs").chmod(mode)
+    os.chown(tmp_path / "theirs", 12345, 12345)
+
+    with pytest.raises(JournalRefused, match=r"others can replace files in .*its owner 12345"):
+        await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "theirs" / "journal")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
 async def test_a_journal_of_another_user_is_refused(one: Place, tmp_path: Path) -> None:
     one.put("team/a")
     await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
@@ -228,9 +240,12 @@ async def test_a_journal_of_another_user_is_refused(one: Place, tmp_path: Path) 
         await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
 
 
-async def test_a_journal_in_a_directory_where_everybody_can_replace_it_is_refused(one: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o775])
+async def test_a_journal_in_a_directory_where_others_can_replace_it_is_refused(
+    one: Place, tmp_path: Path, mode: int
+) -> None:
     (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "open").chmod(mode)
 
-    with pytest.raises(JournalRefused, match="everybody can replace"):
+    with pytest.raises(JournalRefused, match="others can replace"):
         await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "open" / "journal")

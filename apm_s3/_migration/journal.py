@@ -458,9 +458,13 @@ def _check_owner(path: Path) -> None:
                 hint="a journal decides which files are read and written: use one of your own, and chmod go-w",
             )
     with suppress(OSError):
-        if path.parent.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+        told = path.parent.stat()
+        # With the sticky bit, as in /tmp, only the owners of the directory and of a file replace it.
+        if told.st_uid not in (os.geteuid(), 0) or (told.st_mode & 0o022 and not told.st_mode & stat.S_ISVTX):
             raise JournalRefused(
-                f"everybody can replace files in '{path.parent}'", hint="put the journal into a directory of your own"
+                f"others can replace files in '{path.parent}': its mode is {told.st_mode & 0o7777:o}, "
+                f"its owner {told.st_uid}",
+                hint="put the journal into a directory of your own, and chmod go-w it",
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -382,6 +383,19 @@ async def test_a_history_that_lacks_objects_is_refused(store: ConfigStore, check
 
     with pytest.raises(InvalidOption, match=f"lacks the object {blob[:12]}"):
         await store.plan_import(checkout.path, history=True)
+
+
+async def test_the_names_of_an_import_are_checked_outside_the_event_loop(
+    store: ConfigStore, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout.commit("One", {MAIN: ONE})
+    seen = []
+    where = "apm_s3.configs._imports.importing.check_names"
+    monkeypatch.setattr(where, lambda names: seen.append(threading.current_thread() is threading.main_thread()))
+
+    await store.plan_import(checkout.path, history=True)
+
+    assert seen == [False]
 
 
 async def test_a_bundle_of_a_history_has_a_limited_size(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from apm_s3.validators import validate_bundle, validate_config
 from apm_s3.validators._secrets import known
+from tests.seams.content import diff_bundles
 
 ALERTMANAGER = "route: {receiver: a}\nreceivers:\n- name: a\n"
 LEAKS = {
@@ -38,6 +41,27 @@ def test_no_problem_quotes_a_secret(tool: str, name: str, text: str, rule: str) 
 
     assert rule in {issue.rule for issue in alone.issues}
     assert "hunter2" not in str(alone) + repr(alone) + str(together) + repr(together)
+
+
+@pytest.mark.parametrize("key", ["password 'hunter2'", "password hunter2", '"password: hunter2"', "api_token=hunter2"])
+def test_no_problem_quotes_the_secret_of_a_field_without_its_colon(key: str) -> None:
+    text = f"global: {{}}\n{key}: 3\n"
+    bundle = {"prometheus.yml": text.encode()}
+
+    for report in (
+        validate_config("prometheus", text),
+        validate_config("prometheus", {key.strip('"'): 3}),
+        validate_config("grafana", f"[security]\n{key} = x\n"),
+        validate_bundle("prometheus", bundle),
+    ):
+        assert report.issues
+        assert "hunter2" not in str(report) + repr(report)
+    shown = diff_bundles({"prometheus.yml": b"global: {}\n"}, bundle, old_label="a", new_label="b")
+    assert "hunter2" not in str(shown) + json.dumps(shown.to_dict())
+    for broken in (text.removesuffix(": 3\n"), f"global:\n  a: b\n  {key}\n", key):
+        bundle = {"prometheus.yml": broken.encode()}
+        shown = diff_bundles({"prometheus.yml": b"global: {}\n"}, bundle, old_label="a", new_label="b")
+        assert "hunter2" not in str(shown)
 
 
 def test_no_problem_in_a_mapping_quotes_a_secret() -> None:

@@ -506,6 +506,11 @@ class ImportPlan:
         )
 
 
+def _check_all_names(revisions: Iterable[ImportRevision]) -> None:
+    for names in {tuple(revision.files): None for revision in revisions}:
+        check_names(name for name in names if not is_reserved(name))
+
+
 def import_write_id(bucket: str, prefix: str, environment: str, tool: str, identity: str) -> str:
     """Return the write id of one imported revision: the same for the same content of the same origin."""
     text = json.dumps(["import", bucket, prefix, environment, tool, identity])
@@ -533,8 +538,9 @@ class Importer:
             InvalidRequest: a file has a name that cannot be stored.
         """
         by_key: dict[Key, list[ImportRevision]] = {}
+        # A history may have thousands of revisions with thousands of names each.
+        await asyncio.to_thread(_check_all_names, found.revisions)
         for revision in found.revisions:
-            check_names(name for name in revision.files if not is_reserved(name))
             by_key.setdefault((revision.environment, revision.tool), []).append(revision)
         bundles, left = [], set[str]()
         for key in sorted(by_key):

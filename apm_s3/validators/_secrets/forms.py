@@ -360,6 +360,11 @@ _BESIDE = (
 
 Prose has none behind such a name, except for the words above and for names of things, as in `secret grafana-ldap-1`.
 """
+_BARE = (
+    rf"{_LEAD}{_NAMES}[\"']?(?:[ \t]{{0,64}}[:=][ \t]{{0,64}}|[ \t]{{1,64}})"
+    r"([\"'][^\"'\n]{1,512}[\"']?|[^\s:=]{1,512})[\"']?[ \t]*:?[ \t]*$"
+)
+"""`password 'hunter2'` as a whole line: a field whose colon or equals sign is missing."""
 _TOLD = re.compile(r"[:=]\s+(\S.*)|(?<!\S)(?=\S*\d)(\S{4,})")
 """A possible secret in the comment after a value that only says where the secret is."""
 
@@ -390,6 +395,20 @@ def in_comments(text: str) -> Iterator[Place]:
             yield from (
                 (line.start + told.start(1), line.start + told.end(1)) for told in compiled(_BESIDE).finditer(line.text)
             )
+
+
+def in_bare_lines(text: str) -> Iterator[Place]:
+    """Find secrets in lines of a name and a value with nothing between them."""
+    for line in _lines_of(text):
+        if (match := compiled(_BARE).match(line.text)) is not None and not is_elsewhere(match[1].strip("\"'")):
+            yield line.start + match.start(1), line.start + match.end(1)
+
+
+def mask_key(text: str) -> str:
+    """Mask everything in a key that looks like a secret, also the value of a field whose colon is missing."""
+    for start, stop in in_bare_lines(text):
+        return mask_shapes(text[:start]) + MASK + mask_shapes(text[stop:])
+    return mask_shapes(text)
 
 
 def in_first_words(text: str) -> Iterator[Place]:

@@ -32,6 +32,7 @@ from apm_s3.validators._secrets.forms import (
     is_secret_name,
     kind_by_name,
     labelled,
+    mask_key,
     mask_shapes,
     shapes_in,
 )
@@ -342,7 +343,7 @@ def _mask_mapping(value: Mapping[Any, Any], steps: tuple[Any, ...], known: Known
     for key, item in value.items():
         # `password: {abc}` is a password in braces.
         is_secret = (below and item is None) or known.is_in(str(key))
-        shown = MASK if is_secret else mask_shapes(key) if isinstance(key, str) else key
+        shown = MASK if is_secret else mask_key(key) if isinstance(key, str) else key
         masked[shown] = mask_value(item, labelled((*steps, str(key)), labels), known)
     return masked
 
@@ -413,7 +414,8 @@ class Concealer:
         path = issue.path
         for secret in filter(is_strong, _held_by(path, self._anywhere)):
             path = path.replace(secret, MASK)
-        return replace(issue, path=mask_shapes(path), message=self._concealed(issue.message, issue.line), hint=hint)
+        path = _QUOTED.sub(_mask_quoted, mask_shapes(path))
+        return replace(issue, path=path, message=self._concealed(issue.message, issue.line), hint=hint)
 
     def _concealed(self, text: str, line: int | None) -> str:
         if line not in self._near:
@@ -422,6 +424,7 @@ class Concealer:
         whole, parts = self._near[line]
         for secret in sorted(_held_by(text, self._anywhere) | _held_by(text, whole), key=len, reverse=True):
             text = text.replace(secret, MASK)
+        text = _QUOTED.sub(_mask_quoted, text)
 
         def is_part(quoted: str) -> bool:
             # A single character reveals nothing, and may be the message's own.
@@ -435,6 +438,11 @@ class Concealer:
             return MASK if is_part(match[0].strip(":.…")) else match[0]
 
         return mask_shapes(_QUOTED_WORD.sub(cut_word, _QUOTED.sub(cut, text)) if parts or self._unplaced else text)
+
+
+def _mask_quoted(match: re.Match[str]) -> str:
+    quote = match[0][0]
+    return f"{quote}{mask_key(match[0][1:-1])}{quote}"
 
 
 def _by_length(secrets: Iterable[str]) -> dict[int, set[str]]:

@@ -21,6 +21,7 @@ from apm_s3.validators._secrets.forms import (
     compiled,
     hints_at_secrets,
     in_any_line,
+    in_bare_lines,
     in_blocks,
     in_comments,
     in_first_words,
@@ -29,7 +30,7 @@ from apm_s3.validators._secrets.forms import (
     is_secret_name,
     kind_by_name,
     labelled,
-    mask_shapes,
+    mask_key,
     shapes_in,
 )
 
@@ -122,8 +123,8 @@ def mask_steps(steps: tuple[StepT, ...]) -> tuple[StepT, ...]:
 
 def _mask_step(step: Any) -> Any:
     if isinstance(step, tuple):
-        return (step[0], mask_shapes(step[1]))
-    return mask_shapes(step) if isinstance(step, str) else step
+        return (step[0], mask_key(step[1]))
+    return mask_key(step) if isinstance(step, str) else step
 
 
 def secret_spans(form: Format | None, text: str, read: Callable[[], tuple[Trace, bool]] | None = None) -> list[Span]:
@@ -139,6 +140,7 @@ def secret_spans(form: Format | None, text: str, read: Callable[[], tuple[Trace,
     spans += (Span(start, stop, kind, _steps_at(trace.scalars, start)) for start, stop, kind in shapes)
     if named:
         spans += _in_lines(text, form, parsed=parsed)
+        spans += _bare(text, trace, parsed=parsed)
     return disjoint(spans)
 
 
@@ -225,6 +227,18 @@ def _in_lines(text: str, form: Format | None, *, parsed: bool) -> Iterator[Span]
     if parsed and form == "ini":
         # If someone writes a YAML block in an INI file, INI reads the lines of the secret as keys.
         yield from (Span(*place, BELOW, ()) for place in in_blocks(text))
+
+
+def _bare(text: str, trace: Trace, *, parsed: bool) -> Iterator[Span]:
+    """Find `password 'hunter2'`, whose colon is missing: a key, a line of a plain value, or any line."""
+    if not parsed:
+        yield from (Span(*place, BELOW, ()) for place in in_bare_lines(text))
+        return
+    for is_key, (steps, node) in (*((True, key) for key in trace.keys), *((False, value) for value in trace.scalars)):
+        written = text[node.start : node.stop]
+        # A sentence may be a value of one line; a field without its colon continues the value before it.
+        if is_key or (node.plain and ("\n" in written or not steps)):
+            yield from (Span(node.start + at, node.start + end, BELOW, steps) for at, end in in_bare_lines(written))
 
 
 # --------------------------------------------------------------------------------------------------------------
