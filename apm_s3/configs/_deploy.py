@@ -38,7 +38,8 @@ from apm_s3.configs._models import (
     check_rule_names,
 )
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.changes import WriteCall, check_base
+from apm_s3.configs._protocol.changes import check_base
+from apm_s3.configs._protocol.commit import WriteCall
 from apm_s3.configs._protocol.encoding import encode_settings, read_entry
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Gone, Reader, Snapshot
@@ -553,7 +554,7 @@ async def deploy(
         environment, publisher = plan.target_environment, plan.target_side.publisher
     else:
         environment, publisher = check_environment(plan.text("target", "environment")), target.publisher
-    async with publisher.call(environment, change.timeout, change.write_id) as call:
+    async with publisher.committer.call(environment, change.timeout, change.write_id) as call:
         if isinstance(plan, PlanDocument):
             document = plan
             try:

@@ -123,7 +123,7 @@ class ConfigStore:
             self._objects, self._reader, self._probe, self._afterwards, failover=failover, deadline=deadline
         )
         self._live = Live(self._objects, self._reader)
-        self._publisher = Publisher(self._objects, self._reader, self._committer, self._live, self._afterwards)
+        self._publisher = Publisher(self._committer, self._live)
         self._backups = Backups(self._objects, self._reader)
         self._restorer = Restorer(self._objects, self.prefix, self._reader, self._publisher, self._views, self._backups)
         self._collector = Collector(self._objects, seen_now, self._committer)
@@ -491,7 +491,7 @@ class ConfigStore:
             InvalidOption: it is not a valid write id.
         """
         check_type("write_id", write_id, str)
-        return await find_outcome(write_id, self._objects, self._reader, self._committer)
+        return await find_outcome(write_id, self._committer)
 
     # Environments ----------------------------------------------------------------------------------------------------
 

@@ -56,10 +56,9 @@ from apm_s3.configs._protocol.changes import (
     RemoveEnvironment,
     SetFreeze,
     SetSettings,
-    WriteCall,
     request_hash,
 )
-from apm_s3.configs._protocol.commit import Committer
+from apm_s3.configs._protocol.commit import Committer, WriteCall
 from apm_s3.configs._protocol.encoding import encode_settings, read_entry
 from apm_s3.configs._protocol.publish import BuildDrafts, ConcurrentWork, Draft, Publisher, find_damaged
 from apm_s3.configs._protocol.reader import Reader, Snapshot
@@ -533,7 +532,7 @@ class Writer:
             return await self._publish(request, make, call, same, beside=find)
 
     def _call(self, request: ToolRequest) -> AbstractAsyncContextManager[WriteCall]:
-        return self._publisher.call(request.environment, request.options.timeout, request.options.write_id)
+        return self._committer.call(request.environment, request.options.timeout, request.options.write_id)
 
     async def _publish(
         self,
@@ -629,5 +628,5 @@ class Writer:
         create: bool = False,
     ) -> WriteCall:
         async with self._committer.call(request.environment, request.options.timeout, request.options.write_id) as call:
-            await self._committer.change(request.environment, make, note, call=call, create=create)
+            await call.change(make, note, create=create)
         return call

@@ -107,12 +107,10 @@ def _unknown_fields_of_tools_are_dropped() -> AbstractContextManager[Any]:
 def _entry_tells_what_was_wanted() -> AbstractContextManager[Any]:
     def of_the_first_try(self: Any, base: Any) -> Any:
         before = with_part(base.current, self.part)
-        change = self.change(before)
-        return stamp(
-            self.begun.current, change, write_id=self.write_id, home="sim", note=self.note, at=base.server_time
-        )
+        change = self.change_of(before)
+        return stamp(self.begun.current, change, write_id=self.id, home="sim", note=self.note, at=base.server_time)
 
-    return mock.patch.object(commit.Write, "_changed", of_the_first_try)
+    return mock.patch.object(commit.WriteCall, "_changed", of_the_first_try)
 
 
 def _collector_deletes_every_part() -> AbstractContextManager[Any]:
@@ -122,18 +120,18 @@ def _collector_deletes_every_part() -> AbstractContextManager[Any]:
 
 
 def _settings_are_not_looked_at_again() -> AbstractContextManager[Any]:
-    changed = commit.Write._changed
+    changed = commit.WriteCall._changed
 
     def blindly(self: Any, base: Any) -> Any:
         self.begun = replace(self.begun, current=replace(self.begun.current, settings=base.current.settings))
         return changed(self, base)
 
-    return mock.patch.object(commit.Write, "_changed", blindly)
+    return mock.patch.object(commit.WriteCall, "_changed", blindly)
 
 
 def _drafts_are_used_again() -> AbstractContextManager[Any]:
     async def without_a_look(self: Any, begun: Any, drafts: Any, prepare: Any) -> Any:
-        return await self._committer.begin(begun.environment), drafts
+        return await self.committer.begin(begun.environment), drafts
 
     return mock.patch.object(publish.Publisher, "_begin_again", without_a_look)
 
@@ -198,22 +196,22 @@ def _base_is_told_by_its_revision() -> AbstractContextManager[Any]:
 
 
 def _history_is_told_by_revisions() -> AbstractContextManager[Any]:
-    async def by_revision(self: commit.Write, release: Any, fresh: Any) -> bool:
-        return await self.reader.committed(fresh, release.tool, release.revision) is not None
+    async def by_revision(self: commit.WriteCall, release: Any, fresh: Any) -> bool:
+        return await self._reader.committed(fresh, release.tool, release.revision) is not None
 
-    return mock.patch.object(commit.Write, "_in_history", by_revision)
+    return mock.patch.object(commit.WriteCall, "_in_history", by_revision)
 
 
 def _history_that_cannot_be_read_is_without_us() -> AbstractContextManager[Any]:
-    in_history = commit.Write._in_history
+    in_history = commit.WriteCall._in_history
 
-    async def lost(self: commit.Write, release: Any, fresh: Any) -> bool:
+    async def lost(self: commit.WriteCall, release: Any, fresh: Any) -> bool:
         try:
             return await in_history(self, release, fresh)
         except errors.CommitUnknown:
             return False
 
-    return mock.patch.object(commit.Write, "_in_history", lost)
+    return mock.patch.object(commit.WriteCall, "_in_history", lost)
 
 
 def _ring_of_twice_the_size(base: Any, fresh: Any) -> bool:
@@ -237,7 +235,7 @@ def _memory_decides() -> AbstractContextManager[Any]:
     async def remembered(self: Any) -> Any:
         return self.begun
 
-    return mock.patch.object(commit.Write, "_reread", remembered)
+    return mock.patch.object(commit.WriteCall, "_reread", remembered)
 
 
 def _memory_is_not_confirmed() -> AbstractContextManager[Any]:
@@ -359,21 +357,21 @@ ANYWHERE: dict[str, Mistake] = {
     "a twin's document is not read": _document_of_a_twin_is_not_read,
     "a rebase does not look at the tool's release": lambda: mock.patch.object(changes, "check_base"),
     "a rebase does not look at the freeze": lambda: mock.patch.object(changes, "check_thawed"),
-    "a 412 is taken for a lost race": lambda: mock.patch.object(commit.Write, "_has_won", _async(value=False)),
+    "a 412 is taken for a lost race": lambda: mock.patch.object(commit.WriteCall, "_has_won", _async(value=False)),
     "what is remembered decides after a 412": _memory_decides,
     "a remembered current.json is not confirmed": _memory_is_not_confirmed,
     "what the second level gives is not checked": _second_level_is_trusted,
-    "an unanswered send is taken for a failed one": lambda: mock.patch.object(commit.Write, "_judge", _fails),
+    "an unanswered send is taken for a failed one": lambda: mock.patch.object(commit.WriteCall, "_judge", _fails),
     "a refusal ends it though a send is unresolved": _nothing_is_unresolved,
     "writers leave no id": lambda: mock.patch.object(commit, "stamp", _stamp_without_id),
-    "a write goes on after its window": lambda: mock.patch.object(commit.Write, "_check_window"),
+    "a write goes on after its window": lambda: mock.patch.object(commit.WriteCall, "_check_window"),
     "outcome does not move the document on": lambda: mock.patch.object(idempotency, "_rule_out", _async(value=True)),
     "the commit does not wait for the blobs": _commit_before_its_documents,
     "the commit does not wait for the release documents": _commit_before_its_release_document,
     "live/ is written before the commit": _live_before_the_commit,
     "a deploy commits its tools one by one": _tools_one_by_one,
     "a rollback names old blobs instead of copying them": _reuse_old_blobs,
-    "a collector does not move the document first": lambda: mock.patch.object(commit.Committer, "change", _async()),
+    "a collector does not move the document first": lambda: mock.patch.object(commit.WriteCall, "change", _async()),
     "a collector deletes what is young": lambda: mock.patch.object(garbage._Old, "is_old", return_value=True),
     "an entry leaves the log before it was stored": lambda: mock.patch.object(
         encoding, "_trimmed", _entries_leave_when_they_are_old

@@ -31,7 +31,6 @@ from apm_s3.configs._protocol import keys as _fields
 from apm_s3.configs._protocol import publish as _publish
 from apm_s3.configs._protocol import reader as _reader
 from apm_s3.configs._protocol.changes import (
-    CLEAN_UP,
     MarkGood,
     NewReleases,
     RemoveEnvironment,
@@ -40,6 +39,7 @@ from apm_s3.configs._protocol.changes import (
     check_base,
     check_expected,
 )
+from apm_s3.configs._protocol.commit import CLEAN_UP
 from apm_s3.configs._protocol.encoding import (
     MAX_ENTRIES,
     MAY_STORE,
@@ -67,7 +67,7 @@ from apm_s3.testing._memory import MemoryBucket, Verb
 
 def has_probed(store: ConfigStore) -> bool:
     """Return whether the store knows that its endpoint keeps conditions."""
-    return store._committer._probe._passed
+    return store._committer.probe._passed
 
 
 def waits_for_its_probe(store: ConfigStore) -> bool:

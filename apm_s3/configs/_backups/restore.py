@@ -24,7 +24,7 @@ from apm_s3.configs._content.files import check_tools
 from apm_s3.configs._models import NO_SETTINGS, EnvironmentSettings, Origin, Release
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.changes import WriteCall
+from apm_s3.configs._protocol.commit import WriteCall
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
@@ -183,7 +183,7 @@ class Restorer:
         """
         backup = await source.manifest(key)
         target = environment or backup.environment
-        async with self._publisher.call(target, change.timeout, change.write_id) as call:
+        async with self._publisher.committer.call(target, change.timeout, change.write_id) as call:
             return await self._restore(backup, source, target, call, steps, tools=tools, change=change, expect=expect)
 
     async def _restore(
@@ -231,7 +231,7 @@ class Restorer:
         target = (
             plan.environment if isinstance(plan, RestorePlan) else check_environment(plan.text("target", "environment"))
         )
-        async with self._publisher.call(target, change.timeout, change.write_id) as call:
+        async with self._publisher.committer.call(target, change.timeout, change.write_id) as call:
             if isinstance(plan, PlanDocument):
                 document = plan
                 try:
@@ -285,7 +285,7 @@ class Restorer:
         try:
             revisions = dict.fromkeys(verified.files, 0)
             note = ChangeOptions(author=author, message=f"drill of {key}")
-            async with self._publisher.call(scratch) as call:
+            async with self._publisher.committer.call(scratch) as call:
                 call.allow(verified.backup.size)
                 releases = await self._publish(verified, scratch, revisions, note, call, steps)
             steps.begin(scratch, "comparing files")

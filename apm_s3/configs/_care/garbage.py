@@ -18,8 +18,8 @@ from apm_s3.configs._models import KEEP_LOG, LEAST_KEPT, Current, Damage, Enviro
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.changes import WriteCall, check_thawed, within
-from apm_s3.configs._protocol.commit import Committer
+from apm_s3.configs._protocol.changes import check_thawed, within
+from apm_s3.configs._protocol.commit import Committer, WriteCall
 from apm_s3.configs._protocol.encoding import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.configs._protocol.reader import Reader, Snapshot
@@ -236,7 +236,7 @@ class Collector:
         if not dry_run:
             # If an earlier call with this write id has committed this, its deletions are continued.
             async with call:
-                await self._committer.change(environment, raise_oldest, note, call=call)
+                await call.change(raise_oldest, note)
 
         async def look(snapshot: Snapshot) -> tuple[Current, _Kept]:
             current = change.applied(snapshot.current) if dry_run else snapshot.current

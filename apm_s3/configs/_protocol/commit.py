@@ -17,8 +17,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from apm_s3._backoff import Backoff
 from apm_s3._hints import Advice
@@ -27,7 +27,7 @@ from apm_s3._tracing import committing
 from apm_s3.configs._models import Current, Note, RawEntry, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.changes import Change, PostCommitTasks, WriteCall, check_same, used
+from apm_s3.configs._protocol.changes import Change, PostCommitTasks, check_same, check_write_id, used
 from apm_s3.configs._protocol.encoding import (
     MUST_STORE,
     LogPart,
@@ -48,6 +48,7 @@ from apm_s3.errors import (
     DeadlineExceeded,
     FormatTooNew,
     IntegrityError,
+    InvalidOption,
     NotFound,
     PreconditionFailed,
     S3Error,
@@ -55,6 +56,7 @@ from apm_s3.errors import (
     TransportError,
     UsageError,
 )
+from apm_s3.settings import SLOWEST_RATE
 
 WINDOW = 15 * 60.0
 """Seconds in which a write id may be sent; after that, a write that was not seen can be ruled out."""
@@ -67,6 +69,22 @@ _LAST_CHANCE = 0.5
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 """Seconds. These are not the retries of a request, which the object store makes: see `Write`."""
+
+
+T = TypeVar("T")
+
+RESTARTS = 3
+"""Maximum restarts of a write that takes longer than its window."""
+
+CANCEL_GRACE = 10.0
+"""Maximum seconds that a cancelled caller waits for its commit."""
+
+
+CLEAN_UP = 10.0
+"""Maximum seconds that a write without a commit waits for its clean-up."""
+
+MakeChange = Callable[[Snapshot], Awaitable[tuple[Change, Note]]]
+"""Makes a change that only affects the document, from the current document."""
 
 
 class WindowClosed(Exception):
@@ -97,32 +115,191 @@ async def check_sound(snapshot: Snapshot, objects: ObjectStore, reader: Reader) 
         raise StoreDamaged(f"'{reader.where(key)}' is damaged: {broken[0]}", environment=environment)
 
 
-@dataclass(slots=True)
-class Write:
-    """One write id and its commit to the reference document.
+class WriteCall:
+    """One writing call: its deadline, its write id, and the commits that it tries: `async with committer.call(...)`.
+
+    Until a commit begins, the deadline cancels the call, and nothing was changed. After that, the commit itself
+    observes the deadline, because only it knows whether something was changed: a cancelled PUT may still arrive.
 
     This is the one exception to "only the runner retries": if a response does not show the outcome of a commit, the
     same bytes are sent again, and the document is read again, until there is a verdict or the deadline passes.
+
+    Args:
+        timeout: seconds for the whole call; None means those of the store, plus a second per 64 KiB passed to `allow`.
+        write_id: the caller's id; None means a new one for every try.
+
+    Attributes:
+        deadline: by the event loop's clock.
+        earlier: the log entry of a change without a release, if this or another call has made it under the call's
+            write id.
+        sent: whether a commit was sent, and may have been carried out. Until then, what was stored is seen by nobody.
     """
 
-    objects: ObjectStore
-    reader: Reader
-    archive: Archive
+    # Of the commit that is tried, set by `commit`: nothing reads them before.
     begun: Snapshot
-    change: Change
-    write_id: str
+    change_of: Change
+    id: str
     note: Note
     releases: tuple[Release, ...]
-    deadline: float
-    part: LogPart | None = None
-    sent: bool = False
-    unresolved: bool = False
-    chosen: bool = field(default=False, kw_only=True)
-    """Whether the caller provided the write id, so that another call may have the same one."""
-    entry: RawEntry | None = field(default=None, kw_only=True)
-    """The log entry of a change without a release under the caller's write id, if it was seen."""
+    part: LogPart | None
 
-    async def run(self, *, stale: bool) -> None:
+    def __init__(self, committer: Committer, environment: str, timeout: float | None, write_id: str | None) -> None:
+        check_write_id(write_id, environment)
+        if timeout is not None and not timeout > 0:
+            raise InvalidOption("timeout must be more than 0 seconds", hint="omit it to use the store's deadline")
+        self.environment: str = environment
+        self.write_id: str | None = write_id
+        self.deadline: float = 0.0
+        self.earlier: RawEntry | None = None
+        self.sent: bool = False
+        self._unresolved = False
+        self._committer = committer
+        self._objects, self._reader, self._archive = committer.objects, committer.reader, committer.archive
+        self._seconds = committer.deadline if timeout is None else timeout
+        self._grows = timeout is None
+        self._timeout: asyncio.Timeout | None = None
+
+    async def __aenter__(self) -> Self:
+        self.deadline = asyncio.get_running_loop().time() + self._seconds
+        self._timeout = asyncio.timeout_at(self.deadline)
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timeout is None:
+            return
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as exc:
+            raise DeadlineExceeded(
+                f"'{self.environment}' was not written within {self._seconds:g} s; nothing was changed",
+                operation="commit",
+                sent=False,
+                hint=Advice.MORE_TIME(),
+            ) from exc
+        if isinstance(error, ApmS3Error) and not self.sent:
+            error.changed_nothing = True
+        if isinstance(error, Exception) or (error is None and not self.sent):
+            # A probe that this call began and nobody needed: it leaves no objects behind when the program ends now.
+            await self._committer.probe.gone(self.environment, min(self.left, CLEAN_UP))
+
+    def allow(self, size: int) -> None:
+        """Extend the deadline of a call without a timeout by the time for transferring `size` bytes."""
+        if self._grows and self._timeout is not None and self._timeout.when() is not None:
+            self._seconds += size / SLOWEST_RATE
+            self.deadline += size / SLOWEST_RATE
+            self._timeout.reschedule(self.deadline)
+
+    def commit_begins(self) -> None:
+        """From now on, do not cancel the call at its deadline."""
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(None)
+
+    @property
+    def left(self) -> float:
+        """Return the seconds until the deadline; 0 if it has passed."""
+        return max(0.0, self.deadline - asyncio.get_running_loop().time())
+
+    async def change(self, make: MakeChange, note: Note, *, create: bool = False) -> None:
+        """Make a change that only affects the document.
+
+        If it was made before under the caller's write id, nothing is done, and `earlier` has its log entry.
+
+        Args:
+            make: returns the change and its note for the log. It may raise `Gone`, and may be called again.
+            note: the note as far as it follows from the caller's arguments.
+            create: whether the environment may not exist yet.
+
+        Raises:
+            InvalidOption: a different write has used this write id.
+            CommitUnknown: the deadline passed before it was known whether it was made. Such changes can be repeated.
+        """
+        environment, committer = self.environment, self._committer
+
+        async def prepare(begun: Snapshot) -> tuple[Snapshot, tuple[Change, Note] | None]:
+            self.earlier = await self._made_before(begun, note)
+            if self.earlier is not None:
+                return begun, None
+            begun.current.settings.check_note(environment, note.author, note.message)
+            return begun, await make(begun)
+
+        for _ in range(RESTARTS):
+            begin = committer.begin if create else committer.existing
+            begun, made = await self._reader.read_consistently(environment, prepare, begin=begin)
+            if made is None:
+                return
+            try:
+                await self.commit(begun, made[0], self.write_id or keys.new_write_id(environment), made[1])
+            except WindowClosed:
+                continue
+            return
+        raise DeadlineExceeded(
+            f"'{environment}' could not be changed within {RESTARTS} x 15 minutes; nothing was changed",
+            operation="commit",
+            sent=False,
+            bucket=self._objects.bucket,
+        )
+
+    async def _made_before(self, begun: Snapshot, note: Note) -> RawEntry | None:
+        """Return the log entry of the change that was made under the caller's own write id."""
+        if self.write_id is None:
+            return None
+        entry = await self._archive.find(begun, self.write_id)
+        if entry is None and self.write_id not in begun.current.writers:
+            return None
+        return check_same(entry, note, self.write_id, begun.environment)
+
+    async def commit(
+        self,
+        begun: Snapshot,
+        change: Change,
+        write_id: str,
+        note: Note,
+        *,
+        releases: tuple[Release, ...] = (),
+        part: LogPart | None = None,
+        then: Callable[[], Coroutine[Any, Any, T]] | None = None,
+    ) -> asyncio.Task[T] | None:
+        """Make `change`, and return when it has certainly been made.
+
+        If cancelled while it waits for its turn, nothing is changed. Later, a cancelled caller waits at most 10
+        seconds; the commit continues until its deadline, and `then` follows it.
+
+        Args:
+            begun: the document as it was before anything was written.
+            write_id: the caller's, or a new one.
+            note: the entry for the log.
+            releases: those that `change` makes current, to find them in the history.
+            part: the log's unstored entries, if they were already stored.
+            then: the work after the commit, even if the caller is cancelled; its task is returned.
+
+        Raises:
+            WindowClosed: it took too long, and was certainly not made.
+            CommitUnknown: the deadline passed before the outcome was known.
+            DeadlineExceeded: the deadline passed, and it was certainly not made.
+            ApmS3Error: what `change` raises, or a refusal of S3; it was certainly not made.
+        """
+        committer = self._committer
+        await committer.ready(begun.environment)
+        async with committer.turn(begun) as stale:
+            self.commit_begins()
+            self.begun, self.change_of, self.id, self.note = begun, change, write_id, note
+            self.releases, self.part = releases, part
+            self.sent = self._unresolved = False
+
+            async def run() -> asyncio.Task[T] | None:
+                revisions = tuple(f"{release.tool} {release.revision}" for release in releases)
+                with committing({"environment": begun.environment, "revisions": revisions}):
+                    await self._run(stale=stale)
+                return None if then is None else committer.afterwards.start(then())
+
+            # In a task of its own. A caller that is cancelled in the middle of the PUT would otherwise leave it without
+            # a verdict: a revision that nobody was told of, and `live/` outdated until the next write.
+            return await finish_within(committer.afterwards.start(run()), CANCEL_GRACE)
+
+    async def _run(self, *, stale: bool) -> None:
         """Send and rebase until there is a verdict."""
         loop = asyncio.get_running_loop()
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
@@ -130,25 +307,25 @@ class Write:
         if stale:
             base = await self._reread()
             self._check_window(base)
-            if self.chosen and await self._is_in(base):
+            if self.write_id is not None and await self._is_in(base):
                 return
         while True:
             # This is only checked when there is a verdict on earlier attempts, so nothing is in flight.
-            await check_sound(base, self.objects, self.reader)
+            await check_sound(base, self._objects, self._reader)
             await self._make_room(base.current)
             if await self._send(base, encode_current(self._changed(base))):
                 return
             fresh = await self._reread()
             if await self._has_won(base, fresh):
                 return
-            self.unresolved = self.sent = False
+            self._unresolved = self.sent = False
             self._check_window(fresh)
             # Nobody else has written: the server contradicts itself, or has answered the read from an old copy.
             refused = fresh.current.sequence == base.current.sequence
             pause = next(backoff) if refused else 0.0
             if loop.time() + pause >= self.deadline:
                 raise self._too_late(
-                    "the server refuses the ETag of the document that it has" if refused
+                    "the server rejected If-Match with the ETag that it had just returned" if refused
                     else "other writers were faster until the deadline passed"
                 )  # fmt: skip
             if refused:
@@ -161,7 +338,7 @@ class Write:
             return
         try:
             async with asyncio.timeout_at(self.deadline):
-                self.part = await self.archive.store(self.begun.environment, current, self.write_id)
+                self.part = await self._archive.store(self.begun.environment, current, self.id)
         except TimeoutError as exc:
             raise self._too_late("the log could not be stored in time") from exc
 
@@ -172,9 +349,9 @@ class Write:
         before = with_part(base.current, self.part)
         return stamp(
             before,
-            self.change(before),
-            write_id=self.write_id,
-            home=self.objects.bucket,
+            self.change_of(before),
+            write_id=self.id,
+            home=self._objects.bucket,
             note=self.note,
             at=base.server_time,
         )
@@ -185,11 +362,11 @@ class Write:
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             left = self.deadline - loop.time()
-            if left <= 0 and not self.unresolved:
+            if left <= 0 and not self._unresolved:
                 raise self._too_late("there was no time left")
             self.sent = True
             try:
-                await self.objects.put(
+                await self._objects.put(
                     keys.current(base.environment),
                     body,
                     if_match=base.etag,
@@ -204,7 +381,7 @@ class Write:
                     return True
                 pause = next(backoff)
                 if loop.time() + pause >= self.deadline or self._window_is_closed():
-                    raise (self._unknown() if self.unresolved else self._failed(error)) from error
+                    raise (self._unknown() if self._unresolved else self._failed(error)) from error
                 await asyncio.sleep(pause)
             else:
                 return True
@@ -212,30 +389,32 @@ class Write:
     def _judge(self, error: ApmS3Error) -> None:
         """Handle an error of the request: raise it if the request was certainly refused."""
         if isinstance(error, NotFound) and not isinstance(error, BucketNotFound):
-            key = self.reader.where(keys.current(self.begun.environment))
-            raise StoreDamaged(f"'{key}' has vanished", environment=self.begun.environment) from error
-        self.unresolved = self.unresolved or error.may_have_happened
+            key = self._reader.where(keys.current(self.begun.environment))
+            raise StoreDamaged(
+                f"'{key}' was deleted while it was being replaced", environment=self.begun.environment
+            ) from error
+        self._unresolved = self._unresolved or error.may_have_happened
         # Refused credentials were already refreshed and retried by the layer below.
-        if not self.unresolved and (isinstance(error, AccessDenied) or not error.retryable):
+        if not self._unresolved and (isinstance(error, AccessDenied) or not error.retryable):
             raise error
 
     async def _seen(self) -> bool:
         """Return whether the document has our write id; if it does not, that proves nothing."""
-        if not self.unresolved:
+        if not self._unresolved:
             return False
         try:
             async with asyncio.timeout_at(self.deadline):
-                snapshot = await self.reader.current(self.begun.environment)
-                if snapshot is None or self.write_id not in snapshot.current.writers:
+                snapshot = await self._reader.current(self.begun.environment)
+                if snapshot is None or self.id not in snapshot.current.writers:
                     return False
-                return not self.chosen or await self._is_in(snapshot)
+                return self.write_id is None or await self._is_in(snapshot)
         except (ApmS3Error, TimeoutError):
             return False
 
     async def _has_won(self, base: Snapshot, fresh: Snapshot) -> bool:
         """Return, after a 412 on the ETag of `base`, whether our own write had made it stale."""
-        if self.write_id in fresh.current.writers:
-            return not self.chosen or await self._is_in(fresh)
+        if self.id in fresh.current.writers:
+            return self.write_id is None or await self._is_in(fresh)
         if not ring_overrun(base.current, fresh.current):
             return False
         if not self.releases:
@@ -247,8 +426,8 @@ class Write:
         after = base.current.sequence
         try:
             async with asyncio.timeout_at(self.deadline):
-                found = await self.archive.newest(
-                    fresh, wanted=lambda entry: entry["id"] == self.write_id, is_older=lambda _: False, limit=1,
+                found = await self._archive.newest(
+                    fresh, wanted=lambda entry: entry["id"] == self.id, is_older=lambda _: False, limit=1,
                     after=after,
                 )  # fmt: skip
         except (TimeoutError, Gone, ApmS3Error) as exc:
@@ -258,8 +437,8 @@ class Write:
             if fresh.current.log.oldest > after + 1:
                 raise self._unknown()
             return False
-        if self.chosen:
-            self.entry = check_same(found[0], self.note, self.write_id, self.begun.environment)
+        if self.write_id is not None:
+            self.earlier = check_same(found[0], self.note, self.id, self.begun.environment)
         return True
 
     async def _is_in(self, fresh: Snapshot) -> bool:
@@ -268,14 +447,14 @@ class Write:
         Raises:
             InvalidOption: a different change was committed under it.
         """
-        if self.write_id not in fresh.current.writers:
+        if self.id not in fresh.current.writers:
             return False
         if not self.releases:
-            entry = await self.archive.find(fresh, self.write_id)
-            self.entry = check_same(entry, self.note, self.write_id, self.begun.environment)
+            entry = await self._archive.find(fresh, self.id)
+            self.earlier = check_same(entry, self.note, self.id, self.begun.environment)
             return True
         if not all([await self._in_history(release, fresh) for release in self.releases]):
-            raise used(self.write_id, self.begun.environment)
+            raise used(self.id, self.begun.environment)
         return True
 
     async def _in_history(self, release: Release, fresh: Snapshot) -> bool:
@@ -286,7 +465,7 @@ class Write:
             return True
         try:
             async with asyncio.timeout_at(self.deadline):
-                found = await self.reader.committed(fresh, release.tool, release.revision)
+                found = await self._reader.committed(fresh, release.tool, release.revision)
         except TimeoutError as exc:
             raise self._unknown() from exc
         except (Gone, ApmS3Error) as exc:
@@ -302,7 +481,7 @@ class Write:
         while True:
             try:
                 async with asyncio.timeout_at(self.deadline):
-                    return await self.reader.require(self.begun.environment)
+                    return await self._reader.require(self.begun.environment)
             except TimeoutError as exc:
                 raise (self._unknown() if self.sent else self._too_late("S3 did not respond in time")) from exc
             except (IntegrityError, S3Error, TransportError) as error:
@@ -325,36 +504,23 @@ class Write:
     def _unknown(self) -> CommitUnknown:
         return CommitUnknown(
             f"it is not known whether the change of '{self.begun.environment}' took effect",
-            write_id=self.write_id,
+            write_id=self.id,
             environment=self.begun.environment,
             tool=self.releases[0].tool if len(self.releases) == 1 else None,
             operation="commit",
-            bucket=self.objects.bucket,
+            bucket=self._objects.bucket,
             key=keys.current(self.begun.environment),
-            hint=Advice.NO_CHANGE_YET(write_id=self.write_id),
+            hint=Advice.NO_CHANGE_YET(write_id=self.id),
         )
 
     def _too_late(self, problem: str) -> DeadlineExceeded:
         return DeadlineExceeded(
-            f"{problem}; nothing was changed", operation="commit", bucket=self.objects.bucket,
+            f"{problem}; nothing was changed", operation="commit", bucket=self._objects.bucket,
             key=keys.current(self.begun.environment), sent=False,
         )  # fmt: skip
 
     def _failed(self, error: ApmS3Error) -> ApmS3Error:
         return error if not isinstance(error, TransportError) else self._too_late("S3 could not be reached")
-
-
-RESTARTS = 3
-"""Maximum restarts of a write that takes longer than its window."""
-
-CANCEL_GRACE = 10.0
-"""Maximum seconds that a cancelled caller waits for its commit."""
-
-
-T = TypeVar("T")
-
-MakeChange = Callable[[Snapshot], Awaitable[tuple[Change, Note]]]
-"""Makes a change that only affects the document, from the current document."""
 
 
 class Committer:
@@ -370,13 +536,13 @@ class Committer:
         failover: bool,
         deadline: float,
     ) -> None:
-        self._objects = objects
-        self._reader = reader
-        self._archive = Archive(objects, reader)
-        self._probe = probe
+        self.objects = objects
+        self.reader = reader
+        self.archive = Archive(objects, reader)
+        self.probe = probe
+        self.afterwards = afterwards
+        self.deadline = deadline
         self._failover = failover
-        self._afterwards = afterwards
-        self._deadline = deadline
         self._locks: dict[str, asyncio.Lock] = {}
         self._ended: dict[str, float] = {}
 
@@ -386,10 +552,7 @@ class Committer:
         Raises:
             InvalidOption: the timeout or write id is not valid.
         """
-        return WriteCall(
-            environment, default=self._deadline, timeout=timeout, write_id=write_id,
-            clean_up=lambda seconds: self._probe.gone(environment, seconds),
-        )  # fmt: skip
+        return WriteCall(self, environment, timeout, write_id)
 
     async def begin(self, environment: str, looked: Snapshot | None = None) -> Snapshot:
         """Read the reference document, or create an empty one.
@@ -404,7 +567,7 @@ class Committer:
         snapshot = looked or await self.look(environment)
         if not snapshot.etag:
             await self._create(environment, snapshot.server_time)
-            snapshot = await self._reader.require(environment)
+            snapshot = await self.reader.require(environment)
         return snapshot
 
     async def ready(self, environment: str) -> None:
@@ -413,7 +576,7 @@ class Committer:
         Raises:
             ConditionalWritesUnsupported: it does not.
         """
-        await self._probe.ensure(environment)
+        await self.probe.ensure(environment)
 
     async def look(self, environment: str) -> Snapshot:
         """Read the reference document; return an empty one without an ETag if it does not exist.
@@ -422,7 +585,7 @@ class Committer:
             UsageError: this bucket is a replica.
             StoreDamaged: there are releases, but no reference document, or it is damaged.
         """
-        self._probe.begin(environment)
+        self.probe.begin(environment)
         return await self.peek(environment)
 
     async def peek(self, environment: str) -> Snapshot:
@@ -431,84 +594,32 @@ class Committer:
         Raises:
             UsageError, StoreDamaged: see `look`.
         """
-        snapshot = await self._reader.current_or_none(environment)
+        snapshot = await self.reader.current_or_none(environment)
         if not snapshot.etag:
-            await self._reader.check_empty(environment)
+            await self.reader.check_empty(environment)
             return snapshot
-        if self._reader.is_replica(snapshot.current) and not self._failover:
+        if self.reader.is_replica(snapshot.current) and not self._failover:
             raise UsageError(
-                f"'{environment}' in bucket '{self._objects.bucket}' is a replica of bucket '{snapshot.current.home}'",
-                bucket=self._objects.bucket,
+                f"'{environment}' in bucket '{self.objects.bucket}' is a replica of bucket '{snapshot.current.home}'",
+                bucket=self.objects.bucket,
                 hint=Advice.OPEN_REPLICA(),
             )
-        await check_sound(snapshot, self._objects, self._reader)
+        await check_sound(snapshot, self.objects, self.reader)
         return snapshot
 
     async def _create(self, environment: str, now: float) -> None:
         await self.ready(environment)
-        nothing = Current(-1, (), self._objects.bucket)
+        nothing = Current(-1, (), self.objects.bucket)
         # Every document has its own write id, so that no two documents have the same bytes and ETag.
         write_id = keys.new_write_id(environment)
         note = Note(action="create")
-        empty = stamp(nothing, nothing, write_id=write_id, home=self._objects.bucket, note=note, at=now)
+        empty = stamp(nothing, nothing, write_id=write_id, home=self.objects.bucket, note=note, at=now)
         try:
-            await self._objects.put(
+            await self.objects.put(
                 keys.current(environment), encode_current(empty), create=True, content_type="application/json"
             )
         except PreconditionFailed:
             return
-
-    async def commit(
-        self,
-        begun: Snapshot,
-        change: Change,
-        write_id: str,
-        note: Note,
-        *,
-        call: WriteCall,
-        releases: tuple[Release, ...] = (),
-        part: LogPart | None = None,
-        then: Callable[[], Coroutine[Any, Any, T]] | None = None,
-    ) -> asyncio.Task[T] | None:
-        """Make `change`, and return when it has certainly been made.
-
-        If cancelled while it waits for its turn, nothing is changed. Later, a cancelled caller waits at most 10
-        seconds; the commit continues until its deadline, and `then` follows it.
-
-        Args:
-            begun: the document as it was before anything was written.
-            note: the entry for the log.
-            releases: those that `change` makes current, to find them in the history.
-            part: the log's unstored entries, if they were already stored.
-            then: the work after the commit, even if the caller is cancelled; its task is returned.
-
-        Raises:
-            WindowClosed: it took too long, and was certainly not made.
-            CommitUnknown: the deadline passed before the outcome was known.
-            DeadlineExceeded: the deadline passed, and it was certainly not made.
-            ApmS3Error: what `change` raises, or a refusal of S3; it was certainly not made.
-        """
-        await self.ready(begun.environment)
-        async with self._turn(begun) as stale:
-            call.commit_begins()
-            chosen = call.write_id is not None
-            write = Write(
-                self._objects, self._reader, self._archive, begun, change, write_id, note, releases, call.deadline,
-                part, chosen=chosen,
-            )  # fmt: skip
-
-            async def run() -> asyncio.Task[T] | None:
-                revisions = tuple(f"{release.tool} {release.revision}" for release in releases)
-                with committing({"environment": begun.environment, "revisions": revisions}):
-                    try:
-                        await write.run(stale=stale)
-                    finally:
-                        call.sent = write.sent
-                call.earlier = write.entry
-                return None if then is None else self._afterwards.start(then())
-
-            # A cancelled request would leave the caller without a verdict, and `live/` outdated.
-            return await finish_within(self._afterwards.start(run()), CANCEL_GRACE)
 
     async def existing(self, environment: str) -> Snapshot:
         """Read the reference document of an existing environment.
@@ -518,62 +629,14 @@ class Committer:
             UsageError, StoreDamaged: see `look`.
         """
         snapshot = await self.look(environment)
-        return snapshot if snapshot.etag else await self._reader.require(environment)
-
-    async def change(
-        self, environment: str, make: MakeChange, note: Note, *, call: WriteCall, create: bool = False
-    ) -> None:
-        """Make a change that only affects the document.
-
-        If it was made before under the write id of `call`, nothing is done, and `call.earlier` has its log entry.
-
-        Args:
-            make: returns the change and its note for the log. It may raise `Gone`, and may be called again.
-            note: the note as far as it follows from the caller's arguments.
-            create: whether the environment may not exist yet.
-
-        Raises:
-            InvalidOption: a different write has used this write id.
-            CommitUnknown: the deadline passed before it was known whether it was made. Such changes can be repeated.
-        """
-
-        async def prepare(begun: Snapshot) -> tuple[Snapshot, tuple[Change, Note] | None]:
-            call.earlier = await self._made_before(begun, note, call.write_id)
-            if call.earlier is not None:
-                return begun, None
-            begun.current.settings.check_note(environment, note.author, note.message)
-            return begun, await make(begun)
-
-        for _ in range(RESTARTS):
-            begin = self.begin if create else self.existing
-            begun, made = await self._reader.read_consistently(environment, prepare, begin=begin)
-            if made is None:
-                return
-            write_id = call.write_id or keys.new_write_id(environment)
-            try:
-                await self.commit(begun, made[0], write_id, made[1], call=call)
-            except WindowClosed:
-                continue
-            return
-        raise DeadlineExceeded(
-            f"'{environment}' could not be changed within {RESTARTS} x 15 minutes; nothing was changed",
-            operation="commit",
-            sent=False,
-            bucket=self._objects.bucket,
-        )
-
-    async def _made_before(self, begun: Snapshot, note: Note, write_id: str | None) -> RawEntry | None:
-        """Return the log entry of the change that was made under the caller's own `write_id`."""
-        if write_id is None:
-            return None
-        entry = await self._archive.find(begun, write_id)
-        if entry is None and write_id not in begun.current.writers:
-            return None
-        return check_same(entry, note, write_id, begun.environment)
+        return snapshot if snapshot.etag else await self.reader.require(environment)
 
     @asynccontextmanager
-    async def _turn(self, begun: Snapshot) -> AsyncIterator[bool]:
+    async def turn(self, begun: Snapshot) -> AsyncIterator[bool]:
         """Wait for this process's other writers, and return whether one has written since `begun` was read."""
+        # Without the queue, n writers of one process would all send, n - 1 would get a 412, and all of these would read
+        # and send again. One that has waited, or whose document was read before another one wrote, knows without asking
+        # that its ETag is stale, and reads first.
         environment, loop = begun.environment, asyncio.get_running_loop()
         lock = self._locks.setdefault(environment, asyncio.Lock())
         waited = lock.locked()

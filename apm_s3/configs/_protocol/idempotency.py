@@ -206,18 +206,18 @@ class _Moved(Exception):
     """The document has changed in a way that may decide the outcome."""
 
 
-async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, committer: Committer) -> CommitOutcome:
+async def find_outcome(write_id: str, committer: Committer) -> CommitOutcome:
     """Return the outcome of a write, for `ConfigStore.outcome`.
 
     If there is no release document, only the log can show the outcome: a change that it does not have may still arrive,
     or its entry or the write's documents were collected.
     """
     environment = keys.environment_of(write_id)
-    archive = Archive(objects, reader)
+    reader, archive = committer.reader, committer.archive
     unknown = False
     while True:
         # Read before the document: releases that the document does not show were not committed by then.
-        traces = await find_traces(objects, environment, write_id)
+        traces = await find_traces(committer.objects, environment, write_id)
 
         async def read(snapshot: Snapshot, traces: list[Trace] = traces) -> tuple[Snapshot, CommitOutcome | None]:
             return snapshot, await _verdict(write_id, traces, snapshot, reader, archive)
@@ -246,7 +246,7 @@ async def _rule_out(write_id: str, traces: list[Trace], snapshot: Snapshot, comm
     note = Note(action="rule_out", message=f"{write_id} can no longer take effect")
     try:
         async with committer.call(snapshot.environment) as call:
-            await committer.commit(snapshot, move, keys.new_write_id(snapshot.environment), note, call=call)
+            await call.commit(snapshot, move, keys.new_write_id(snapshot.environment), note)
     except (_Moved, WindowClosed):
         return False
     return True

@@ -21,21 +21,17 @@ from apm_s3._tools import Tool
 from apm_s3.configs._content.files import MAX_BUNDLE
 from apm_s3.configs._models import Deployed, FileEntry, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.changes import (
     NewReleases,
-    PostCommitTasks,
-    WriteCall,
     check_base,
     check_expected,
     check_thawed,
 )
-from apm_s3.configs._protocol.commit import RESTARTS, Committer, WindowClosed
+from apm_s3.configs._protocol.commit import RESTARTS, Committer, WindowClosed, WriteCall
 from apm_s3.configs._protocol.encoding import MAY_STORE, LogPart, encode_release, note_of
 from apm_s3.configs._protocol.idempotency import Earlier, EarlierWrite, Overtaken, resumed
 from apm_s3.configs._protocol.keys import MAX_REVISION, blob_name
 from apm_s3.configs._protocol.live import Live
-from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import INLINE, PARALLEL, Gone, Reader, Snapshot, is_md5
 from apm_s3.errors import (
     ConfigNotFound,
@@ -196,20 +192,14 @@ ConcurrentWork = Callable[[Snapshot], Coroutine[Any, Any, None]]
 class Publisher:
     """Makes new releases current."""
 
-    def __init__(
-        self, objects: ObjectStore, reader: Reader, committer: Committer, live: Live, afterwards: PostCommitTasks
-    ) -> None:
-        self._objects = objects
-        self._reader = reader
-        self._committer = committer
+    def __init__(self, committer: Committer, live: Live) -> None:
+        self.committer = committer
+        self._objects = committer.objects
+        self._reader = committer.reader
+        self._archive = committer.archive
+        self._afterwards = committer.afterwards
+        self._earlier = Earlier(committer.objects, committer.reader)
         self._live = live
-        self._afterwards = afterwards
-        self._archive = Archive(objects, reader)
-        self._earlier = Earlier(objects, reader)
-
-    def call(self, environment: str, timeout: float | None = None, write_id: str | None = None) -> WriteCall:
-        """Begin a write of `environment`: its deadline, and its write id."""
-        return self._committer.call(environment, timeout, write_id)
 
     async def publish(
         self,
@@ -271,7 +261,7 @@ class Publisher:
             return begun, await self._drafts(begun, make, expect, call, beside)
 
         begun, drafts = await self._reader.read_consistently(
-            environment, prepare, begin=self._committer.look, first=first
+            environment, prepare, begin=self.committer.look, first=first
         )
         if drafts and not begun.etag:
             # Only now, so that a refused write does not create an environment.
@@ -363,13 +353,13 @@ class Publisher:
     ) -> Prepared:
         """Return the current reference document and the drafts, if they still apply; redo them for new settings."""
         environment = begun.environment
-        fresh = await self._committer.begin(environment, None if begun.etag else begun)
+        fresh = await self.committer.begin(environment, None if begun.etag else begun)
         for draft in drafts:
             base = None if draft.base is None else draft.base.ref
             check_base(draft.tool, environment, fresh.current.tools.get(draft.tool), base, draft.expect)
         if fresh.current.settings == begun.current.settings:
             return fresh, drafts
-        return await self._reader.read_consistently(environment, prepare, begin=self._committer.begin)
+        return await self._reader.read_consistently(environment, prepare, begin=self.committer.begin)
 
     async def _explain(self, environment: str, drafts: Sequence[Draft], gone: Gone) -> ConfigNotFound | StoreDamaged:
         """Return why a file of an old revision cannot be used: it was pruned since, or is damaged.
@@ -397,7 +387,7 @@ class Publisher:
         releases = [_release(begun, draft, plan, write_id) for draft, plan in zip(drafts, plans, strict=True)]
         contents: list[Contents] = [_given(draft) for draft in drafts]
         chosen = call.write_id is not None
-        await self._committer.ready(environment)
+        await self.committer.ready(environment)
         # Nothing reads these objects before the commit names them, so they are stored concurrently.
         documents = [
             self._put_checked(release, draft, plan, chosen=chosen)
@@ -411,8 +401,8 @@ class Publisher:
         changed = [_changed(draft, plan) for draft, plan in zip(drafts, plans, strict=True)]
         change = NewReleases(environment, named, {draft.tool: draft.expect for draft in drafts})
         note = note_of(named)
-        refresh = await self._committer.commit(
-            begun, change, write_id, note, call=call, releases=named, part=cast("LogPart | None", part),
+        refresh = await call.commit(
+            begun, change, write_id, note, releases=named, part=cast("LogPart | None", part),
             then=lambda: self._refresh_live(named, contents, changed),
         )  # fmt: skip
         return await self._refreshed(refresh, named, call)
