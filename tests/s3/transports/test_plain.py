@@ -385,3 +385,12 @@ async def test_a_read_from_a_plain_server_loads_neither_botocore_nor_what_other_
     assert whole == "[]"
     assert [name for name in NOT_FOR_A_READ if name in loaded] == []
     assert sum(name.partition(".")[0] == "apm_s3" for name in loaded) <= OWN_MODULES
+
+
+async def test_what_sends_over_aiobotocore_is_imported_without_it_because_that_is_done_on_the_event_loop() -> None:
+    program = "import sys, apm_s3._s3.transports.boto.sender; print({'aiobotocore', 'aiohttp'} & sys.modules.keys())"
+    command = [sys.executable, "-c", program]
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=unmeasured())
+    out, _ = await child.communicate()
+
+    assert (child.returncode, out) == (0, b"set()\n")

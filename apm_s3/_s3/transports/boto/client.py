@@ -29,7 +29,6 @@ import re
 import select
 from collections.abc import Mapping, MutableMapping
 from contextlib import AsyncExitStack
-from contextvars import ContextVar
 from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -59,6 +58,7 @@ from botocore.utils import get_environ_proxies
 from apm_s3._hints import Advice
 from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.boto.errors import redact_logs
+from apm_s3._s3.transports.boto.sender import ADDED, RECEIVED
 from apm_s3._s3.transports.expectations import MAX_DOCUMENT, MAX_ERROR
 from apm_s3._s3.transports.routes import header_text, is_custom, refuse_exposed_token
 from apm_s3._s3.transports.signed.connection import ConnectionBroken
@@ -510,13 +510,6 @@ def _core_session(session: Any) -> AioSession:
         return get_session()
     # An aioboto3.Session wraps the AioSession that holds its credentials and configuration.
     return getattr(session, "_session", session)
-
-
-ADDED: ContextVar[tuple[str, Mapping[str, str], bytes | None] | None] = ContextVar("apm_s3_added", default=None)
-"""The API of a request of the data plane, and its headers and body that no parameter of botocore's is."""
-
-RECEIVED: ContextVar[list[bytes] | None] = ContextVar("apm_s3_received", default=None)
-"""Where the bodies of responses are kept that botocore has read."""
 
 
 def _add_to_request(params: dict[str, Any], model: Any, **_: Any) -> None:

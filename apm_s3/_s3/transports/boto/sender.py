@@ -2,18 +2,20 @@
 
 A request has the headers and the query that it has on the signed path. botocore's description of the operation says
 which of its parameters they are; botocore finds the endpoint, signs, and follows S3 to another region.
+
+Importing this module loads botocore's names only: `Clients` loads the rest, which takes most of a second, in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from botocore import xform_name
 
-from apm_s3._s3.transports.boto.client import ADDED, RECEIVED
 from apm_s3._s3.transports.boto.errors import refused_etag, translate, translated
 from apm_s3._s3.transports.expectations import check_object, check_status, check_unchanged, joined
 from apm_s3._s3.transports.routes import refuse_exposed_token
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
 
 _PIECE = 256 * 1024
 _CONVERSIONS: Mapping[str, Callable[[str], Any]] = {"boolean": "true".__eq__, "integer": int, "long": int}
+
+
+ADDED: ContextVar[tuple[str, Mapping[str, str], bytes | None] | None] = ContextVar("apm_s3_added", default=None)
+"""The API of a request of the data plane, and its headers and body that no parameter of botocore's is."""
+
+RECEIVED: ContextVar[list[bytes] | None] = ContextVar("apm_s3_received", default=None)
+"""Where the bodies of responses are kept that botocore has read."""
 
 
 class BotoResponse(NamedTuple):
