@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
+import json
 import pickle
 import re
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ import pytest
 
 import apm_s3
 from apm_s3 import errors
-from tests.seams.cli import Advice, Hint, Kind, for_command, for_http
+from tests.seams.cli import Advice, Hint, Kind, explain, for_command, for_http
+from tests.seams.http import problem_of_error
 
 NAMED = {
     "allowed": "check that the IAM policy allows s3:GetObject", "bucket": "apm", "choice": {"loki": 3, "jaeger": "key"},
@@ -32,6 +34,7 @@ FOR_PROGRAMS = {
     "give a list of keys, or use delete_file",
     "give name= to one of them",
     "iter_files reads further pages",
+    "leave out expect_revision",
     "make one with secrets.token_urlsafe(32)",
     "name a file: DownloadOp(bucket, key, to=path), or use batch_iter, which also returns contents",
     "open the manager with S3Settings(cache=CacheSettings(objects=True)); objects=True is for objects",
@@ -136,3 +139,12 @@ def test_a_hint_that_names_python_is_a_value_unless_only_programs_meet_it() -> N
     found = {text for text in literal_hints() if PYTHON.search(text)}
 
     assert found == FOR_PROGRAMS
+
+
+def test_each_edge_takes_its_own_words_from_an_error() -> None:
+    error = errors.InvalidOption("bad", hint=Advice.CORRECT_OR_FORCE())
+    detail = json.loads(bytes(problem_of_error(error).body))["detail"]
+
+    assert str(error) == "bad. Nothing was stored; correct it, or pass a reason as force=."
+    assert explain(error).hint == "nothing was stored; correct it, or use --force REASON"
+    assert detail == "bad (nothing was stored; correct it, or send a reason as 'force')"
