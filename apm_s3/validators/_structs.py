@@ -40,11 +40,6 @@ def dotted(version: Version) -> str:
     return ".".join(str(part) for part in version)
 
 
-def known_in(context: Context, names: Mapping[str, Version | None]) -> frozenset[str]:
-    """Return the `names` that the target release knows; each maps to the release that added it (None: an old one)."""
-    return frozenset(name for name, since in names.items() if since is None or not context.is_before(since))
-
-
 _OF_KEYS = frozenset(
     ("auth-exclusive", "exclusive-fields", "relabel-action-args", "reserved-header", "reserved-name", "root-route")
 )
@@ -283,7 +278,7 @@ def at_most_one(
     message: str | None = None,
 ) -> bool:
     """Report if more than one of `names` is set, and return whether this is the case."""
-    used = [name for name in names if not struct.empty(name) and name not in struct.failed]
+    used = [name for name in names if struct.values.get(name)]
     if len(used) > 1:
         struct.error(context, used[1], rule, message or f"at most one of {', '.join(names)} may be set")
     return len(used) > 1

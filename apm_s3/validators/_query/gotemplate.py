@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from typing import NamedTuple
 
@@ -240,10 +241,16 @@ _PLAIN = re.compile(
 """The form of most actions: a variable and at most one function."""
 
 
-def template_functions(tool: str) -> dict[str, Version | None]:
-    """Return the functions of a tool's templates beside Go's own, and the release that added each; None: an old one."""
-    found = load_table("functions")["templates"][tool].items()
-    return {name: parse_version(since or None) for since, names in found for name in names}
+@lru_cache(maxsize=64)
+def template_functions(tool: str, target: Version | None = None) -> frozenset[str]:
+    """Return the functions of a tool's templates besides Go's own, in the release `target`; None means the newest."""
+    table = load_table("functions")["templates"][tool]
+    return frozenset(
+        name
+        for since, names in table.items()
+        if not since or target is None or target >= (parse_version(since) or ())
+        for name in names
+    )
 
 
 def template_problem(text: str, functions: Iterable[str], variables: Iterable[str] = ()) -> tuple[str, int] | None:

@@ -293,12 +293,9 @@ def _range(value: StringLiteral, text: str, start: int, end: int) -> tuple[int, 
     return first, max(first + 1, value.start + source_offset(literal, end))
 
 
-_TEMPLATE_FUNCTIONS = template_functions("loki")
-
-
 def check_template(value: StringLiteral, text: str) -> None:
     """Check that `value`, a string of the query `text`, is a valid template in Loki, or raise `QueryProblem`."""
-    if found := template_problem(value.value, _TEMPLATE_FUNCTIONS):
+    if found := template_problem(value.value, template_functions("loki")):
         message, offset = found
         start = value.start + source_offset(text[value.start : value.end], offset)
         raise QueryProblem(f"invalid Go template: {message}", start, max(start + 1, value.end - 1))

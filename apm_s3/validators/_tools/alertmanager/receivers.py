@@ -21,7 +21,7 @@ from apm_s3.validators._decoding import Hook, Mismatch
 from apm_s3.validators._query.gotemplate import TemplateNames, template_functions, template_names, template_problem
 from apm_s3.validators._query.values import Url, parse_url
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, Unreadable, is_null, position
-from apm_s3.validators._structs import Struct, known_in
+from apm_s3.validators._structs import Struct
 
 _DEFAULT = re.compile(r"__\w+|(?:\w+\.)*default(?:\.\w+)*", re.ASCII)
 """Names of Alertmanager's own templates: `slack.default.title`, `__subject`."""
@@ -30,7 +30,7 @@ _DEFAULT = re.compile(r"__\w+|(?:\w+\.)*default(?:\.\w+)*", re.ASCII)
 def check_templates(source: Source, context: Context) -> None:
     """Report where a template file does not parse."""
     text = source.readable_text()
-    problem = template_problem(text, known_in(context, TEMPLATE_FUNCTIONS))
+    problem = template_problem(text, template_functions("alertmanager", context.target))
     if problem is not None:
         message, offset = problem
         line, column = position(text, offset)
@@ -50,7 +50,7 @@ def check_bundle(members: list[Member]) -> None:
     notice_absent_files(main, members)
     _check_patterns(main, members)
     files = [member for member in members if member.kind == "templates"]
-    names = {file.name: template_names(file.text, TEMPLATE_FUNCTIONS) for file in files}
+    names = {file.name: template_names(file.text, template_functions("alertmanager")) for file in files}
     defined = {name for each in names.values() for name in each.defined}
     for file in files:
         _check_file(file, names[file.name], defined)
@@ -99,7 +99,7 @@ def _check_receivers(main: Member, defined: set[str]) -> None:
         if receiver.kind != MAPPING:
             continue
         for text, node, path in templates_of(receiver, ((None, "receivers"), index)):
-            own = template_names(text, TEMPLATE_FUNCTIONS)
+            own = template_names(text, template_functions("alertmanager"))
             for name, offset in _undefined(own, defined | own.defined):
                 hint = main.context.hint(name, defined)
                 main.context.add(
@@ -154,10 +154,6 @@ def parse_template_url(text: str) -> Url | None:
     return Url("https", "template", "", text)
 
 
-TEMPLATE_FUNCTIONS = template_functions("alertmanager")
-"""https://prometheus.io/docs/alerting/latest/notifications/#functions."""
-
-
 def check_email(email: Struct, context: Context) -> None:
     """Check the recipient, and that no header is repeated in another case."""
     seen: set[str] = set()
@@ -189,7 +185,7 @@ def check_responder(responder: Struct, context: Context) -> None:
     """Check that the type is known, or from a template."""
     kind = responder.get("type") or ""
     if "{{" in kind:
-        problem = template_problem(kind, known_in(context, TEMPLATE_FUNCTIONS))
+        problem = template_problem(kind, template_functions("alertmanager", context.target))
         if problem:
             responder.error(context, "type", "template", f"invalid template: {problem[0]}")
     elif kind.lower() not in _RESPONDERS and "type" not in responder.failed:
@@ -232,7 +228,7 @@ def check_webhook(webhook: Struct, context: Context) -> None:
     if not webhook.given("url") or "url" in webhook.failed or is_null(node):
         return
     if not context.is_before((0, 30)):
-        problem = template_problem(node.text, known_in(context, TEMPLATE_FUNCTIONS))
+        problem = template_problem(node.text, template_functions("alertmanager", context.target))
         if problem is not None:
             message = f"invalid template: {problem[0]}"
             context.add(context.issue_inside(node, path, problem[1], "template", message))
@@ -284,7 +280,7 @@ _LOADED = frozenset((("webhook_configs", "url"), ("responders", "type")))
 
 def check_inline_templates(receiver: Struct, context: Context) -> None:
     """Warn about templates in the settings of a receiver that do not parse."""
-    functions = known_in(context, TEMPLATE_FUNCTIONS)
+    functions = template_functions("alertmanager", context.target)
     for text, node, path in templates_of(receiver.node, receiver.path):
         problem = template_problem(text, functions)
         if problem is not None and not _is_loaded(path):

@@ -18,7 +18,7 @@ from apm_s3.validators._query.gotemplate import template_functions, template_pro
 from apm_s3.validators._query.kit import Expr, QueryProblem, Selector
 from apm_s3.validators._query.promql import NO_METRIC, parse
 from apm_s3.validators._query.values import is_label_name, is_metric_name, is_utf8
-from apm_s3.validators._structs import Struct, check_unique, known_in
+from apm_s3.validators._structs import Struct, check_unique
 from apm_s3.validators._tools import prometheus_common
 from apm_s3.validators._tools.prometheus.config import RULES, rules_schema
 from apm_s3.validators._tools.prometheus_common import UTF8_NAMES
@@ -31,8 +31,6 @@ def check_rule_file(source: Source, context: Context) -> None:
         rules_schema().decode(RULES, root, context)
 
 
-TEMPLATE_FUNCTIONS = template_functions("prometheus")
-"""https://prometheus.io/docs/prometheus/latest/configuration/template_reference/."""
 TEMPLATE_VARIABLES = ("$labels", "$externalLabels", "$externalURL", "$value")
 
 
@@ -59,7 +57,7 @@ def _check_rule(rule: Struct, context: Context, language: Rule, parse: Parse) ->
     _check_labels(rule, context)
     _check_names(rule, ("annotations",), "annotation name", context)
     if alert:
-        functions = known_in(context, TEMPLATE_FUNCTIONS)
+        functions = template_functions("prometheus", context.target)
         for field in ("labels", "annotations"):
             _check_templates(rule, field, functions, context)
 
