@@ -398,6 +398,9 @@ class Cache:
 
     def forget(self, group: Group) -> None:
         """Remove the entries of `group`, which may have changed, and do not cache its reads in progress."""
+        # A read that is in progress while a write ends may have been answered before or after it; nobody can tell.
+        # Those who wait for it asked before the write ended, so either answer is right for them. But its result is not
+        # cached, and nobody joins it any more: they would get the old object for the whole TTL.
         self._entries.drop_group(group)
         for loading in self._loads.pop(group, ()):
             loading.overtaken = True
@@ -495,7 +498,9 @@ class Cache:
 
     def _join(self, key: Key, now: float, max_age: float) -> _Load | None:
         for loading in reversed(self._loads.get(key.group, ())):
-            # Reads that have not started yet will see the current state.
+            # To share a request is to accept its age. A caller may know of a write, its own or one of which another
+            # process has told it, that ended after the read began, and must not get the state before it. So `refresh`
+            # (age 0) joins only a read that has not started yet, and others one that is as young as what they accept.
             if loading.key == key and (loading.began_at is None or now - loading.began_at < max_age):
                 loading.waiters += 1
                 self._coalesced += 1
@@ -531,6 +536,8 @@ class Cache:
         except asyncio.CancelledError:
             if task.cancelled() and self._closed and not _is_cancelled():
                 raise ManagerClosed("this S3Manager was closed") from None
+            # The read belongs to all who wait for it: one that is cancelled only leaves. The last one also ends the
+            # read, whose result nobody wants, and waits for its end, so that no request outlives the call that made it.
             loading.waiters -= 1
             if not loading.waiters and not task.done():
                 self._unlink(loading)
@@ -556,7 +563,9 @@ class Cache:
     def _remember(self, loading: _Load, policy: Policy[V], value: V) -> Entry | None:
         old = self._entries.get(loading.key)
         if old is not None and old.order > loading.order:
-            return None  # a later read was faster
+            # A refresh does not join, so there can be two reads, and the one that began first may end last. Its value
+            # is older: kept, it would undo what the later read had seen.
+            return None
         if old is not None and old.value is value:
             self._date(old, loading, policy.ttl, max(policy.keep, policy.stale_if_error))
             self.touch(old)

@@ -6,6 +6,7 @@ All writers follow these rules, which only work together:
 - The write carries the ETag that was read. It has won only after a 200, or if our write id is in a document read later;
   it has lost only after a 412 followed by a document without our write id. Everything else proves nothing: the request
   may still arrive, so the same bytes are sent again until one of the two is seen.
+  https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 - After a 412, the change is made again on the fresh document, if that still allows it.
 - Every write adds its entry to the log, and removes older entries only if it names a stored part that contains them.
 - All attempts with one write id start within `WINDOW` of reading the first document, by the server's clock. After that,
@@ -358,6 +359,10 @@ class WriteCall:
 
     async def _send(self, base: Snapshot, body: bytes) -> bool:
         """Send until it has certainly taken effect (True), or the ETag is stale (False)."""
+        # The same bytes with the same ETag, however often. A request without a response may still arrive, and in any
+        # order. The first one to arrive makes the ETag stale for the others, so the change takes effect at most once. A
+        # change that is built anew while one is on its way could take effect beside it: so that waits for a 412, after
+        # which everything that was sent with this ETag fails.
         loop = asyncio.get_running_loop()
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
@@ -394,7 +399,9 @@ class WriteCall:
                 f"'{key}' was deleted while it was being replaced", environment=self.begun.environment
             ) from error
         self._unresolved = self._unresolved or error.may_have_happened
-        # Refused credentials were already refreshed and retried by the layer below.
+        # A refusal is the verdict on this attempt only. While an earlier one may still arrive, "access denied" would
+        # tell the caller that nothing was changed, and be wrong a second later. Without an earlier one, it ends the
+        # call: refused credentials were already refreshed and retried by the layer below.
         if not self._unresolved and (isinstance(error, AccessDenied) or not error.retryable):
             raise error
 
@@ -413,6 +420,11 @@ class WriteCall:
 
     async def _has_won(self, base: Snapshot, fresh: Snapshot) -> bool:
         """Return, after a 412 on the ETag of `base`, whether our own write had made it stale."""
+        # A 412 is no proof that another writer was faster: if the response of the first attempt got lost, here or in
+        # the layer below, that attempt makes the second one fail. Taken for a lost race, the change would be made a
+        # second time, or its caller would be told of a conflict with itself. Our id in the document decides. After more
+        # commits than the document has room for, the log does, or the chain of releases: an id that fell off is not one
+        # that never was there.
         if self.id in fresh.current.writers:
             return self.write_id is None or await self._is_in(fresh)
         if not ring_overrun(base.current, fresh.current):
@@ -495,6 +507,10 @@ class WriteCall:
                 raise (self._unknown() if self.sent else error) from error
 
     def _check_window(self, fresh: Snapshot) -> None:
+        # `outcome` says LOST only after the window has passed, and after it has replaced the document, so that what is
+        # still on its way fails its condition. But this loop would read the replacement, build on it and win, after the
+        # caller was told that it had lost. So it ends first: by the server's clock, and by our own as well, because
+        # without a response the server's clock stands still.
         if fresh.server_time - self.begun.server_time > WINDOW - SKEW or self._window_is_closed():
             raise WindowClosed
 

@@ -59,6 +59,8 @@ class EarlierWrite:
         Raises:
             Overtaken: it has, or there were too many other commits to tell.
         """
+        # The look-up and this document are two reads. A commit between them shows in the document, but only while it is
+        # among the last `RING`. After more, the id may have come and gone, so the answer is not "no" but "look again".
         if self.write_id in begun.current.writers or begun.current.sequence - self.sequence > RING:
             raise Overtaken(f"the write id {self.write_id!r} must be looked up again")
 
@@ -78,6 +80,8 @@ class EarlierWrite:
         Raises:
             InvalidOption: the window has passed.
         """
+        # If each repetition began a window of its own, a write could be committed at any time after its first call, and
+        # `outcome`, which counts from the documents that were stored, could not rule it out.
         if self.began_at is None or self.began_at >= begun.server_time:
             return begun
         age = begun.server_time - self.began_at

@@ -59,6 +59,10 @@ class Live:
             changed: the files that differ from the previous release. They are written during the listing; all others
                 are compared with the listing.
         """
+        # Refreshes of two commits can overlap, and nothing orders their PUTs: the older one may overwrite a copy of the
+        # newer one after that has finished. A lock would not help, because the other writer may be another process. So
+        # each looks, after its last write, whether its release is still current, and else writes the newer one. Whoever
+        # writes last looks last, and then finds the newest. Only a PUT that arrives after its call has ended escapes.
         while True:
             gone: Gone | None = None
             clean = False

@@ -1,7 +1,9 @@
-"""Plans the blobs of a new release: blobs of the replaced release are reused, all others are new.
+"""Makes new releases current: plans their blobs, stores them with the documents, commits, and updates live copies.
 
-Blobs of other releases are never reused, because a collector may be about to delete them. Reused ones may have been
-damaged since: they are compared as far as a listing tells.
+Blobs of the replaced release are reused, all others are new. Those of other releases are never reused: an old revision
+can be pruned at any moment, and a collector that has listed its blobs as garbage does not look again before it deletes
+them. The blobs of the replaced release are safe: a collector keeps them as long as the release is current, and a commit
+finds out whether it still is. They may have been damaged since, so they are compared as far as a listing tells.
 """
 
 from __future__ import annotations
@@ -234,7 +236,9 @@ class Publisher:
         try:
             return await self._publish(environment, make, expect, call, earlier, beside, first)
         except (RevisionConflict, Overtaken) as exc:
-            # The conflicting commit may be this same write, committed by another call meanwhile.
+            # The conflicting commit may be this same write: two calls with one id both found nothing, stored the same
+            # documents, and one of them was faster. To the other, its own success looks like a conflict, and a caller
+            # that reacts to it would make the change twice.
             done = await self.repeated(environment, expect, call=call, same=same)
             if done:
                 return done
@@ -459,6 +463,9 @@ class Publisher:
 
     async def _check_not_ahead(self, begun: Snapshot, draft: Draft) -> None:
         """Refuse if a document is more than one above the current revision: `current.json` has lost commits."""
+        # It can fall back: somebody restores an old version of it, or writes to a replica that lagged. Then revisions
+        # would be given out twice, and commits that callers were told of would silently be missing. Their documents are
+        # the trace. One revision above is none: a write that is running, or has lost its race, stores such a document.
         folder = keys.releases(begun.environment, draft.tool)
         async with aclosing(self._objects.list(folder, start_after=f"{folder}{draft.revision + 1:08d}")) as listing:
             async for info in listing:

@@ -419,6 +419,10 @@ class Reader:
             ConfigNotFound: the environment does not exist.
             StoreDamaged: an object is missing, or has other content, and the document does not change.
         """
+        # A collector deletes what the document no longer names, while readers still follow the old document: an object
+        # that is missing is no error, as long as the document has changed since. If it has not, nothing will bring the
+        # object back, and another attempt would only hide the damage. Every attempt needs another commit to be
+        # repeated.
         begin = begin or self.require
         snapshot = await begin(environment) if first is None else first
         while True:
