@@ -101,7 +101,7 @@ class Call:
         return self._required("environment", "APM_S3_ENVIRONMENT")
 
     def _required(self, name: str, variable: str) -> str:
-        value: str | None = getattr(self.settings, name)
+        value = self.settings.get(name)
         if not value:
             raise UsageFailed(
                 f"no {name} is set", f"use --{name} or {variable}, or write it to apm-s3.toml with apm-s3 init"
@@ -121,7 +121,9 @@ class Call:
         settings = self.settings
 
         async def opened() -> T:
-            async with make_manager(settings.endpoint_url, settings.region, settings.profile, hooks) as s3:
+            async with make_manager(
+                settings.get("endpoint-url"), settings.get("region"), settings.get("profile"), hooks
+            ) as s3:
                 return await work(s3)
 
         return asyncio.run(opened())
@@ -144,7 +146,7 @@ class Call:
 
     def store_of(self) -> Callable[[S3Manager], ConfigStore]:
         """Return a function that returns the store of a manager; the settings are read now, before anything is sent."""
-        bucket, prefix, owner = self.bucket, self.settings.prefix, self.settings.bucket_owner
+        bucket, prefix, owner = self.bucket, self.settings.prefix, self.settings.get("bucket-owner")
         return lambda s3: s3.configs(bucket, prefix, expected_bucket_owner=owner)
 
     def signed(self, about: str = "") -> dict[str, Any]:

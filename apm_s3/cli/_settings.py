@@ -109,39 +109,9 @@ class Settings:
         return self.values[name]
 
     @property
-    def bucket(self) -> str | None:
-        """Return the bucket."""
-        return self.get("bucket")
-
-    @property
     def prefix(self) -> str:
         """Return the prefix of the store in the bucket."""
         return self.get("prefix") or ""
-
-    @property
-    def environment(self) -> str | None:
-        """Return the environment."""
-        return self.get("environment")
-
-    @property
-    def profile(self) -> str | None:
-        """Return the profile of the AWS configuration."""
-        return self.get("profile")
-
-    @property
-    def region(self) -> str | None:
-        """Return the region."""
-        return self.get("region")
-
-    @property
-    def endpoint_url(self) -> str | None:
-        """Return the URL of the server."""
-        return self.get("endpoint-url")
-
-    @property
-    def bucket_owner(self) -> str | None:
-        """Return the account that must own the bucket."""
-        return self.get("bucket-owner")
 
     def lines(self) -> list[str]:
         """Return one line for each setting: its value and its source, without a password in a URL."""

@@ -191,7 +191,7 @@ def demo(call: Call) -> Status:
     call.resume_hint = "Its bucket was deleted."
     as_json = call.output is Output.json
     console = make_console(stderr=as_json)
-    region = call.settings.region or "us-east-1"
+    region = call.settings.get("region") or "us-east-1"
     ok = asyncio.run(run_demo(console, endpoint_url=call.options.get("endpoint-url"), region=region))
     if as_json:
         print_json({"ok": ok})

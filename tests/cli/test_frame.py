@@ -128,8 +128,12 @@ def test_options_override_the_environment_which_overrides_the_project_file(
 
     settings = load_settings({"bucket": "option"}, variables, below)
 
-    assert (settings.bucket, settings.environment, settings.region) == ("option", "variable", "variable")
-    assert (settings.prefix, settings.profile) == ("file/", None)
+    assert (settings.get("bucket"), settings.get("environment"), settings.get("region")) == (
+        "option",
+        "variable",
+        "variable",
+    )
+    assert (settings.prefix, settings.get("profile")) == ("file/", None)
     assert settings.lines() == [
         f"project file: {tmp_path / 'apm-s3.toml'}",
         "bucket: 'option' from the option --bucket",
@@ -149,7 +153,7 @@ def test_the_nearest_pyproject_file_with_our_section_applies(tmp_path: Path) -> 
     below.mkdir()
     (below / "pyproject.toml").write_text("[tool.ruff]\n")
 
-    assert load_settings({}, {}, below).environment == "here"
+    assert load_settings({}, {}, below).get("environment") == "here"
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def backups(call: Call, *, everywhere: bool, backup_bucket: str | None) -> None:
     Example:
         apm-s3 config backups -e production
     """
-    environment = None if everywhere else call.settings.environment
+    environment = None if everywhere else call.settings.get("environment")
 
     async def work(_: ConfigStore, there: ConfigStore) -> tuple[Backup, ...]:
         return await there.list_backups(environment)

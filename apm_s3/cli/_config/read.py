@@ -42,7 +42,7 @@ def ls(call: Call, *, everywhere: bool) -> None:
     Example:
         apm-s3 config ls -e production
     """
-    environment = None if everywhere else call.settings.environment
+    environment = None if everywhere else call.settings.get("environment")
     releases, others = call.run_on_store(lambda store: _with_others(call, store, environment, store.list))
     rows = [(release.environment, release.tool, *_release_row(release)) for release in releases]
     columns = ("environment", "tool", "revision", "created", "author", "action", "files", "state", "message")
@@ -187,7 +187,7 @@ def status(call: Call, *, everywhere: bool, exit_code: bool) -> Status:
     Example:
         apm-s3 config status -e production --exit-code
     """
-    environment = None if everywhere else call.settings.environment
+    environment = None if everywhere else call.settings.get("environment")
     found, others = call.run_on_store(lambda store: _with_others(call, store, environment, store.status))
     columns = ("environment", "tool", "revision", "age", "author", "state", "good", "last backup")
     frozen = {each.environment: each.freeze for each in found if each.freeze is not None}

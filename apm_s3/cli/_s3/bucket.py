@@ -269,7 +269,7 @@ def ensure(call: Call, *, bucket: str, plan: Path | None, skip_unsupported: bool
     how: dict[str, Any] = {
         "plan": None if plan is None else _read_plan(plan),
         "unsupported": "warn" if skip_unsupported else "refuse",
-        "expected_bucket_owner": call.settings.bucket_owner,
+        "expected_bucket_owner": call.settings.get("bucket-owner"),
     }
     _apply(call, bucket, wanted, lambda s3, options: s3.ensure_bucket(bucket, options, **how))
 
@@ -296,7 +296,7 @@ def _apply(
     out: Path | None = None,
 ) -> BucketPlan:
     """Carry out `change` with the options that are wanted, or only plan, and print the plan."""
-    owner = call.settings.bucket_owner
+    owner = call.settings.get("bucket-owner")
     call.changes = change is not None and not call.dry_run
 
     async def work(s3: S3Manager) -> BucketPlan:
@@ -349,7 +349,7 @@ def _warn(call: Call, options: BucketOptions) -> None:
     """Say what the policy denies, unless the server is AWS, where none of it can lock anybody out."""
     from apm_s3._s3.transports.routes import is_custom  # noqa: PLC0415 - the help does without it
 
-    url = call.settings.endpoint_url
+    url = call.settings.get("endpoint-url")
     plain = options.policy is not None and "DenyPlainHttp" not in options.policy.text
     if plain:
         call.note("note: the endpoint is plain HTTP, so the policy does not deny it: that would lock you out")
@@ -401,7 +401,7 @@ def health(call: Call, *, bucket: str | None, read_only: bool, exit_code: bool) 
     from apm_s3.health import HealthChecker, HealthStatus  # noqa: PLC0415 - the help does without it
 
     name = bucket or call.bucket
-    region = call.settings.region
+    region = call.settings.get("region")
 
     async def work(s3: S3Manager) -> HealthReport:
         return await HealthChecker(s3, read_only=read_only).check(name, region)

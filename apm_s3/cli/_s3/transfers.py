@@ -192,9 +192,13 @@ def migrate(
         include=include or None, exclude=exclude or None, bandwidth=parse_bytes(bandwidth), **options
     )
     one = call.settings
-    there = Access(target_endpoint_url or one.endpoint_url, target_region or one.region, target_profile or one.profile)
+    there = Access(
+        target_endpoint_url or one.get("endpoint-url"),
+        target_region or one.get("region"),
+        target_profile or one.get("profile"),
+    )
     # The source may be a directory: then nothing of the common settings is used where those of the target are given.
-    here = Access(one.endpoint_url, one.region, one.profile) if is_s3(source) else there
+    here = Access(one.get("endpoint-url"), one.get("region"), one.get("profile")) if is_s3(source) else there
 
     def show(progress: MigrationProgress) -> None:
         total = progress.listed if progress.listing_complete else None
