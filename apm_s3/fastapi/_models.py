@@ -337,7 +337,7 @@ class WriteIdModel(BaseModel):
 
 
 def _load() -> dict[str, Any]:
-    text = files("apm_s3.fastapi").joinpath("examples.json").read_text("utf-8")
+    text = files("apm_s3.fastapi").joinpath("_examples.json").read_text("utf-8")
     return {**json.loads(text)}
 
 
