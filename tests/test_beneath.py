@@ -249,3 +249,29 @@ async def test_a_journal_in_a_directory_where_others_can_replace_it_is_refused(
 
     with pytest.raises(JournalRefused, match="others can replace"):
         await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "open" / "journal")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIEW seen AS SELECT 1",
+        "CREATE TRIGGER t AFTER UPDATE ON objects BEGIN DELETE FROM target; END",
+        "CREATE INDEX big ON objects (length(zeroblob(1000000000)) + id)",
+        "ALTER TABLE objects ADD COLUMN more AS (upper(key))",
+    ],
+)
+async def test_a_journal_with_more_than_its_tables_is_refused(one: Place, tmp_path: Path, statement: str) -> None:
+    await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+    change(tmp_path / "journal", statement)
+
+    with pytest.raises(JournalRefused, match="that no journal has"):
+        await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+
+
+@pytest.mark.parametrize("rules", ["''", "x'ff00'", "'[1]'", "'null'"])
+async def test_a_journal_whose_rules_cannot_be_read_is_refused(one: Place, tmp_path: Path, rules: str) -> None:
+    await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+    change(tmp_path / "journal", f"UPDATE meta SET value = {rules} WHERE name = 'rules'")
+
+    with pytest.raises(JournalRefused, match="other rules, which cannot be read"):
+        await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")

@@ -38,7 +38,8 @@ CREATE TABLE objects (
 CREATE TABLE target (key TEXT PRIMARY KEY, size INTEGER NOT NULL, etag TEXT, modified REAL) WITHOUT ROWID;
 CREATE TABLE skipped (key TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 """
-
+_BY_TARGET = "CREATE INDEX by_target ON objects (target_key)"
+_STATEMENTS = {_BY_TARGET, *(statement.strip() for statement in _SCHEMA.split(";"))}
 
 TRUSTED = "trusted"
 """Stands in `Outcome.checksum` for the digests of the source, with which content went unsigned over plain HTTP."""
@@ -139,8 +140,9 @@ class Store:
             # Exclusive: SQLite refuses a second process, and the lock ends with this process even if it is killed.
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if self._db.execute("SELECT 1 FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchone():
-                raise JournalRefused(f"'{path}' has triggers or views, which no journal has")  # noqa: TRY301 - see below
+            if not _STATEMENTS.issuperset(sql for (sql,) in self._db.execute("SELECT sql FROM sqlite_master") if sql):
+                # Triggers, views, computed columns and conditions would run what their author wrote.
+                raise JournalRefused(f"'{path}' has tables or more that no journal has")  # noqa: TRY301 - see below
             if self._tables and "ranges" not in self._tables:
                 raise JournalRefused(f"'{path}' is a database, but not a journal")  # noqa: TRY301 - closes it below
             if path:

@@ -385,7 +385,13 @@ def check_row(
 
 def other_rules(known: str, given: str) -> str:
     """Name the rules in which two fingerprints differ. Pure."""
-    ours, theirs = json.loads(known), json.loads(given)
+    theirs = json.loads(given)
+    try:
+        ours = json.loads(known)
+    except (ValueError, RecursionError):
+        ours = None
+    if not isinstance(ours, dict):
+        return "rules, which cannot be read"
     return ", ".join(sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)))
 
 
