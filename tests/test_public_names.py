@@ -48,7 +48,8 @@ NAMES = 39
 """The number of top-level names: a new one is a decision."""
 
 PARTS_OF_THE_STORE = {
-    "Current", "Draft", "Entry", "Log", "LogRef", "Publisher", "Reader", "Side", "Snapshot", "ToolState", "WriteCall"
+    "Current", "Draft", "Entry", "Log", "LogPart", "LogRef", "Note", "Publisher", "Reader", "Side", "Snapshot", "ToolState",
+    "WriteCall",
 }  # fmt: skip
 """Reached through a plan, which holds the store that made it."""
 
