@@ -18,7 +18,6 @@ from apm_s3.configs import _checks as _checks
 from apm_s3.configs import _deploy as _carry_out
 from apm_s3.configs import _deploy as _planning
 from apm_s3.configs import _uploads as _uploads
-from apm_s3.configs import _uploads as _writer
 from apm_s3.configs._backups import restore as _restore
 from apm_s3.configs._backups.backups import plan_prune
 from apm_s3.configs._care.garbage import GRACE

@@ -283,7 +283,7 @@ class WriteCall:
             ApmS3Error: what `change` raises, or a refusal of S3; it was certainly not made.
         """
         committer = self._committer
-        await committer.ready(begun.environment)
+        await committer.probe.ensure(begun.environment)
         async with committer.turn(begun) as stale:
             self.commit_begins()
             self.begun, self.change_of, self.id, self.note = begun, change, write_id, note
@@ -586,14 +586,6 @@ class Committer:
             snapshot = await self.reader.require(environment)
         return snapshot
 
-    async def ready(self, environment: str) -> None:
-        """Wait until the endpoint is known to honour conditions, before anything is written.
-
-        Raises:
-            ConditionalWritesUnsupported: it does not.
-        """
-        await self.probe.ensure(environment)
-
     async def look(self, environment: str) -> Snapshot:
         """Read the reference document; return an empty one without an ETag if it does not exist.
 
@@ -624,7 +616,7 @@ class Committer:
         return snapshot
 
     async def _create(self, environment: str, now: float) -> None:
-        await self.ready(environment)
+        await self.probe.ensure(environment)
         nothing = Current(-1, (), self.objects.bucket)
         # Every document has its own write id, so that no two documents have the same bytes and ETag.
         write_id = keys.new_write_id(environment)

@@ -68,7 +68,12 @@ _LISTS = ("warnings_as_errors", "deploy_from")
 
 def encode_settings(settings: EnvironmentSettings) -> dict[str, Any]:
     """Return the settings that differ from the defaults."""
-    given: dict[str, Any] = {
+    default = _settings(_DEFAULT)
+    return {name: value for name, value in _settings(settings).items() if value != default[name]} | dict(settings.extra)
+
+
+def _settings(settings: EnvironmentSettings) -> dict[str, Any]:
+    return {
         "target_versions": dict(sorted(settings.target_versions.items())),
         "level": settings.level,
         "matchers": settings.matchers,
@@ -80,19 +85,6 @@ def encode_settings(settings: EnvironmentSettings) -> dict[str, Any]:
         "keep_for": _seconds(settings.keep_for),
         "keep_log": _seconds(settings.keep_log),
     }
-    default: dict[str, Any] = {
-        "target_versions": {},
-        "level": _DEFAULT.level,
-        "matchers": _DEFAULT.matchers,
-        "warnings_as_errors": [],
-        "require_author": False,
-        "require_message": False,
-        "deploy_from": None,
-        "keep_revisions": None,
-        "keep_for": None,
-        "keep_log": None,
-    }
-    return {**{name: value for name, value in given.items() if value != default[name]}, **settings.extra}
 
 
 def decode_settings(fields: Fields | None) -> EnvironmentSettings:

@@ -391,7 +391,7 @@ class Publisher:
         releases = [_release(begun, draft, plan, write_id) for draft, plan in zip(drafts, plans, strict=True)]
         contents: list[Contents] = [_given(draft) for draft in drafts]
         chosen = call.write_id is not None
-        await self.committer.ready(environment)
+        await self.committer.probe.ensure(environment)
         # Nothing reads these objects before the commit names them, so they are stored concurrently.
         documents = [
             self._put_checked(release, draft, plan, chosen=chosen)
