@@ -140,11 +140,11 @@ class Store:
             # Exclusive: SQLite refuses a second process, and the lock ends with this process even if it is killed.
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if self._tables and "ranges" not in self._tables:
+                raise JournalRefused(f"'{path}' is a database, but not a journal")  # noqa: TRY301 - closes it below
             if not _STATEMENTS.issuperset(sql for (sql,) in self._db.execute("SELECT sql FROM sqlite_master") if sql):
                 # Triggers, views, computed columns and conditions would run what their author wrote.
                 raise JournalRefused(f"'{path}' has tables or more that no journal has")  # noqa: TRY301 - see below
-            if self._tables and "ranges" not in self._tables:
-                raise JournalRefused(f"'{path}' is a database, but not a journal")  # noqa: TRY301 - closes it below
             if path:
                 self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -273,7 +273,9 @@ class Store:
         Raises:
             JournalRefused: one has a size or a number of attempts that no listing and no run can have brought.
         """
-        wrong = " OR ".join(f"typeof({each}) <> 'integer' OR {each} < 0" for each in ("size", "attempts"))
+        wrong = " OR ".join(
+            f"typeof({each}) <> 'integer' OR {each} NOT BETWEEN 0 AND {2**53}" for each in ("size", "attempts")
+        )
         if self._db.execute(f"SELECT 1 FROM objects WHERE {wrong}").fetchone():  # noqa: S608 - columns of ours
             raise JournalRefused("the journal has sizes or attempts that are no numbers")
         yield from self._db.execute("SELECT key, version, target_key FROM objects")
