@@ -186,3 +186,11 @@ def test_a_variable_whose_name_is_not_a_string_is_refused(name: object) -> None:
     text = dashboard(templating={"list": [{"name": name}]})
 
     assert ("error", "templating.list[0].name", "wrong-type") in found(text)
+
+
+def test_a_list_in_place_of_the_name_of_a_data_source_is_an_error() -> None:
+    report = validate_config("grafana", "datasources: [{name: [], type: loki}]\n", kind="provisioning")
+
+    assert [(str(issue.severity), issue.path, issue.rule) for issue in report.issues] == [
+        ("error", "datasources[0].name", "wrong-type")
+    ]

@@ -335,9 +335,10 @@ _NEEDED = {"data": "data: its queries and expressions", "interval": "an interval
 
 
 def _lacks(what: str, node: Node, path: Path, name: str, context: Context, *, lenient: bool = False) -> bool:
-    """Report whether a field is absent or an empty list."""
+    """Return whether a field is absent, after reporting that."""
     value = field(node, name)
-    if not is_absent(value) and getattr(value, "items", True):
+    # An empty list of queries is none; in place of a text, it is of the wrong type.
+    if not is_absent(value) and (name != "data" or getattr(value, "items", True)):
         return False
     report = context.warn if lenient else context.error
     report(value or node, (path, name), "required-field", f"{what} needs {_NEEDED.get(name, f'a {name}')}")
