@@ -161,6 +161,7 @@ def change(journal: Path, *statements: str) -> None:
         "UPDATE objects SET state = 0, size = 'many'",
         "UPDATE objects SET state = 0, size = 0.5",
         "UPDATE objects SET state = 0, attempts = -1",
+        "UPDATE objects SET state = 0, attempts = 9223372036854775807",
     ],
 )
 async def test_a_journal_with_forged_names_writes_nothing(one: Place, tmp_path: Path, statement: str) -> None:

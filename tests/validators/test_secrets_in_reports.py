@@ -64,6 +64,15 @@ def test_no_problem_quotes_the_secret_of_a_field_without_its_colon(key: str) -> 
         assert "hunter2" not in str(shown)
 
 
+@pytest.mark.parametrize("blanks", [" " * 100_000, " " * 50_000 + "#" + " " * 50_000], ids=["blanks", "a mark"])
+@pytest.mark.parametrize("text", ['a: "{}x password"\n', "a: |2\n  {}x\n  password x y\n", "a: [\n{}x password y\n"])
+def test_blanks_before_the_name_of_a_secret_take_no_time(text: str, blanks: str) -> None:
+    """Each pair of places in the blanks was tried: hours."""
+    new = {"prometheus.yml": text.format(blanks).encode()}
+
+    assert diff_bundles({"prometheus.yml": b"a: b\n"}, new, old_label="a", new_label="b").files
+
+
 def test_no_problem_in_a_mapping_quotes_a_secret() -> None:
     receiver = {"name": "a", "webhook_configs": [{"url": "hunter2-zq9:x"}, {"url": "{{hunter2}}"}]}
     report = validate_config("alertmanager", {"route": {"receiver": "a"}, "receivers": [receiver]})

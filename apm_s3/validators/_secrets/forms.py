@@ -330,7 +330,7 @@ NAME = rf"{_NAMES}[\"']?{BLANK}{{0,64}}(?::?=>?|:|->){BLANK}{{0,64}}"
 """The name of a secret, and everything between it and its value."""
 _VALUE = rf"(?:{NAME}(?=\S|$)|{_NAMES}s[\"']?:[ \t]{{0,64}}(?=\[|$))"
 """`tokens: 5` is a count of tokens; `tokens:` is followed by a list of them."""
-_LEAD = r"[ \t]*(?:[#;]+|//+)?[ \t]*(?:- )?(?:export |set )?[\"']?[\w.-]{0,64}?"
+_LEAD = r"[ \t]*(?:(?:[#;]+|//+)[ \t]*)?(?:- )?(?:export |set )?[\"']?[\w.-]{0,64}?"
 _FIRST = _LEAD + _VALUE
 _ASSIGNED = rf"{_LEAD}{_NAMES}[\"']?[ \t]{{0,64}}=(?![=~>])[ \t]{{0,64}}(\S)"
 _WORD_ASSIGNED = rf"{_LEAD}{_NAMES}[\"']?:[ \t]{{1,64}}((?=\S*\d)\S+)$"
@@ -361,10 +361,11 @@ _BESIDE = (
 Prose has none behind such a name, except for the words above and for names of things, as in `secret grafana-ldap-1`.
 """
 _BARE = (
-    rf"{_LEAD}{_NAMES}[\"']?(?:[ \t]{{0,64}}[:=][ \t]{{0,64}}|[ \t]{{1,64}})"
-    r"([\"'][^\"'\n]{1,512}[\"']?|[^\s:=]{1,512})[\"']?[ \t]*:?[ \t]*$"
+    rf"(?:- )?[\"']?[\w.-]{{0,64}}?{_NAMES}[\"']?(?:[ \t]{{0,64}}[:=][ \t]{{0,64}}|[ \t]{{1,64}})"
+    r"([\"'][^\"'\n]{1,512}[\"']?|[^\s:=]{1,512})[\"']?[ \t]{0,64}:?$"
 )
 """`password 'hunter2'` as a whole line: a field whose colon or equals sign is missing."""
+_LONGEST_BARE = 1024
 _TOLD = re.compile(r"[:=]\s+(\S.*)|(?<!\S)(?=\S*\d)(\S{4,})")
 """A possible secret in the comment after a value that only says where the secret is."""
 
@@ -398,10 +399,14 @@ def in_comments(text: str) -> Iterator[Place]:
 
 
 def in_bare_lines(text: str) -> Iterator[Place]:
-    """Find secrets in lines of a name and a value with nothing between them."""
+    """Find secrets in lines of a name and a value with nothing between them. Longer lines are no such field."""
     for line in _lines_of(text):
-        if (match := compiled(_BARE).match(line.text)) is not None and not is_elsewhere(match[1].strip("\"'")):
-            yield line.start + match.start(1), line.start + match.end(1)
+        told = line.text.strip()
+        if not told or len(told) > _LONGEST_BARE:
+            continue
+        if (match := compiled(_BARE).match(told)) is not None and not is_elsewhere(match[1].strip("\"'")):
+            start = line.start + line.text.index(told)
+            yield start + match.start(1), start + match.end(1)
 
 
 def mask_key(text: str) -> str:
