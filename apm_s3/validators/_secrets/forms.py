@@ -366,6 +366,8 @@ _BARE = (
 )
 """`password 'hunter2'` as a whole line: a field whose colon or equals sign is missing."""
 _LONGEST_BARE = 1024
+"""Characters of such a line, so that many lines take no time either."""
+
 _TOLD = re.compile(r"[:=]\s+(\S.*)|(?<!\S)(?=\S*\d)(\S{4,})")
 """A possible secret in the comment after a value that only says where the secret is."""
 
