@@ -358,7 +358,7 @@ NOT_FOR_A_READ = (
 )  # fmt: skip
 """A start pays for each module that it loads; these are for other calls, or stand for many that are."""
 
-OWN_MODULES = 73
+OWN_MODULES = 55
 """How many modules of the library the first read loads. One more is a decision."""
 
 
