@@ -55,7 +55,8 @@ def _requesting(name: str) -> Callable[[ConfigStore], Awaitable[Any]]:
     sample = SAMPLES[name]
     found = {"write_id": LOST, "backup": stored().backup.strip("/").rpartition("/")[2]}
     path = {key: found.get(key, value) for key, value in sample.path.items()}
-    values = {"environment": "production", "tool": "loki" if name == "get_outcome" else "prometheus", **path}
+    environment = "retired" if name == "remove_environment" else "production"
+    values = {"environment": environment, "tool": "loki" if name == "get_outcome" else "prometheus", **path}
     url = prefix + endpoint.path.replace(":path}", "}").format(**values)
 
     async def call(store: ConfigStore) -> Any:
@@ -99,7 +100,7 @@ async def _watch(store: ConfigStore) -> Any:
 
 _CHANGING = {
     "put_settings", "freeze", "thaw", "get_outcome", "roll_back", "mark_good", "put_file", "put_bundle", "remove_bundle",
-    "back_up", "drill_backup", "restore_backup",
+    "remove_environment", "back_up", "drill_backup", "restore_backup",
 }  # fmt: skip
 _IN_STEPS = {"drill_backup", "restore_backup"}
 _NOTHING_READ = {"validate_file", "validate_bundle", "new_write_id", "delete_file", "http_sd", "watch", "deploy"}

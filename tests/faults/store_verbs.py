@@ -46,6 +46,8 @@ def stored() -> Stored:
         await store.mark_good("loki", "production")
         await store.upload("prometheus", "staging", OTHER_PROMETHEUS)
         await store.upload("loki", "staging", OTHER_LOKI)
+        await store.upload("loki", "retired", LOKI)
+        await store.remove("loki", "retired")
         backup = await store.backup(None, "production")
         for tool in ("prometheus", "loki"):
             memory.now = (memory.now or 0.0) + DAY
@@ -88,6 +90,8 @@ async def state_of(s3: MemoryS3) -> dict[str, Any]:
             continue
         files = {tool: {name: file.text for name, file in each.files.items()} for tool, each in bundles.items()}
         if not bundles:
+            if environment == "retired":
+                state[environment] = ((),)
             continue  # an environment is made before its first release
         rows = await store.status(environment)
         marks = {row.tool: (row.revision, row.good_revision) for row in rows}
@@ -306,6 +310,7 @@ STORE_VERBS = (
     StoreVerb("upload anew", _upload_anew, changes=True),
     StoreVerb("upload directory", _upload_dir, changes=True),
     StoreVerb("remove", _remove, changes=True),
+    StoreVerb("remove environment", lambda store: store.remove_environment("retired"), changes=True),
     StoreVerb("rollback", _roll_back, changes=True),
     StoreVerb("deploy", _deploy, changes=True),
     StoreVerb("import", _import, changes=True),

@@ -6,15 +6,19 @@ import asyncio
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from typing import Any
 
 
 class _Timer:
-    __slots__ = ("_when", "args", "callback")
+    __slots__ = ("_when", "args", "callback", "context")
 
-    def __init__(self, when: float, callback: Callable[..., object] | None, args: tuple[Any, ...]) -> None:
+    def __init__(
+        self, when: float, callback: Callable[..., object] | None, args: tuple[Any, ...], context: Context | None
+    ) -> None:
         self._when, self.callback, self.args = when, callback, args
+        self.context = context or copy_context()
 
     def cancel(self) -> None:
         self.callback = None
@@ -27,7 +31,7 @@ class _Timer:
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
-    """Just what coroutines need that do no real I/O, and use no context variables: all run in the same context."""
+    """Just what coroutines need that do no real I/O."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -39,17 +43,17 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self.now
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
-        handle = _Timer(self.now, callback, args)
+        handle = _Timer(self.now, callback, args, context)
         self._ready.append(handle)
         return handle
 
     call_soon_threadsafe = call_soon
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
-        return self.call_at(self.now + delay, callback, *args)
+        return self.call_at(self.now + delay, callback, *args, context=context)
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
-        handle = _Timer(when, callback, args)
+        handle = _Timer(when, callback, args, context)
         self._count += 1
         heappush(self._timers, (when, self._count, handle))
         return handle
@@ -92,7 +96,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 while ready:
                     handle = ready.popleft()
                     if handle.callback is not None:
-                        handle.callback(*handle.args)
+                        handle.context.run(handle.callback, *handle.args)
                     if task.done():
                         break
                 else:
