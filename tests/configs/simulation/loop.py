@@ -18,7 +18,7 @@ class _Timer:
         self, when: float, callback: Callable[..., object] | None, args: tuple[Any, ...], context: Context | None
     ) -> None:
         self._when, self.callback, self.args = when, callback, args
-        self.context = context or copy_context()
+        self.context = copy_context() if context is None else context
 
     def cancel(self) -> None:
         self.callback = None
