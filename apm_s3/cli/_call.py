@@ -52,7 +52,7 @@ class Call:
         dry_run: whether to change nothing.
         yes: whether to ask nothing.
         changes: whether the command changes something, so that a lost response makes its outcome unknown.
-        go_on: what to do after an interruption, in one sentence.
+        resume_hint: what to do after an interruption, in one sentence.
     """
 
     def __init__(
