@@ -163,3 +163,38 @@ def test_data_that_no_file_can_contain_is_refused_with_a_report(tool, make):
 def test_a_lone_surrogate_never_reaches_a_report(text):
     for tool in ("prometheus", "grafana"):
         "".join(map(str, validate_config(tool, text).issues)).encode()
+
+
+LONG = 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "text"),
+    [
+        ("jaeger", "ui.js", "\n" * LONG),
+        ("grafana", None, "a: 1\n" + "\n" * LONG),
+        ("loki", "loki.yaml", f"limits_config: {{ingestion_rate_mb: 1, max_line_size: '1{' ' * LONG}x'}}"),
+        (
+            "alertmanager",
+            "alertmanager.yml",
+            f"receivers: [{{name: a}}]\nroute: {{receiver: a, routes: [{{matchers: ['a=x{{{' ' * 65_000}x']}}]}}",
+        ),
+        (
+            "prometheus",
+            "prometheus.yml",
+            "global: {metric_name_validation_scheme: legacy}\nscrape_configs:\n"
+            f"- {{job_name: a, relabel_configs: [{{action: labelmap, replacement: {'a' * 100}-}}]}}",
+        ),
+        (
+            "loki",
+            "rules/a.yml",
+            "groups: [{name: a, rules: [{alert: A, expr: '"
+            'sum(count_over_time({a="b"} | regexp `(?P<a>x)[' + "(?<" * 43_000 + "]` [1m])) > 0'}]}]",
+        ),
+    ],
+)  # fmt: skip
+def test_no_expression_of_a_validator_tries_blanks_or_names_in_many_ways(
+    tool: str, name: str | None, text: str
+) -> None:
+    """One call of `re` holds the interpreter until its end, and these took minutes or years."""
+    assert validate_config(tool, text, name=name).tool == tool

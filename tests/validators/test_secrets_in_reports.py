@@ -64,6 +64,13 @@ def test_no_problem_quotes_the_secret_of_a_field_without_its_colon(key: str) -> 
         assert "hunter2" not in str(shown)
 
 
+def test_line_breaks_in_a_list_of_headers_take_no_time() -> None:
+    """The rest of the text was searched from each: one expression held the interpreter for hours."""
+    new = {"a.json": json.dumps({"headers": "\n" * 200_000}).encode()}
+
+    assert diff_bundles({"a.json": b"{}"}, new, old_label="a", new_label="b").files
+
+
 @pytest.mark.parametrize("blanks", [" " * 100_000, " " * 50_000 + "#" + " " * 50_000], ids=["blanks", "a mark"])
 @pytest.mark.parametrize("text", ['a: "{}x password"\n', "a: |2\n  {}x\n  password x y\n", "a: [\n{}x password y\n"])
 def test_blanks_before_the_name_of_a_secret_take_no_time(text: str, blanks: str) -> None:

@@ -190,7 +190,7 @@ def _word(text: str, word: str, end: int) -> str:
     return word if word in _KEYWORDS else NAME
 
 
-_NAMED_GROUP = re.compile(r"\(\?P?<([^>]*)>")
+_NAMED_GROUP = re.compile(r"\(\?P?<([^<>]*)>")
 _CAPTURE = re.compile(r"<([a-zA-Z_]\w*)>", re.ASCII)
 _TOUCHING = re.compile(r"<[a-zA-Z_]\w*><[a-zA-Z_]\w*>", re.ASCII)
 _FIELD, _INDEX = r"[^\W\d]\w*+", r"\[\s*+(?:[0-9]++|\"(?:[^\"\\]|\\.)*+\")\s*+\]"

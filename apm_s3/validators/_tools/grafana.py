@@ -580,7 +580,7 @@ KINDS = ("ini", "provisioning", "dashboard")
 READ_TOGETHER = ()
 FORMATS: dict[str, Format] = {"ini": "ini", "provisioning": "yaml", "dashboard": "json"}
 _CHECKS = {"ini": check_ini, "provisioning": check_provisioning, "dashboard": check_dashboard}
-_SECTION = re.compile(r"^\s*\[[\w.-]+\]\s*$", re.MULTILINE)
+_SECTION = re.compile(r"^[^\S\n]*\[[\w.-]+\][^\S\n]*$", re.MULTILINE)
 
 
 def infer_kind(source: Source) -> str | None:

@@ -335,7 +335,7 @@ def _reaches(start: str, goal: str, edges: dict[str, set[str]]) -> bool:
 
 
 _TYPES = ("probabilistic", "ratelimiting")
-_UI_FUNCTION = re.compile(r"^\s*function\s+UIConfig\(\s*\)", re.MULTILINE)
+_UI_FUNCTION = re.compile(r"^[^\S\n]*function\s+UIConfig\(\s*\)", re.MULTILINE)
 
 
 def check_sampling(root: Node, context: Context) -> None:

@@ -181,7 +181,7 @@ def check_distributor(distributor: Struct, context: Context) -> None:
 CONFIG = "pkg/loki.Config"
 RULES = "model/rulefmt.RuleGroups"
 
-_SIZE = re.compile(r"\s*[0-9]+(?:\.[0-9]+)?\s*(?:[kmgtpe]i?)?b?\s*", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"\s*[0-9]+(?:\.[0-9]+)?\s*+(?:[kmgtpe]i?)?b?\s*", re.IGNORECASE | re.ASCII)
 
 
 def _parse_size(text: str) -> str:

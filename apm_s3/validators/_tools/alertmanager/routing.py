@@ -9,6 +9,7 @@ https://prometheus.io/docs/alerting/latest/configuration/#time_interval-0.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -29,7 +30,7 @@ UTF8_MATCHERS = (0, 27)
 _HINT = 'write it as name="value" or name=~"regex"'
 _RESERVED = frozenset("{}!=~,\\\"'`")
 _OPERATORS = ("=~", "!~", "!=", "=")
-_CLASSIC = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|=|!=|!~)\s*((?s:.*?))\s*", re.ASCII)
+_CLASSIC = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|=|!=|!~)\s*((?s:.*))", re.ASCII)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _UNQUOTED = re.compile(r"[^\s{}!=~,\\\"'`]+")
 _LONGEST = 64 * 1024
@@ -240,7 +241,7 @@ def _classic_tokens(text: str) -> list[tuple[int, str]]:
 
 
 def _classic_matcher(start: int, token: str) -> Matcher:
-    match = _CLASSIC.fullmatch(token)
+    match = _CLASSIC.fullmatch(token.rstrip(string.whitespace))
     if match is None:
         first = start + len(token) - len(token.lstrip())
         raise BadMatcher("expected a label name of letters, digits and _, an operator and a value", first)
