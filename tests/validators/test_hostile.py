@@ -183,7 +183,7 @@ LONG = 2_000_000
             "prometheus",
             "prometheus.yml",
             "global: {metric_name_validation_scheme: legacy}\nscrape_configs:\n"
-            f"- {{job_name: a, relabel_configs: [{{action: labelmap, replacement: {'a' * 100}-}}]}}",
+            + f"- {{job_name: a, relabel_configs: [{{action: labelmap, replacement: {'a' * 100}-}}]}}",
         ),
         (
             "loki",

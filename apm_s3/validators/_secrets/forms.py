@@ -46,7 +46,8 @@ _SECRET_HEADER = re.compile(
     r"auth|bearer|cookie|credential|honeycomb_team|jwt|key|passw|secret|session|signature|token|x_vault"
 )
 _HEADER_TEXT = re.compile(
-    rf"(?:^|[,;\n])[^\S\n]*[\w.-]{{0,64}}?(?:{_SECRET_HEADER.pattern.replace('_', '[-_]')})[\w.-]{{0,64}}\s*[=:]\s*(?!\$)\S",
+    rf"(?:^|[,;\n])[^\S\n]*[\w.-]{{0,64}}?(?:{_SECRET_HEADER.pattern.replace('_', '[-_]')})"
+    r"[\w.-]{0,64}\s*[=:]\s*(?!\$)\S",
     re.IGNORECASE,
 )
 """OpenTelemetry's `api-key=abc,other=def`."""
