@@ -166,6 +166,10 @@ def test_a_lone_surrogate_never_reaches_a_report(text):
 
 
 LONG = 2_000_000
+LEGACY = {
+    "metric_name_validation_scheme": "legacy",
+    "relabel_configs": [{"action": "labelmap", "replacement": "a" * 100 + "-"}],
+}
 
 
 @pytest.mark.parametrize(
@@ -182,8 +186,7 @@ LONG = 2_000_000
         (
             "prometheus",
             "prometheus.yml",
-            "global: {metric_name_validation_scheme: legacy}\nscrape_configs:\n"
-            + f"- {{job_name: a, relabel_configs: [{{action: labelmap, replacement: {'a' * 100}-}}]}}",
+            json.dumps({"scrape_configs": [{"job_name": "a", **LEGACY}]}),
         ),
         (
             "loki",
