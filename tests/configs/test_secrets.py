@@ -51,6 +51,37 @@ def test_a_secret_is_found_and_masked_by_its_field(name: str, text: str, path: s
     assert MASK in mask_text(name, text)
 
 
+HASH = "$2y$10$vI8aWBnW3fID.ZQ4/zo1G.q1lRps.9cGLcZEiGDMVr5yUP1KUOYTa"
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        (f"basic_auth_users:\n  ada: {HASH}\n", HASH),
+        (f"basic_auth_users: {{key_file: '{HASH}', files: {VALUE}}}\n", HASH),
+        ("basic_auth_users: {files: hunter}\n", "hunter"),
+        (f"# ada: {HASH}\na: b\n", HASH),
+    ],
+)
+def test_the_hash_of_a_password_is_masked_but_no_secret_that_belongs_elsewhere(text: str, secret: str) -> None:
+    assert secret not in mask_text("web.yml", text)
+    assert found("web.yml", text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a: &named {{name: X-Api-Key}}\nb: [{{<<: *named, value: {VALUE}}}]\n",
+        f"a: &held {{value: {VALUE}}}\nb: [{{<<: *held, name: X-Api-Key}}]\n",
+        f"args: [--es.password {VALUE}]\n",
+        f"url: https://example.com/?access_key={VALUE}\n",
+        f"url: https://example.com/?pass={VALUE}\n",
+    ],
+)
+def test_a_secret_is_masked_whatever_names_it(text: str) -> None:
+    assert VALUE not in mask_text("a.yml", text)
+
+
 @pytest.mark.parametrize("value", ["abc;hunter2-Zq9", "abc #hunter2-Zq9", ";hunter2-Zq9", "#hunter2-Zq9"])
 def test_an_ini_comment_after_a_password_is_masked_too(value: str) -> None:
     text = f"[database]\npassword = {value}\nname = grafana\n"

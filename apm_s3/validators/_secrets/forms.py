@@ -104,10 +104,15 @@ def labelled(steps: NamedSteps, labels: Labels) -> NamedSteps:
     step = steps[at] if steps else 0
     if not isinstance(step, str) or _normal(step) not in _VALUES:
         return steps
-    label = labels.get(steps[:at])
+    label = labels.get(unmerged(steps[:at]))
     if label is None:
         return steps
     return (*steps[:at], "secret" if _normal(label) in _SECRET_LABELS else label)
+
+
+def unmerged(steps: NamedSteps) -> NamedSteps:
+    """Return the steps without merge keys: `{<<: *named, value: x}` has the name of what is merged into it."""
+    return tuple([step for step in steps if step != "<<"]) if "<<" in steps else steps
 
 
 def is_label(step: object) -> bool:
@@ -130,6 +135,9 @@ def _kind_by_ending(name: str) -> str | None:
 def _kind_by_place(above: list[str], name: str, value: str) -> str | None:
     if not _ALWAYS.isdisjoint(above):
         return "secret"
+    if "basic_auth_users" in above:
+        # Hashes of passwords in Prometheus's web.yml: nothing else can be written there, but they can be guessed.
+        return BELOW
     if name == "files":
         return None
     if _is_header(above, name, value):
@@ -206,10 +214,11 @@ _SHAPES = (
     ),
     _Shape(
         "token in a URL",
-        ("token=", "key=", "password=", "secret=", "sig=", "signature=", "assertion=", "auth=", "jwt="),
+        ("token=", "key=", "pass=", "passwd=", "password=", "secret=", "sig=", "signature=", "assertion=", "auth=",
+         "jwt="),
         re.compile(
-            r"[?&](?:[\w.-]{0,24}(?:token|password|secret)|api[-_.]?key|key|sig|(?:x-amz-)?signature|(?:client_)?assertion"
-            r"|auth|jwt)=([^\s&\"'#<>$]{4,2048})",
+            r"[?&](?:[\w.-]{0,24}(?:token|pass(?:wd|word)?|secret)|(?:access|api)[-_.]?key|key"
+            r"|sig|(?:x-amz-)?signature|(?:client_)?assertion|auth|jwt)=([^\s&\"'#<>$]{4,2048})",
             re.IGNORECASE,
         ),
     ),
@@ -232,7 +241,7 @@ _SHAPES = (
         "token",
         ("--",),
         re.compile(
-            r"--[\w-]{0,32}(?:token|api-?key|secret|password|passphrase)[= ](?!-)([^\s\"',;]{4,512})", re.IGNORECASE
+            r"--[\w.-]{0,32}(?:token|api-?key|secret|password|passphrase)[= ](?!-)([^\s\"',;]{4,512})", re.IGNORECASE
         ),
     ),
     _Shape(
@@ -249,6 +258,7 @@ _SHAPES = (
         ("</",),
         re.compile(r"<\w{0,32}(?:api_?key|passphrase|password|secret|token)>([^<>\s]{1,256})</", re.IGNORECASE),
     ),
+    _Shape(PERHAPS, ("$2",), re.compile(r"(\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53})")),
     _Shape("token", ("bearer",), re.compile(r"\bBearer\s{1,4}((?=\S{0,64}\d)[A-Za-z0-9._~+/=-]{16,4096})")),
     _Shape(
         "connection string",

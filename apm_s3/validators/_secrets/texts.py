@@ -32,6 +32,7 @@ from apm_s3.validators._secrets.forms import (
     labelled,
     mask_key,
     shapes_in,
+    unmerged,
 )
 
 _ODD_BLANK = re.compile(r"[\x85\u00ad\u200b-\u200f\u2028\u2029\u2060\ufeff]|(?=[^\x00-\x7f])\s")
@@ -159,7 +160,7 @@ def traced(text: str, form: Format | None) -> tuple[Trace, bool]:
 
 def labels_of(values: Iterable[Written]) -> Labels:
     """Return the names of the named mappings of a text."""
-    return {steps[:-1]: node.text for steps, node in values if steps and is_label(steps[-1])}
+    return {unmerged(steps[:-1]): node.text for steps, node in values if steps and is_label(steps[-1])}
 
 
 # --------------------------------------------------------------------------------------------------------------
