@@ -18,7 +18,7 @@ from typing import Any
 
 from apm_s3 import S3Settings
 from apm_s3.errors import ApmS3Error, ConnectionLost
-from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, UploadInfo
+from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, UploadInfo, VersionPage
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from tests.seams.s3 import ManagerOn, MemoryBucket
 from tests.seams.transports import ObjectTransport, PartInfo, RawPage, Stream
@@ -259,6 +259,12 @@ class MemoryTransport(ObjectTransport):
             return tuple(
                 UploadInfo(upload.key, upload_id, datetime.now(UTC)) for upload_id, upload in self.uploads.items()
             )
+
+    async def list_versions(self, *_: object) -> VersionPage:
+        raise AssertionError("the bucket has no versions")
+
+    async def presign(self, *_: object) -> str:
+        raise AssertionError("no server would serve the URL")
 
     async def recover(self, error: ApmS3Error) -> bool:
         return False

@@ -106,9 +106,9 @@ class ToolPlan:
         return 0 if self.target is None else self.target.revision
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class DeployPlan:
-    """A planned deploy: a dry run, and the argument of `deploy`.
+    """A planned deploy: a dry run, and the argument of `deploy`. It is data: the store that made it knows the target.
 
     Attributes:
         frozen: why the target is frozen; None if it is not.
@@ -132,7 +132,7 @@ class DeployPlan:
     warnings_as_errors: tuple[str, ...] = ()
     create: bool = False
     source_prefix: str = ""
-    target_side: Side = field(repr=False, compare=False, kw_only=True)
+    target_prefix: str = ""
 
     @property
     def changes(self) -> bool:
@@ -169,7 +169,7 @@ class DeployPlan:
                 },
                 "target": {
                     "bucket": self.target_bucket,
-                    "prefix": self.target_side.prefix,
+                    "prefix": self.target_prefix,
                     "environment": self.target_environment,
                 },
                 "create": self.create,
@@ -331,7 +331,7 @@ async def make_plan(
         warnings_as_errors,
         create,
         source.prefix,
-        target_side=target,
+        target.prefix,
     )
 
 
@@ -549,11 +549,12 @@ async def deploy(
     allow_drift: bool,
     force: str | None,
 ) -> DeployResult:
-    """Carry out a plan. `target` and `variables` are used only for a plan that was read from a document."""
+    """Carry out a plan of these sides. `variables` are used only for a plan that was read from a document."""
+    publisher = target.publisher
     if isinstance(plan, DeployPlan):
-        environment, publisher = plan.target_environment, plan.target_side.publisher
+        environment = plan.target_environment
     else:
-        environment, publisher = check_environment(plan.text("target", "environment")), target.publisher
+        environment = check_environment(plan.text("target", "environment"))
     async with publisher.committer.call(environment, change.timeout, change.write_id) as call:
         if isinstance(plan, PlanDocument):
             document = plan
@@ -568,7 +569,7 @@ async def deploy(
                     raise
                 return DeployResult(document, tuple(done))
         changed = [each for each in plan.tools if each.changes]
-        execution = _Execution(plan, changed, source.reader, change, force)
+        execution = _Execution(plan, changed, source.reader, publisher, change, force)
         written = DeployPlan.from_dict(plan.to_dict())
         return DeployResult(written, tuple(await execution.run(call, allow_drift=allow_drift)))
 
@@ -641,12 +642,13 @@ class _Execution:
     plan: DeployPlan
     changed: Sequence[ToolPlan]
     reader: Reader
+    publisher: Publisher
     change: ChangeOptions
     force: str | None
 
     async def run(self, call: WriteCall, *, allow_drift: bool) -> list[Release]:
         self._check(allow_drift=allow_drift)
-        environment, publisher = self.plan.target_environment, self.plan.target_side.publisher
+        environment, publisher = self.plan.target_environment, self.publisher
         if not self.changed:
             # A plan that was made again after it was carried out has nothing left to do.
             return await publisher.repeated(environment, None, call=call, same=self._makes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import weakref
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -132,6 +133,8 @@ class ConfigStore:
         self._status = StatusReader(self._objects, self._reader, self._backups)
         self._watches = Watches(self._objects, self._reader)
         self._side = Side(self.bucket, prefix, self._reader, self._publisher)
+        # The plans that this store has made, by identity: equal ones may be for servers that differ.
+        self._targets: dict[int, Side] = {}
         self._writer = Writer(self._reader, self._views, self._committer, self._publisher)
         self._importer = Importer(self.bucket, self.prefix, self._reader, self._views, self._writer)
 
@@ -653,9 +656,10 @@ class ConfigStore:
         """
         check_type("target", target, ConfigStore, NoneType)
         check_type("variables", variables, Mapping, NoneType)
-        return await make_plan(
+        side = _side_of(target or self)
+        plan = await make_plan(
             self._side,
-            _side_of(target or self),
+            side,
             check_environment(source_environment),
             check_environment(target_environment),
             tools=check_tools(tools),
@@ -664,6 +668,9 @@ class ConfigStore:
             level=level,
             warnings_as_errors=check_rule_names(warnings_as_errors),
         )
+        self._targets[id(plan)] = side
+        weakref.finalize(plan, self._targets.pop, id(plan)).atexit = False
+        return plan
 
     async def deploy(
         self,
@@ -681,10 +688,11 @@ class ConfigStore:
         `options` and `keywords` are those of `ChangeOptions`; cancellation is as in `upload`.
 
         Args:
-            plan: the result of `plan_deploy`, or of `DeployPlan.from_dict`, which is planned again first.
+            plan: the result of `plan_deploy`, or of `DeployPlan.from_dict`. A plan that comes from elsewhere is planned
+                again first.
             allow_drift: overwrite manual changes of the target since its last deploy.
             force: the reason for deploying despite errors of validation, which is stored.
-            target, variables: as in `plan_deploy`; only for a plan from `from_dict`.
+            target, variables: as in `plan_deploy`; only for a plan from elsewhere.
 
         Raises:
             PlanOutdated: the plan would be different now; nothing was changed.
@@ -697,12 +705,15 @@ class ConfigStore:
         check_type("variables", variables, Mapping, NoneType)
         change = ChangeOptions.without_revision(options, keywords)
         check_notes(change.author, change.message, force)
-        if isinstance(plan, DeployPlan) and (target is not None or variables is not None):
+        side = self._targets.get(id(plan))
+        if side is None and isinstance(plan, DeployPlan):
+            plan = DeployPlan.from_dict(plan.to_dict())
+        elif side is not None and (target is not None or variables is not None):
             raise InvalidOption("this plan already has its target and variables", hint="omit them")
         return await deploy(
             plan,
             self._side,
-            _side_of(target or self),
+            side or _side_of(target or self),
             variables or {},
             change,
             allow_drift=allow_drift,

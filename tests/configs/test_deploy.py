@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from apm_s3.errors import (
     DeployRefused,
     EnvironmentFrozen,
     InvalidOption,
+    PlanOutdated,
     RevisionConflict,
     StoreDamaged,
 )
@@ -221,6 +223,37 @@ async def test_a_deploy_can_target_another_bucket(store: ConfigStore) -> None:
 
     assert (await other.download("prometheus", "staging", "rules/a.yml")).text == RULES
     assert (await other.history("loki", "staging"))[0].origin.bucket == store.bucket
+
+
+async def test_a_plan_is_data_and_a_copy_of_it_is_planned_again(store: ConfigStore) -> None:
+    await _both(store)
+    other = ConfigStore(MemoryObjects("other"))
+    plan = replace(await store.plan_deploy("staging", "staging", target=other, create=True))
+
+    with pytest.raises(InvalidOption, match="other"):
+        await store.deploy(plan)
+    result = await store.deploy(plan, target=other)
+
+    assert {release.tool for release in result.releases} == {"prometheus", "loki"}
+    assert (await other.history("loki", "staging"))[0].origin.plan == plan.hash
+
+
+async def test_a_copy_of_a_plan_is_refused_once_it_would_be_another(store: ConfigStore) -> None:
+    await _both(store)
+    plan = replace(await store.plan_deploy("staging", "production"))
+    await store.upload("loki", "staging", OTHER_LOKI)
+
+    with pytest.raises(PlanOutdated):
+        await store.deploy(plan)
+
+
+async def test_a_plan_takes_no_other_target_or_variables(store: ConfigStore) -> None:
+    await _both(store)
+    plan = await store.plan_deploy("staging", "production")
+
+    with pytest.raises(InvalidOption, match="already has its target"):
+        await store.deploy(plan, target=ConfigStore(MemoryObjects("other")))
+    assert len((await store.deploy(plan)).releases) == 2
 
 
 async def test_a_deploy_applies_and_keeps_the_overlay_of_the_target(store: ConfigStore) -> None:
