@@ -278,7 +278,7 @@ class InvalidOption(InvalidRequest):
 class ObjectTooLarge(InvalidRequest):
     """More bytes than S3, or a configured limit, allows."""
 
-    default_hint = Advice.TOO_LARGE()
+    default_hint: ClassVar[str] = Advice.TOO_LARGE()
 
     def __init__(self, *, size: int, limit: int, **where: Any) -> None:
         super().__init__(f"{size} bytes exceed the limit of {limit}", **where)
@@ -311,7 +311,7 @@ class MigrationRefused(InvalidRequest):
         capabilities: names of what the target cannot keep; `accept` takes them.
     """
 
-    default_hint = Advice.LOSSES()
+    default_hint: ClassVar[str] = Advice.LOSSES()
 
     def __init__(self, problem: str, *, capabilities: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(problem, **where)
@@ -377,14 +377,14 @@ class ConnectFailed(TransportError):
     """No connection could be established (DNS, refused, TLS); nothing was sent."""
 
     sent = False
-    default_hint = Advice.CONNECT()
+    default_hint: ClassVar[str] = Advice.CONNECT()
 
 
 class RequestTimedOut(TransportError, TimeoutError):
     """There was no response within the timeout of one attempt."""
 
     code = ErrorCode.REQUEST_TIMEOUT
-    default_hint = Advice.TIMED_OUT()
+    default_hint: ClassVar[str] = Advice.TIMED_OUT()
 
 
 class DeadlineExceeded(RequestTimedOut):
@@ -393,7 +393,7 @@ class DeadlineExceeded(RequestTimedOut):
     `sent` is False if the call only waited for a slot of the pool, and if the commit of a configuration was not sent.
     """
 
-    default_hint = Advice.DEADLINE()
+    default_hint: ClassVar[str] = Advice.DEADLINE()
 
 
 class ConnectionLost(TransportError):
@@ -467,14 +467,14 @@ class BucketNotFound(NotFound):
     """The bucket does not exist."""
 
     code = ErrorCode.BUCKET_NOT_FOUND
-    default_hint = Advice.BUCKET_NOT_FOUND()
+    default_hint: ClassVar[str] = Advice.BUCKET_NOT_FOUND()
 
 
 class ObjectNotFound(NotFound):
     """The bucket exists, but the key (or that version of it) does not."""
 
     code = ErrorCode.OBJECT_NOT_FOUND
-    default_hint = Advice.KEY_NOT_FOUND()
+    default_hint: ClassVar[str] = Advice.KEY_NOT_FOUND()
 
 
 class UploadNotFound(NotFound):
@@ -506,7 +506,7 @@ class InvalidCredentials(AccessDenied):
     """S3 does not know the access key, the signature does not match its secret, or there are no credentials."""
 
     code = ErrorCode.INVALID_CREDENTIALS
-    default_hint = Advice.CREDENTIALS()
+    default_hint: ClassVar[str] = Advice.CREDENTIALS()
 
 
 class KmsAccessDenied(AccessDenied):
@@ -546,7 +546,7 @@ class BucketAlreadyExists(Conflict):
 class BucketAlreadyOwned(BucketAlreadyExists):
     """You already own a bucket with this name."""
 
-    default_hint = Advice.BUCKET_OWNED()
+    default_hint: ClassVar[str] = Advice.BUCKET_OWNED()
 
 
 class BucketNotEmpty(Conflict):
@@ -554,7 +554,7 @@ class BucketNotEmpty(Conflict):
 
     code = ErrorCode.BUCKET_NOT_EMPTY
     undecided = False
-    default_hint = Advice.BUCKET_NOT_EMPTY()
+    default_hint: ClassVar[str] = Advice.BUCKET_NOT_EMPTY()
 
 
 class ConditionalConflict(Conflict):
@@ -583,14 +583,14 @@ class WrongRegion(S3Error):
 
     code = ErrorCode.WRONG_REGION
     retryable = True
-    default_hint = Advice.WRONG_REGION()
+    default_hint: ClassVar[str] = Advice.WRONG_REGION()
 
 
 class ObjectArchived(S3Error):
     """The object is in an archive storage class and must be restored before it can be read."""
 
     code = ErrorCode.OBJECT_ARCHIVED
-    default_hint = Advice.OBJECT_ARCHIVED()
+    default_hint: ClassVar[str] = Advice.OBJECT_ARCHIVED()
 
 
 class KmsKeyUnusable(S3Error):
@@ -607,7 +607,7 @@ class NotConfigured(S3Error):
     """The bucket does not have this setting."""
 
     code = ErrorCode.NOT_CONFIGURED
-    default_hint = Advice.NOT_CONFIGURED()
+    default_hint: ClassVar[str] = Advice.NOT_CONFIGURED()
 
 
 class UnsupportedByServer(S3Error):
@@ -632,13 +632,13 @@ class Throttled(S3Error):
     code = ErrorCode.THROTTLED
     undecided = True
     retryable = True
-    default_hint = Advice.THROTTLED()
+    default_hint: ClassVar[str] = Advice.THROTTLED()
 
 
 class KmsThrottled(Throttled):
     """KMS asks to slow down: each request for an object encrypted with a KMS key is also a request to KMS."""
 
-    default_hint = Advice.KMS_THROTTLED()
+    default_hint: ClassVar[str] = Advice.KMS_THROTTLED()
 
 
 class ServiceUnavailable(S3Error):
@@ -647,7 +647,7 @@ class ServiceUnavailable(S3Error):
     code = ErrorCode.SERVICE_UNAVAILABLE
     undecided = True
     retryable = True
-    default_hint = Advice.UNAVAILABLE()
+    default_hint: ClassVar[str] = Advice.UNAVAILABLE()
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -695,7 +695,7 @@ class BatchError(ApmS3Error):
     """
 
     code = ErrorCode.BATCH_FAILED
-    default_hint = Advice.BATCH()
+    default_hint: ClassVar[str] = Advice.BATCH()
 
     def __init__(self, problem: str, *, failures: Mapping[str, Exception], **where: Any) -> None:
         super().__init__(problem, **where)
@@ -730,7 +730,7 @@ class ConfigInvalid(ConfigError):
     """The configuration is invalid; nothing was stored. `report` lists all errors."""
 
     code = ErrorCode.CONFIG_INVALID
-    default_hint = Advice.CONFIG_INVALID()
+    default_hint: ClassVar[str] = Advice.CONFIG_INVALID()
 
     def __init__(self, problem: str, *, report: ValidationReport, **where: Any) -> None:
         super().__init__(problem, **where)
@@ -741,7 +741,7 @@ class ConfigNotFound(ConfigError):
     """The environment, tool, revision or file does not exist."""
 
     code = ErrorCode.NOT_FOUND
-    default_hint = Advice.CONFIG_NOT_FOUND()
+    default_hint: ClassVar[str] = Advice.CONFIG_NOT_FOUND()
 
 
 class RevisionConflict(ConfigError):
@@ -753,7 +753,7 @@ class RevisionConflict(ConfigError):
     """
 
     code = ErrorCode.CONFLICT
-    default_hint = Advice.REVISION_CONFLICT()
+    default_hint: ClassVar[str] = Advice.REVISION_CONFLICT()
 
     def __init__(self, problem: str, *, expected_revision: int | None, current_revision: int, **where: Any) -> None:
         super().__init__(problem, **where)
@@ -765,14 +765,14 @@ class EnvironmentFrozen(ConfigError):
     """The environment is frozen: it cannot be changed until it is thawed."""
 
     code = ErrorCode.CONFLICT
-    default_hint = Advice.FROZEN()
+    default_hint: ClassVar[str] = Advice.FROZEN()
 
 
 class DeployRefused(ConfigError):
     """The deploy plan is blocked, or no longer applies; nothing was changed. `reasons` says why."""
 
     code = ErrorCode.CONFLICT
-    default_hint = Advice.DEPLOY_REFUSED()
+    default_hint: ClassVar[str] = Advice.DEPLOY_REFUSED()
 
     def __init__(self, problem: str, *, reasons: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(problem, **where)
@@ -788,7 +788,7 @@ class PlanOutdated(ApmS3Error):
     """
 
     code = ErrorCode.CONFLICT
-    default_hint = Advice.PLAN_OUTDATED()
+    default_hint: ClassVar[str] = Advice.PLAN_OUTDATED()
 
     def __init__(self, problem: str, *, changes: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(problem, **where)
@@ -800,7 +800,7 @@ class CommitUnknown(ConfigError):
     """The deadline passed before the outcome of the commit was known. Call `outcome(write_id)` to find out."""
 
     code = ErrorCode.REQUEST_TIMEOUT
-    default_hint = Advice.COMMIT_UNKNOWN(write_id="WRITE-ID")
+    default_hint: ClassVar[str] = Advice.COMMIT_UNKNOWN(write_id="WRITE-ID")
 
     def __init__(self, problem: str, *, write_id: str, **where: Any) -> None:
         super().__init__(problem, **{"hint": Advice.COMMIT_UNKNOWN(write_id=write_id), **where})
@@ -812,21 +812,21 @@ class FormatTooNew(ConfigError):
     """The document was written by a newer version of this library, and cannot be read safely."""
 
     code = ErrorCode.UNSUPPORTED
-    default_hint = Advice.FORMAT_TOO_NEW()
+    default_hint: ClassVar[str] = Advice.FORMAT_TOO_NEW()
 
 
 class ConditionalWritesUnsupported(ConfigError):
     """The endpoint ignores conditional headers, which every commit relies on."""
 
     code = ErrorCode.UNSUPPORTED
-    default_hint = Advice.CONDITIONAL_WRITES()
+    default_hint: ClassVar[str] = Advice.CONDITIONAL_WRITES()
 
 
 class BackupInvalid(ConfigError):
     """The backup is incomplete, or a hash does not match; nothing was restored from it."""
 
     code = ErrorCode.INTEGRITY
-    default_hint = Advice.BACKUP_INVALID()
+    default_hint: ClassVar[str] = Advice.BACKUP_INVALID()
 
 
 class StoreDamaged(ConfigError):
@@ -838,7 +838,7 @@ class StoreDamaged(ConfigError):
     """
 
     code = ErrorCode.INTEGRITY
-    default_hint = Advice.STORE_DAMAGED()
+    default_hint: ClassVar[str] = Advice.STORE_DAMAGED()
     releases: tuple[Any, ...] = ()
     lost: Mapping[int, str] = MappingProxyType({})
 
