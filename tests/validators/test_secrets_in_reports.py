@@ -64,6 +64,13 @@ def test_no_problem_quotes_the_secret_of_a_field_without_its_colon(key: str) -> 
         assert "hunter2" not in str(shown)
 
 
+def test_many_secrets_in_one_block_take_no_time() -> None:
+    """The whole block was searched for each."""
+    new = {"a.yml": b"a: |\n" + b"".join(b"  password = hunter%d\n" % number for number in range(60_000))}
+
+    assert "hunter" not in str(diff_bundles({"a.yml": b"{}"}, new, old_label="a", new_label="b"))
+
+
 def test_line_breaks_in_a_list_of_headers_take_no_time() -> None:
     """The rest of the text was searched from each: one expression held the interpreter for hours."""
     new = {"a.json": json.dumps({"headers": "\n" * 200_000}).encode()}

@@ -88,6 +88,8 @@ Block = tuple[int, int, int, int]
 
 MAX_PRODUCT = 250_000
 """Maximum product of the lengths that difflib gets."""
+MAX_STEPS = 2_000
+"""Maximum steps of difflib for each item: 60 blank lines on either side of a change of 500 lines."""
 
 
 def changed_blocks(old: Sequence[Hashable], new: Sequence[Hashable]) -> list[Block]:
@@ -172,10 +174,14 @@ def _longest_rise(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _between(old: Sequence[Hashable], new: Sequence[Hashable], block: Block) -> Iterator[Block]:
     old_start, old_stop, new_start, new_stop = block
-    if (old_stop - old_start) * (new_stop - new_start) > MAX_PRODUCT:
+    before, after = old[old_start:old_stop], new[new_start:new_stop]
+    counts = Counter(after)
+    # difflib may go through all equal pairs once for each item.
+    steps = sum(counts[item] for item in before) * min(len(before), len(after))
+    if len(before) * len(after) > MAX_PRODUCT or steps > MAX_STEPS * (len(before) + len(after)):
         yield block
         return
-    matcher = SequenceMatcher(None, old[old_start:old_stop], new[new_start:new_stop], autojunk=False)
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
     for tag, i1, i2, j1, j2 in matcher.get_opcodes():
         if tag != "equal":
             yield old_start + i1, old_start + i2, new_start + j1, new_start + j2

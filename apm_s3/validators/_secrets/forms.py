@@ -379,6 +379,8 @@ _BARE = (
 _LONGEST_BARE = 1024
 """Characters of such a line, so that many lines take no time either."""
 
+_BEHIND = re.compile(r"(?:[^\S\n]|[,}\]\"'])*[#;][^\S\n]*(?=\S)")
+"""The end of a value, and the mark of the comment behind it. A long line is not copied for each of its values."""
 _TOLD = re.compile(r"[:=]\s+(\S.*)|(?<!\S)(?=\S*\d)(\S{4,})")
 """A possible secret in the comment after a value that only says where the secret is."""
 
@@ -453,14 +455,14 @@ def behind(text: str, stop: int, *, is_secret: bool) -> Place | None:
     Args:
         is_secret: whether the value is a secret. Then the whole comment may be one too, such as an older password.
     """
-    end = text.find("\n", stop)
-    rest = text[stop : len(text) if end < 0 else end]
-    comment = re.match(r"[\s,}\]\"']*[#;]\s*(?=\S)", rest)
+    comment = _BEHIND.match(text, stop)
     if comment is None:
         return None
+    end = text.find("\n", stop)
+    rest = text[stop : len(text) if end < 0 else end]
     if is_secret:
-        return stop + comment.end(), stop + len(rest.rstrip())
-    told = _TOLD.search(rest, comment.end())
+        return comment.end(), stop + len(rest.rstrip())
+    told = _TOLD.search(rest, comment.end() - stop)
     return None if told is None else (stop + told.start(1 if told[1] else 2), stop + len(rest.rstrip()))
 
 

@@ -45,6 +45,8 @@ MASKED_ONLY = frozenset((_IN_COMMENT, BELOW, PERHAPS))
 """The kinds of uncertain secrets."""
 _MAX_NESTING = 3
 """How many levels of texts inside values are read: JSON in a YAML value, and one more level inside that."""
+_MAX_COMPARED = 4 * 1024**2
+"""Characters of a block to compare with the secrets inside it; a block with more is masked as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +250,18 @@ def _bare(text: str, trace: Trace, *, parsed: bool) -> Iterator[Span]:
 
 def _nested(text: str, values: Iterable[Written], nesting: int) -> Iterator[Span]:
     for steps, node in values:
-        for span in inner_spans(node.text, nesting + 1):
-            start, stop = _place(text[node.start : node.stop], node.text, span)
+        spans = inner_spans(node.text, nesting + 1)
+        if not spans:
+            continue
+        written = text[node.start : node.stop]
+        at = written.find(node.text)
+        # Each is searched for in the whole block.
+        is_small = len(spans) * len(written) <= _MAX_COMPARED
+        for span in spans:
+            if at >= 0:
+                start, stop = at + span.start, at + span.stop
+            else:
+                start, stop = _place(written, node.text[span.start : span.stop] if is_small else "")
             yield Span(node.start + start, node.start + stop, span.kind, (*steps, *span.steps))
 
 
@@ -265,12 +277,10 @@ def inner_spans(text: str, nesting: int) -> list[Span]:
     return disjoint(Span(*place, _IN_COMMENT, ()) for place in in_first_words(text))
 
 
-def _place(written: str, value: str, span: Span) -> tuple[int, int]:
-    """Return the position of a part of a value in the source; the whole value if escapes, folds or indents differ."""
-    if (at := written.find(value)) >= 0:
-        return at + span.start, at + span.stop
-    secret = value[span.start : span.stop]
-    if written.startswith(("|", ">")) and (at := written.find(secret)) >= 0 and written.count(secret) == 1:
+def _place(written: str, secret: str) -> tuple[int, int]:
+    """Return the position of a secret in a written value; the whole value if escapes, folds or indents may differ."""
+    if written.startswith(("|", ">")) and secret and written.count(secret) == 1:
+        at = written.index(secret)
         return at, at + len(secret)
     return 0, len(written)
 
