@@ -165,6 +165,17 @@ def test_a_lone_surrogate_never_reaches_a_report(text):
         "".join(map(str, validate_config(tool, text).issues)).encode()
 
 
+def test_the_place_of_an_error_behind_many_blanks_is_found_at_once() -> None:
+    """The rest of the blanks was searched for a line break from each: minutes."""
+    text = f"{{{{{' ' * 600_000}x }}}}"
+    rule = {"alert": "A", "expr": "x", "annotations": {"a": text}}
+
+    source = json.dumps({"groups": [{"name": "a", "rules": [rule]}]})
+    report = validate_config("prometheus", source, kind="rules")
+
+    assert [each.column for each in report.errors] == [source.index("x }}") + 1]
+
+
 LONG = 2_000_000
 LEGACY = {
     "metric_name_validation_scheme": "legacy",

@@ -270,7 +270,7 @@ def apply_overlay(
     for name, patch in patches.items():
         if name not in results:
             word = "the file to remove does not exist" if patch is None else "the overlay adds this file"
-            merger.surprises.append(Surprise(("files", name), word, did_you_mean(name, files)))
+            merger.note(("files", name), word, name, files)
         results[name] = None if patch is None else _patched(name, results.get(name), patch, merger)
     touched = [
         Touched(

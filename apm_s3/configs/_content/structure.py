@@ -188,6 +188,8 @@ def _between(old: Sequence[Hashable], new: Sequence[Hashable], block: Block) -> 
 
 
 _DIRECTIVE = "$patch"
+_MAX_HINTS = 100
+"""Surprises with a hint: each is compared with all known names."""
 
 
 class MergeRefused(Exception):
@@ -249,7 +251,7 @@ class Merger:
         for name, item in zip(names[1], patch, strict=True):
             if _DIRECTIVE not in item:
                 if base and name not in merged:
-                    self._note((*steps, name), "the overlay adds this item", name[1], [known for _, known in names[0]])
+                    self.note((*steps, name), "the overlay adds this item", name[1], (known for _, known in names[0]))
                 merged[name] = self.merge(merged.get(name), item, (*steps, name))
             elif item[_DIRECTIVE] == "delete":
                 self._remove(merged, name, (*steps, name))
@@ -259,13 +261,15 @@ class Merger:
 
     def _remove(self, merged: dict[Any, Any], key: Any, steps: Steps) -> None:
         if key not in merged:
-            known = [each[1] if isinstance(each, tuple) else each for each in merged]
+            known = (each[1] if isinstance(each, tuple) else each for each in merged)
             name = key[1] if isinstance(key, tuple) else key
-            self._note(steps, "there is nothing to remove", name, known)
+            self.note(steps, "there is nothing to remove", name, known)
         merged.pop(key, None)
 
-    def _note(self, steps: Steps, message: str, name: str, known: Sequence[str]) -> None:
-        self.surprises.append(Surprise(steps, message, did_you_mean(name, known)))
+    def note(self, steps: Steps, message: str, name: str, known: Iterable[str]) -> None:
+        """Record a surprise about `name`; the first ones with a hint of what is similar among the `known`."""
+        hint = did_you_mean(name, tuple(known)) if len(self.surprises) < _MAX_HINTS else None
+        self.surprises.append(Surprise(steps, message, hint))
 
 
 def _check_unique(base: Sequence[tuple[str, str]], patch: Sequence[tuple[str, str]], steps: Steps) -> None:

@@ -23,6 +23,7 @@ from apm_s3.reports import Issue, Rule, Severity
 
 _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _PROPERTIES = re.compile(r"(?:[!&][^\s]*[ \t\r\n]+)*")
+_BLANKS = re.compile(r"[ \t]+")
 _FOLD = re.compile(r"[ \t]*(?:\r\n|[\n\r\x85\u2028\u2029])(?:[ \t]*(?:\r\n|[\n\r\x85\u2028\u2029]))*[ \t]*")
 _JOIN = re.compile(r"\\(?:\r\n|[\n\r\x85\u2028\u2029])[ \t]*(?:(?:\r\n|[\n\r\x85\u2028\u2029])[ \t]*)*")
 _ESCAPE = re.compile(
@@ -67,9 +68,12 @@ class Positions:
 
 def _in_flow(source: str, at: int, text: str, offset: int, quote: str) -> int | None:
     """Find the position in a plain or quoted scalar."""
-    done = 0
+    done, unfolded = 0, at
     while done <= offset:
-        written, length = _flow_piece(source, at, quote, text[done : done + 1])
+        written, length = _flow_piece(source, at, quote, text[done : done + 1], folds=at >= unfolded)
+        if at >= unfolded and length == 1 and (blanks := _BLANKS.match(source, at)):
+            # Without a line break behind them, none of them begins a fold: a long run is searched once.
+            unfolded = blanks.end()
         if written is None or text[done : done + len(written)] != written:
             return at if done == offset else None
         # The characters of a fold are at the end of the line.
@@ -82,7 +86,7 @@ def _in_flow(source: str, at: int, text: str, offset: int, quote: str) -> int | 
     return None
 
 
-def _flow_piece(source: str, at: int, quote: str, expected: str) -> tuple[str | None, int]:
+def _flow_piece(source: str, at: int, quote: str, expected: str, *, folds: bool) -> tuple[str | None, int]:
     """Return the text at `at`, and its length in the source."""
     char = source[at : at + 1]
     if not char:
@@ -95,7 +99,7 @@ def _flow_piece(source: str, at: int, quote: str, expected: str) -> tuple[str | 
         joined = _JOIN.match(source, at)
         escape = joined or _ESCAPE.match(source, at)
         return ("", joined.end() - at) if joined else (expected, escape.end() - at if escape else 1)
-    if char in " \t\r\n\x85\u2028\u2029" and (fold := _FOLD.match(source, at)):
+    if folds and char in " \t\r\n\x85\u2028\u2029" and (fold := _FOLD.match(source, at)):
         breaks = len(_BREAK.findall(fold[0]))
         return ("\n" * (breaks - 1) if breaks > 1 else " ", len(fold[0]))
     return char, 1
