@@ -194,7 +194,7 @@ def read_project(path: Path) -> Project | None:
         raise UsageFailed(f"{path} is longer than {MAX_BYTES} bytes", "it is no project file")
     try:
         values: Any = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except (ValueError, RecursionError) as exc:  # ValueError: also a number of too many digits for int
         raise UsageFailed(f"{path} is not valid TOML: {exc}") from exc
     if path.name == "pyproject.toml":
         tool = values.get("tool", {})

@@ -163,6 +163,7 @@ def test_the_nearest_pyproject_file_with_our_section_applies(tmp_path: Path) -> 
         ("bucket = 1", "'bucket' must be a string"),
         ("validate = 1", "'validate' must be a table"),
         ("bucket", "is not valid TOML"),
+        pytest.param(f"bucket = {'1' * 5000}", "is not valid TOML", id="a number of too many digits"),
     ],
 )
 def test_an_invalid_project_file_is_refused(text: str, told: str, tmp_path: Path) -> None:
