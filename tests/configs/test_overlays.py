@@ -105,6 +105,15 @@ def test_named_items_are_matched_by_name() -> None:
     assert patched(base, patch) == {"jobs": [{"name": "a", "x": 1}, {"name": "b", "y": 3}, {"name": "d"}]}
 
 
+def test_an_overlay_may_add_thousands_of_items() -> None:
+    """For each, all values of the file were searched for the end of the list: minutes."""
+    base, patch = ("".join(f"    - {{name: {side}{number}}}\n" for number in range(12_000)) for side in "ab")
+
+    result = apply_overlay({"a.yml": f"x:\n{base}".encode()}, f"files:\n  a.yml:\n    x:\n{patch}".encode())
+
+    assert len(parse_document(result.files["a.yml"], "yaml")["x"]) == 24_000
+
+
 def test_a_patched_text_keeps_comments_layout_and_strings_that_look_like_numbers() -> None:
     patch = """
 variables: {CLUSTER: eu-1}

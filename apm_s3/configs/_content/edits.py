@@ -116,6 +116,8 @@ class _Edits:
         self._scalars: dict[Indexed, Node] = dict(trace.scalars)
         self._layout = {steps: (node.column - 1, node.stop, flow) for (steps, node), flow in trace.collections}
         self._sections = _sections(text, form, trace)
+        self._ends: dict[Indexed, int] = {}
+        """The end of each block into which something was inserted, which takes a search of everything."""
 
     def to(self, result: Mapping[str, Any], *, in_place: bool) -> list[Edit]:
         """Return the replacements for `result`: value by value if possible, or else section by section."""
@@ -124,9 +126,12 @@ class _Edits:
             return [self._section(key, result) for key in keys if not self._is_kept(key, result)]
         found = list(differences(dict(self._base), dict(result)))
         edits: list[Edit] = []
-        for key in dict.fromkeys(str(each.steps[0]) for each in found if each.steps):
+        by_key: dict[str, list[Difference]] = {}
+        for each in found:
+            by_key.setdefault(str(each.steps[0]), []).append(each)
+        for key, changes in by_key.items():
             try:
-                edits += [self._one(each) for each in found if each.steps[0] == key]
+                edits += [self._one(each) for each in changes]
             except _NotPossible:
                 edits.append(self._section(key, result))
         return edits
@@ -194,10 +199,12 @@ class _Edits:
             _, *lines = serialise({"x": [change.new]}, self._name).decode().splitlines()
         else:
             lines = serialise({last: change.new}, self._name).decode().splitlines()
-        inside = [scalar.stop for steps, scalar in self._scalars.items() if steps[: len(parent)] == parent]
-        # An empty collection has no scalar for the position; it is always in flow style.
-        inside += [end for steps, (_, end, flow) in self._layout.items() if flow and steps[: len(parent)] == parent]
-        at = _end_of_line(self._text, max(inside, default=stop))
+        if parent not in self._ends:
+            inside = [scalar.stop for steps, scalar in self._scalars.items() if steps[: len(parent)] == parent]
+            # An empty collection has no scalar for the position; it is always in flow style.
+            inside += [end for steps, (_, end, flow) in self._layout.items() if flow and steps[: len(parent)] == parent]
+            self._ends[parent] = max(inside, default=stop)
+        at = _end_of_line(self._text, self._ends[parent])
         return at, at, "".join("\n" + (" " * column + line if line else "") for line in lines)
 
     def _ini(self, change: Difference) -> Edit:
