@@ -535,6 +535,7 @@ def test_a_dry_repair_tells_what_would_be_done_and_not_what_was(third: Shell, me
 def test_a_repair_of_production_without_a_terminal_says_what_it_found_and_the_command(shell: Shell) -> None:
     put(shell.directory / "prometheus", {"prometheus.yml": GOOD})
     shell.ok("config", "push", "prometheus", "-e", "production", "--yes")
+    assert "all intact" in shell.ok("config", "repair", "-e", "production")
     live = f"s3://{shell.environ['APM_S3_BUCKET']}/live/production/prometheus/prometheus.yml"
     shell.ok("object", "rm", live, "--yes")
 

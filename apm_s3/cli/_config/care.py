@@ -257,10 +257,12 @@ def repair(call: Call, *, choose: tuple[str, ...]) -> Status:
         return Status.DONE
     if name := in_production(environment):
         if not call.yes and not call.can_ask:
-            found = call.run_on_store(lambda store: store.fsck(environment)).findings
-            first = f", the first: '{found[0].key}': {found[0].problem}" if found else ""
+            checked = call.run_on_store(lambda store: store.fsck(environment))
+            if not (found := [*checked.findings, *checked.lost]):
+                call.print({"ok": checked.ok, "actions": (), "after": as_document(checked)}, *_checked(checked))
+                return Status.DONE
             raise UsageFailed(
-                f"{environment} has {counted(len(found), 'problem')}{first}; "
+                f"{environment} has {counted(len(found), 'problem')}, the first: '{found[0].key}': {found[0].problem}; "
                 "a repair needs a confirmation, and there is no terminal to ask on",
                 f"see what it would do: {this_command('--dry-run')}; carry it out: {this_command('--yes')}",
             )

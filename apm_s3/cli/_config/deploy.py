@@ -78,6 +78,8 @@ def plan(
 def _next_step(plan: DeployPlan, file: Path) -> str:
     """Return what to do with a plan: carry it out, if need be with the options without which it is refused."""
     deploy = f"apm-s3 config deploy {file}"
+    if not plan.changes:
+        return "There is nothing to carry out."
     if not plan.blocked:
         return f"Carry it out with: {deploy}"
     for needed, arguments in (

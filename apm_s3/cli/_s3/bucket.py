@@ -75,7 +75,7 @@ def show(call: Call, *, bucket: str) -> None:
 
 def kind_of(name: str) -> str:
     """Return the name of a kind of setting in words: "public access block"."""
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
 def describe(setting: BucketSetting | None) -> str:
@@ -378,7 +378,8 @@ def _plan_text(plan: BucketPlan, *, done: bool) -> Text:
         old = "" if change.before is None else f"{describe(change.before)} -> "
         changes.append(("+" if change.before is None else "~", f"{kind_of(change.kind)}: {old}{after}"))
     changes += [("!", f"warning: {warning}") for warning in plan.warnings]
-    changes += [("!", f"the server lacks {kind_of(kind)}") for kind in plan.unsupported]
+    if not done:  # of what was done, the warnings say it
+        changes += [("!", f"the server lacks {kind_of(kind)}") for kind in plan.unsupported]
     if plan.empty:
         return make_changes(f"No changes: bucket '{plan.bucket}' is as wanted.", changes)
     settings = counted(len(plan.changes), "setting")
