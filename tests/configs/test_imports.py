@@ -422,6 +422,18 @@ async def test_a_bomb_of_trees_is_refused(leaf: str, store: ConfigStore, checkou
         await store.plan_import(checkout.path, history=True)
 
 
+async def test_a_tree_whose_last_id_is_cut_off_is_refused(store: ConfigStore, checkout: Checkout) -> None:
+    blob = checkout.feed(ONE, "hash-object", "-w", "--stdin")
+    entry = f"100644 {MAIN}\0".encode() + bytes.fromhex(blob)[:4]
+    tree = checkout.feed(entry, "hash-object", "-t", "tree", "-w", "--literally", "--stdin")
+    text = f"tree {tree}\nauthor A <a@b> 1 +0000\ncommitter B <b@c> 1 +0000\n\nCut\n"
+    commit = checkout.feed(text.encode(), "hash-object", "-t", "commit", "-w", "--stdin", "--literally")
+    checkout.git("update-ref", "refs/heads/main", commit)
+
+    with pytest.raises(InvalidOption, match="is damaged"):
+        await store.plan_import(checkout.path, environment="production", tool="prometheus", history=True)
+
+
 async def test_a_folder_that_is_no_bundle_is_not_walked(store: ConfigStore, checkout: Checkout) -> None:
     checkout.commit("One", {MAIN: ONE, "src/deep/a.py": b"", "src/prometheus.py": b"", "Makefile": b""})
     deep = checkout.git("rev-parse", "HEAD:src/deep").strip()

@@ -303,6 +303,8 @@ def _entries_of(raw: bytes, width: int) -> tuple[TreeEntry, ...]:
         end = raw.index(b"\0", at)
         mode, _, name = raw[at:end].partition(b" ")
         at = end + 1 + width
+        if at > len(raw):
+            raise ValueError("the last id is cut off")  # git would take it for the abbreviation of another
         text = name.decode("utf-8", "surrogateescape")
         found.append(TreeEntry(text, raw[end + 1 : at].hex(), mode == b"40000", mode.startswith(b"100")))
     return tuple(found)
