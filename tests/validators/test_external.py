@@ -163,6 +163,8 @@ def test_amtool_is_not_given_a_document_that_names_files_elsewhere(document, fie
             "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, kubeconfig_file: /a}]}]",
             "kubeconfig_file",
         ),
+        ("scrape_configs: [{job_name: a, http_headers: {labels: {files: [/etc/shadow]}}}]", "files"),
+        ("scrape_configs: [{job_name: a, http_headers: {x: {files: [a]}, <<: {params: {files: [/b]}}}}]", "files"),
     ],
 )
 def test_promtool_is_not_given_a_document_that_names_files_elsewhere(document, field, tool, tmp_path):

@@ -116,10 +116,22 @@ def _paths(root: Node | None) -> Iterator[tuple[str, Node]]:
         if node.kind == SEQUENCE:
             left += [(name, item) for item in node.items]
         elif node.kind == MAPPING:
-            entries = [*node.entries.items(), *((key.text, (key, value)) for key, value in node.shadowed)]
-            left += [(_field(key) or name, value) for key, (_, value) in entries if key not in _FREE]
+            for key, value in _members(node):
+                if key == "http_headers" and value.kind == MAPPING:
+                    # A header may have any name, also one of the others, and has files.
+                    left += [("", header) for _, header in _members(value)]
+                elif key not in _FREE:
+                    left.append((_field(key) or name, value))
         elif name:
             yield name, node
+
+
+def _members(node: Node) -> list[tuple[str, Node]]:
+    """Return the values of a mapping by their keys, with those that another value hides."""
+    return [
+        *((key, value) for key, (_, value) in node.entries.items()),
+        *((key.text, value) for key, value in node.shadowed),
+    ]
 
 
 def _field(key: str) -> str | None:
