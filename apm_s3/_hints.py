@@ -100,6 +100,8 @@ _EXISTING = "see what exists: apm-s3 config ls, apm-s3 config history TOOL"
 _OUTCOME = "find out before you try again: apm-s3 config outcome {write_id}"
 _PLAN = "make a plan: apm-s3 config plan SOURCE TARGET --out FILE"
 _RESOLVE = "resolve the reasons, then make a new plan: apm-s3 config plan SOURCE TARGET --out FILE"
+_THAW_NAMED = "thaw it (apm-s3 config thaw -e {environment}), or ask whoever froze it"
+_BRING_BACK = "bring it back: apm-s3 config thaw -e {environment}; then roll its tools back"
 _THAW = "thaw it (apm-s3 config thaw), or ask whoever froze it"
 _OTHER_BACKUP = "use another backup: apm-s3 config backups"
 
@@ -424,8 +426,12 @@ class Advice:
     SOURCE_OF_IMPORT = Kind(
         "pass a directory, or a store for a prefix in S3", "pass a directory, or s3://BUCKET/PREFIX"
     )
-    THAW = Kind("nothing was changed; thaw it first, or wait", _THAW, "nothing was changed; wait until it is thawed")
-    THAW_REMOVED = Kind("nothing was changed; thaw brings it back", _THAW, "nothing was changed; a thaw brings it back")
+    THAW = Kind(
+        "nothing was changed; thaw it first, or wait", _THAW_NAMED, "nothing was changed; wait until it is thawed"
+    )
+    THAW_REMOVED = Kind(
+        "nothing was changed; thaw brings it back", _BRING_BACK, "nothing was changed; a thaw brings it back"
+    )
     UPGRADE = Kind(
         "upgrade: apm_s3 {version} or later reads it",
         "upgrade: python -m pip install --upgrade apm-s3; {version} or later reads it",

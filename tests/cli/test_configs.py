@@ -151,7 +151,7 @@ def test_an_environment_is_frozen_and_thawed(staging: Shell) -> None:
     assert "would freeze" in staging.ok("config", "freeze", "-m", "Christmas", "--dry-run")
     staging.json("config", "freeze", "-m", "Christmas", "--author", "ada")
     refused = staging("config", "rollback", "prometheus", "-m", "Back")
-    assert (refused.status, "hint: thaw it (apm-s3 config thaw)" in refused.stderr) == (4, True)
+    assert (refused.status, "hint: thaw it (apm-s3 config thaw -e staging)" in refused.stderr) == (4, True)
     assert "staging is frozen by ada" in staging.terminal("config", "status").plain
     assert "would thaw" in staging.ok("config", "thaw", "--dry-run")
     assert "thawed staging" in staging.terminal("config", "thaw").plain
@@ -221,6 +221,15 @@ def test_foreign_text_cannot_control_the_terminal(shell: Shell) -> None:
 
     assert "\x1b[2J" not in shown.screen
     assert "\\x1b[2Jgone" in shown.plain
+
+
+def test_an_outcome_that_cannot_be_read_is_not_known(staging: Shell) -> None:
+    write_id = staging.json("config", "rollback", "prometheus")["write_id"]
+
+    asked = staging("config", "outcome", write_id, "--bucket", "a-bucket-that-is-missing")
+
+    assert asked.status == 5
+    assert f"apm-s3 config outcome {write_id}" in asked.stderr
 
 
 def test_a_write_that_lost_has_status_1(staging: Shell) -> None:

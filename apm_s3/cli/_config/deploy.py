@@ -18,7 +18,7 @@ from apm_s3.cli._call import Call, in_production
 from apm_s3.cli._config.push import SIGN_OF, show_plan
 from apm_s3.cli._output import make_changes
 from apm_s3.cli._statuses import Status, UsageFailed
-from apm_s3.errors import ConfigNotFound, PlanOutdated
+from apm_s3.errors import CommitUnknown, ConfigNotFound, PlanOutdated, S3Error, TransportError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -367,7 +367,11 @@ def outcome(call: Call, *, write_id: str) -> Status:
     Example:
         apm-s3 config outcome production.0123456789abcdef0123
     """
-    found = call.run_on_store(lambda store: store.outcome(write_id))
+    try:
+        found = call.run_on_store(lambda store: store.outcome(write_id))
+    except (TransportError, S3Error) as exc:
+        # Status 1 would say that it was not committed.
+        raise CommitUnknown(f"what became of it cannot be read now: {exc.problem}", write_id=write_id) from exc
     status, text = _OUTCOMES[found.value]
     call.print({"write_id": write_id, "outcome": found}, f"{found.value}: {text}")
     return status

@@ -209,7 +209,7 @@ class Restorer:
         verified = _chosen(await source.verify(backup.key, steps), tools)
         replaced = await self._replaced(target, tuple(verified.files), steps)
         if replaced.frozen is not None:
-            raise EnvironmentFrozen(replaced.frozen, environment=target, hint=Advice.THAW())
+            raise EnvironmentFrozen(replaced.frozen, environment=target, hint=Advice.THAW(environment=target))
         replaced.settings.check_note(target, change.author, change.message)
         revisions = {tool: expect.get(tool, replaced.revisions[tool]) for tool in verified.files}
         present = [tool for tool, files in replaced.files.items() if files]

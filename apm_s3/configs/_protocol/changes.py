@@ -189,7 +189,7 @@ def check_thawed(environment: str, current: Current) -> None:
         raise EnvironmentFrozen(
             f"'{environment}' {told}{': ' if freeze.reason else ''}{freeze.reason}",
             environment=environment,
-            hint=Advice.THAW_REMOVED() if freeze.removed else Advice.THAW(),
+            hint=(Advice.THAW_REMOVED if freeze.removed else Advice.THAW)(environment=environment),
         )
 
 
